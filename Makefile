@@ -1,0 +1,30 @@
+# Needs Python >= 3.11 and make; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test ui check lint types
+
+demo: .venv/ready  ## run the example DAGs under a real Airflow against the emulator
+	$(BIN)/python -m dev.demo
+
+test: .venv/ready  ## run all tests
+	$(BIN)/python -m pytest
+
+ui: .venv/ready  ## leave an Airflow with the connection and the example DAGs up
+	$(BIN)/python -m dev.demo --ui
+
+check: lint types
+
+lint: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/ready
+	$(BIN)/mypy
+
+.venv/ready: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv sync --frozen --inexact --quiet --python $(BIN)/python
+	touch $@

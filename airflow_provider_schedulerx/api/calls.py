@@ -1,0 +1,304 @@
+"""Every operation this provider uses: what goes into its query and what its ``Data`` means.
+
+A function here checks its arguments, sends nothing and returns a :class:`Call`, which the
+synchronous and the asynchronous side carry out alike. Facts about an operation come from the
+API page of the operation's name; methods are those of the official SDK 2.2.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from airflow_provider_schedulerx.api import models
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
+from airflow_provider_schedulerx.api.parameters import check_id, encode_instance_parameters
+from airflow_provider_schedulerx.api.settings import Scope
+
+T = TypeVar("T")
+
+#: The service's limit of lines that one ``GetLog`` returns.
+MAX_LOG_LINES = 200
+#: Our page size for ``ListWorkFlows``; the service's limit is not documented.
+WORKFLOWS_PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """:ivar changes: whether carrying it out changes something, so that a lost answer matters."""
+
+    name: str
+    method: str
+    ram_action: str | None
+    changes: bool = False
+
+
+EXECUTE_WORKFLOW = Operation("ExecuteWorkflow", "GET", "edas:ManageSchedulerxWorkflowRun", changes=True)
+GET_WORKFLOW_INSTANCE = Operation("GetWorkflowInstance", "GET", "edas:ReadSchedulerxWorkflowQuery")
+LIST_WORKFLOW_INSTANCE = Operation("ListWorkflowInstance", "GET", "edas:ReadSchedulerxWorkflowQuery")
+GET_WORKFLOW = Operation("GetWorkFlow", "GET", "edas:ReadSchedulerxWorkflowQuery")
+LIST_WORKFLOWS = Operation("ListWorkFlows", "POST", "edas:ReadSchedulerxWorkflowQuery")
+STOP_INSTANCE = Operation("StopInstance", "GET", "edas:ManageSchedulerxJobInstStop", changes=True)
+GET_JOB_INSTANCE = Operation("GetJobInstance", "GET", "edas:ReadSchedulerxJobInstanceQuery")
+GET_LOG = Operation("GetLog", "GET", "edas:ReadSchedulerxLogQuery")
+RETRY_JOB_INSTANCE = Operation("RetryJobInstance", "POST", "edas:ManageSchedulerxJobInstRun", changes=True)
+SET_WF_INSTANCE_SUCCESS = Operation(
+    "SetWfInstanceSuccess", "POST", "edas:ManageSchedulerxWfInstanceMarkSuccess", changes=True
+)
+# The RAM actions of these three are not in our notes; the service names the action when it refuses.
+LIST_NAMESPACES = Operation("ListNamespaces", "POST", None)
+LIST_GROUPS = Operation("ListGroups", "POST", None)
+DESCRIBE_REGIONS = Operation("DescribeRegions", "POST", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request that is ready to be signed.
+
+    :ivar query: the parameters, as text, in the order of their names.
+    :ivar parse: makes the result from the decoded body; raises
+        :class:`~airflow_provider_schedulerx.api.models.MalformedAnswerError`.
+    """
+
+    operation: Operation
+    query: Mapping[str, str]
+    parse: Callable[[Mapping[str, Any]], T]
+
+
+def execute_workflow(
+    scope: Scope, workflow_id: Any, instance_parameters: Any = None
+) -> Call[models.StartedWorkflowInstance]:
+    workflow_id = check_id("workflow_id", workflow_id)
+
+    def parse(body: Mapping[str, Any]) -> models.StartedWorkflowInstance:
+        wf_instance_id = models.int_field(_data(body), "WfInstanceId", "Data")
+        if wf_instance_id <= 0:
+            raise models.MalformedAnswerError(f"Data.WfInstanceId is {wf_instance_id}")
+        return models.StartedWorkflowInstance(wf_instance_id, models.text_field(body, "RequestId"))
+
+    return Call(
+        EXECUTE_WORKFLOW,
+        _scoped(
+            scope,
+            WorkflowId=workflow_id,
+            InstanceParameters=encode_instance_parameters(instance_parameters),
+        ),
+        parse,
+    )
+
+
+def get_workflow_instance(
+    scope: Scope, workflow_id: Any, wf_instance_id: Any
+) -> Call[models.WorkflowInstance]:
+    workflow_id = check_id("workflow_id", workflow_id)
+    wf_instance_id = check_id("wf_instance_id", wf_instance_id)
+    return Call(
+        GET_WORKFLOW_INSTANCE,
+        _scoped(scope, WorkflowId=workflow_id, WfInstanceId=wf_instance_id),
+        lambda body: models.WorkflowInstance.parse(workflow_id, wf_instance_id, _data(body)),
+    )
+
+
+def list_workflow_instances(scope: Scope, workflow_id: Any) -> Call[list[models.WorkflowInstanceSummary]]:
+    """Newest first: the service documents neither the order nor how many it lists."""
+
+    def parse(body: Mapping[str, Any]) -> list[models.WorkflowInstanceSummary]:
+        records = models.records_field(_data(body), "WfInstanceInfos", "Data")
+        summaries = [models.WorkflowInstanceSummary.parse(record) for record in records]
+        return sorted(summaries, key=lambda summary: summary.wf_instance_id, reverse=True)
+
+    return Call(
+        LIST_WORKFLOW_INSTANCE, _scoped(scope, WorkflowId=check_id("workflow_id", workflow_id)), parse
+    )
+
+
+def get_workflow(scope: Scope, workflow_id: Any) -> Call[models.Workflow]:
+    workflow_id = check_id("workflow_id", workflow_id)
+
+    def parse(body: Mapping[str, Any]) -> models.Workflow:
+        data = _data(body)
+        return models.Workflow.parse(
+            models.mapping_field(data, "WorkFlowInfo", "Data"),
+            workflow_id=workflow_id,
+            dag=data.get("WorkFlowNodeInfo"),
+        )
+
+    return Call(GET_WORKFLOW, _scoped(scope, WorkflowId=workflow_id), parse)
+
+
+def list_workflows(
+    scope: Scope,
+    page_num: int,
+    workflow_name: str | None = None,
+    status: str | None = None,
+    page_size: int = WORKFLOWS_PAGE_SIZE,
+) -> Call[tuple[list[models.Workflow], int]]:
+    """One page of workflows, and the total number of them."""
+
+    def parse(body: Mapping[str, Any]) -> tuple[list[models.Workflow], int]:
+        data = _data(body)
+        records = models.records_field(data, "Records", "Data")
+        return [models.Workflow.parse(record) for record in records], models.int_field(data, "Total", "Data")
+
+    return Call(
+        LIST_WORKFLOWS,
+        _scoped(scope, PageNum=page_num, PageSize=page_size, Status=status, WorkflowName=workflow_name),
+        parse,
+    )
+
+
+def stop_job_instance(scope: Scope, job_id: Any, job_instance_id: Any) -> Call[None]:
+    return Call(
+        STOP_INSTANCE,
+        _scoped(
+            scope,
+            JobId=check_id("job_id", job_id),
+            InstanceId=check_id("job_instance_id", job_instance_id),
+        ),
+        _nothing,
+    )
+
+
+def get_job_instance(scope: Scope, job_id: Any, job_instance_id: Any) -> Call[models.JobInstance]:
+    job_id = check_id("job_id", job_id)
+    job_instance_id = check_id("job_instance_id", job_instance_id)
+    return Call(
+        GET_JOB_INSTANCE,
+        _scoped(scope, JobId=job_id, JobInstanceId=job_instance_id),
+        lambda body: models.JobInstance.parse(job_id, job_instance_id, _data(body)),
+    )
+
+
+def get_log(
+    scope: Scope,
+    job_id: Any,
+    job_instance_id: Any,
+    *,
+    start_ms: int,
+    end_ms: int,
+    offset: int = 0,
+    lines: int = MAX_LOG_LINES,
+    keyword: str | None = None,
+    reverse: bool = False,
+) -> Call[list[str]]:
+    """Lines of a job instance's log.
+
+    The window is always sent: without it the service looks only at the last 30 minutes.
+
+    :param start_ms: start of the window, epoch milliseconds.
+    :param end_ms: end of the window, epoch milliseconds.
+    """
+    if start_ms >= end_ms:
+        raise SchedulerXConfigurationError("start of the log window must lie before its end", field="start")
+
+    def parse(body: Mapping[str, Any]) -> list[str]:
+        logs = _data(body).get("Logs") or []
+        if not isinstance(logs, list):
+            raise models.MalformedAnswerError("Data.Logs is malformed")
+        return [str(line) for line in logs]
+
+    return Call(
+        GET_LOG,
+        _scoped(
+            scope,
+            JobId=check_id("job_id", job_id),
+            JobInstanceId=check_id("job_instance_id", job_instance_id),
+            StartTimestamp=start_ms,
+            EndTimestamp=end_ms,
+            Line=lines,
+            Offset=offset,
+            Keyword=keyword,
+            Reverse=reverse,
+        ),
+        parse,
+    )
+
+
+def retry_job_instance(scope: Scope, job_id: Any, job_instance_id: Any) -> Call[None]:
+    return Call(
+        RETRY_JOB_INSTANCE,
+        _scoped(
+            scope,
+            JobId=check_id("job_id", job_id),
+            JobInstanceId=check_id("job_instance_id", job_instance_id),
+        ),
+        _nothing,
+    )
+
+
+def set_workflow_instance_success(scope: Scope, workflow_id: Any, wf_instance_id: Any) -> Call[None]:
+    return Call(
+        SET_WF_INSTANCE_SUCCESS,
+        _scoped(
+            scope,
+            WorkflowId=check_id("workflow_id", workflow_id),
+            WfInstanceId=check_id("wf_instance_id", wf_instance_id),
+        ),
+        _nothing,
+    )
+
+
+def list_namespaces(scope: Scope) -> Call[list[models.Namespace]]:
+    def parse(body: Mapping[str, Any]) -> list[models.Namespace]:
+        records = models.records_field(_data(body), "Namespaces", "Data")
+        return [
+            models.Namespace(uid=str(record.get("UId", "")), name=models.text_field(record, "Name"))
+            for record in records
+        ]
+
+    return Call(LIST_NAMESPACES, _query(RegionId=scope.region_id), parse)
+
+
+def list_groups(scope: Scope) -> Call[list[models.AppGroup]]:
+    def parse(body: Mapping[str, Any]) -> list[models.AppGroup]:
+        records = models.records_field(_data(body), "AppGroups", "Data")
+        return [
+            models.AppGroup(
+                group_id=str(record.get("GroupId", "")), name=models.text_field(record, "AppName")
+            )
+            for record in records
+        ]
+
+    scope.require("namespace")
+    return Call(
+        LIST_GROUPS,
+        _query(RegionId=scope.region_id, Namespace=scope.namespace, NamespaceSource=scope.namespace_source),
+        parse,
+    )
+
+
+def describe_regions(scope: Scope) -> Call[list[str]]:
+    """Ids of the regions in which the service can be used."""
+
+    def parse(body: Mapping[str, Any]) -> list[str]:
+        return [str(record.get("RegionId", "")) for record in models.records_field(body, "Regions", "")]
+
+    return Call(DESCRIBE_REGIONS, _query(RegionId=scope.region_id), parse)
+
+
+def _data(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    return models.mapping_field(body, "Data", "answer")
+
+
+def _nothing(body: Mapping[str, Any]) -> None:
+    return None
+
+
+def _scoped(scope: Scope, **parameters: str | int | bool | None) -> dict[str, str]:
+    scope.require("namespace", "group_id")
+    return _query(
+        RegionId=scope.region_id,
+        Namespace=scope.namespace,
+        NamespaceSource=scope.namespace_source,
+        GroupId=scope.group_id,
+        **parameters,
+    )
+
+
+def _query(**parameters: str | int | bool | None) -> dict[str, str]:
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in sorted(parameters.items())
+        if value is not None
+    }

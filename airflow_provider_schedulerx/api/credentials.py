@@ -1,0 +1,160 @@
+"""Who we are: the kinds of credential that a connection can hold, and what each one needs.
+
+All of them are carried out by alibabacloud-credentials, which refreshes temporary ones by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
+
+if TYPE_CHECKING:
+    from alibabacloud_credentials.client import Client as CredentialClient
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+
+
+_KEY = ("access_key_id", "access_key_secret")
+_SESSION = ("role_session_name", "role_session_expiration", "policy", "sts_endpoint")
+
+#: credential_type -> the fields that it needs and that it takes besides.
+CREDENTIAL_TYPES: Mapping[str, _Kind] = {
+    "access_key": _Kind(_KEY),
+    "sts": _Kind((*_KEY, "security_token")),
+    "ram_role_arn": _Kind((*_KEY, "role_arn"), ("security_token", "external_id", *_SESSION)),
+    "ecs_ram_role": _Kind((), ("role_name", "disable_imds_v1")),
+    "oidc_role_arn": _Kind(("role_arn", "oidc_provider_arn", "oidc_token_file_path"), _SESSION),
+    "credentials_uri": _Kind(("credentials_uri",)),
+    "bearer": _Kind(("bearer_token",)),
+    "default": _Kind(),
+}
+
+#: Fields of a connection that hold secrets.
+SECRET_FIELDS = ("access_key_secret", "security_token", "bearer_token")
+
+#: Every field that some credential type reads.
+CREDENTIAL_FIELDS = tuple(
+    dict.fromkeys(name for kind in CREDENTIAL_TYPES.values() for name in (*kind.needs, *kind.takes))
+)
+
+# Where a field comes from, for messages that send people there.
+_WHERE = {
+    "access_key_id": "login (AccessKey id)",
+    "access_key_secret": "password (AccessKey secret)",
+}
+
+# What alibabacloud-credentials reads by itself inside a pod with RRSA or beside a credentials server.
+_ENVIRONMENT = {
+    "role_arn": "ALIBABA_CLOUD_ROLE_ARN",
+    "oidc_provider_arn": "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+    "oidc_token_file_path": "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+    "credentials_uri": "ALIBABA_CLOUD_CREDENTIALS_URI",
+}
+
+_MIN_SESSION_SECONDS = 900
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialSettings:
+    """A checked credential. Its values never show in ``repr``.
+
+    :ivar credential_type: a key of :data:`CREDENTIAL_TYPES`.
+    :ivar values: the fields that this type takes.
+    """
+
+    credential_type: str
+    values: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must never be shown."""
+        return tuple(str(self.values[name]) for name in SECRET_FIELDS if self.values.get(name))
+
+    def client(self, proxy: str | None = None) -> CredentialClient:
+        """Make the client of alibabacloud-credentials, which gives and refreshes the credential.
+
+        No call is made yet, except by ``default``, which may look for files.
+
+        :param proxy: proxy for the calls to the security token service.
+        """
+        from alibabacloud_credentials.client import Client
+        from alibabacloud_credentials.models import Config
+
+        if self.credential_type == "default":
+            return Client()
+        # The metadata server and a credentials server are local: a proxy would not reach them.
+        through_proxy = self.credential_type in ("ram_role_arn", "oidc_role_arn")
+        return Client(
+            Config(type=self.credential_type, proxy=proxy if through_proxy else None, **self.values)
+        )
+
+
+def choose_credential(credential_type: str | None, given: Mapping[str, Any]) -> CredentialSettings:
+    """Check the credential fields of a connection.
+
+    :param credential_type: a key of :data:`CREDENTIAL_TYPES`; None chooses ``access_key`` or ``sts`` if a
+        key is given and ``default`` if nothing is.
+    :param given: the credential fields that are not blank.
+    :raises SchedulerXConfigurationError: naming a field that is missing, malformed or contradicts the type.
+    """
+    chosen = credential_type or _inferred_type(given)
+    kind = CREDENTIAL_TYPES.get(chosen)
+    if kind is None:
+        raise SchedulerXConfigurationError(
+            f"credential_type {chosen!r} is not one of {', '.join(CREDENTIAL_TYPES)}", field="credential_type"
+        )
+    for name in kind.needs:
+        if name not in given and not os.environ.get(_ENVIRONMENT.get(name, "")):
+            environment = (
+                f", or the environment variable {_ENVIRONMENT[name]}" if name in _ENVIRONMENT else ""
+            )
+            raise SchedulerXConfigurationError(
+                f"credential_type {chosen!r} needs {_WHERE.get(name, name)}{environment}, which is not set",
+                field=name,
+            )
+    for name in given:
+        if name not in kind.needs and name not in kind.takes:
+            users = [other for other, it in CREDENTIAL_TYPES.items() if name in (*it.needs, *it.takes)]
+            raise SchedulerXConfigurationError(
+                f"{_WHERE.get(name, name)} is set but credential_type {chosen!r} does not use it; "
+                f"clear it, or set credential_type to {' or '.join(users)}",
+                field=name,
+            )
+    return CredentialSettings(chosen, {name: _checked(name, value) for name, value in given.items()})
+
+
+def _inferred_type(given: Mapping[str, Any]) -> str:
+    if any(name in given for name in _KEY):
+        return "sts" if "security_token" in given else "access_key"
+    return "default"
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name == "role_session_expiration":
+        if isinstance(value, str) and value.strip().isdecimal():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or value < _MIN_SESSION_SECONDS:
+            raise SchedulerXConfigurationError(
+                f"role_session_expiration must be a number of seconds, at least {_MIN_SESSION_SECONDS}",
+                field=name,
+            )
+        return value
+    if name == "disable_imds_v1":
+        if isinstance(value, bool):
+            return value
+        if str(value).strip().lower() in ("true", "false"):
+            return str(value).strip().lower() == "true"
+        raise SchedulerXConfigurationError("disable_imds_v1 must be true or false", field=name)
+    if not isinstance(value, str):
+        raise SchedulerXConfigurationError(
+            f"{_WHERE.get(name, name)} must be text, not {type(value).__name__}", field=name
+        )
+    return value

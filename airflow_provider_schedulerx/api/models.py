@@ -1,0 +1,375 @@
+"""What the service answers, as frozen typed values.
+
+Times stay the service's own text (``2023-01-03 18:00:01``): their zone is not documented, so
+they are never turned into instants nor compared with our clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Self, TypeVar
+
+_T = TypeVar("_T")
+
+
+class OpenIntEnum(IntEnum):
+    """An ``IntEnum`` that keeps a code it does not know instead of raising.
+
+    The service may add codes. Such a member is named ``UNKNOWN_<code>``, keeps its number and
+    has ``is_known`` False; what to do with it is the caller's decision, and never "success".
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> OpenIntEnum | None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return None
+        member = int.__new__(cls, value)
+        member._name_ = f"UNKNOWN_{value}"
+        member._value_ = value
+        return member
+
+    @property
+    def is_known(self) -> bool:
+        return self.name in type(self).__members__
+
+
+class WorkflowInstanceStatus(OpenIntEnum):
+    """State of a workflow instance (API page "GetWorkflowInstance")."""
+
+    WAITING = 1
+    PREPARING = 2
+    RUNNING = 3
+    SUCCESS = 4
+    FAILED = 5
+
+    @property
+    def is_active(self) -> bool:
+        return self in (self.WAITING, self.PREPARING, self.RUNNING)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run is over. False for an unknown code: it decides nothing."""
+        return self in (self.SUCCESS, self.FAILED)
+
+
+class JobInstanceStatus(OpenIntEnum):
+    """State of a job instance, a node of a workflow instance.
+
+    1, 3, 4, 5 and 9 are documented (API page "GetJobInstance"); the others are read in the
+    published Go worker.
+    """
+
+    UNKNOWN = 0
+    WAITING = 1
+    READY = 2
+    RUNNING = 3
+    SUCCESS = 4
+    FAILED = 5
+    KILLED = 6
+    PAUSED = 7
+    SUBMITTED = 8
+    REJECTED = 9
+    ACCEPTED = 10
+    PARTIAL_FAILED = 11
+    SKIPPED = 12
+    REMOVED = 99
+
+    @property
+    def is_active(self) -> bool:
+        return self in (self.WAITING, self.READY, self.RUNNING, self.PAUSED, self.SUBMITTED, self.ACCEPTED)
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether this node is a reason for its workflow's failure."""
+        return self in (self.FAILED, self.KILLED, self.REJECTED, self.PARTIAL_FAILED)
+
+
+class MalformedAnswerError(ValueError):
+    """An answer lacks a field that the API documents, or has it with another type."""
+
+
+def _required(data: Mapping[str, Any], key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    value = data.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise MalformedAnswerError(f"{where}.{key} is {'missing' if value is None else 'malformed'}")
+    return value
+
+
+def int_field(data: Mapping[str, Any], key: str, where: str) -> int:
+    """An integer, also where the service sends it as a string of digits."""
+    value = data.get(key)
+    if isinstance(value, str) and value.lstrip("-").isdecimal():
+        return int(value)
+    return int(_required(data, key, int, where))
+
+
+def mapping_field(data: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    value: Mapping[str, Any] = _required(data, key, dict, where)
+    return value
+
+
+def records_field(data: Mapping[str, Any], key: str, where: str) -> list[Mapping[str, Any]]:
+    """A list of objects; the service leaves empty lists out, so a missing one is empty."""
+    if data.get(key) is None:
+        return []
+    records: list[Any] = _required(data, key, list, where)
+    if not all(isinstance(record, dict) for record in records):
+        raise MalformedAnswerError(f"{where}.{key} is malformed")
+    return records
+
+
+def text_field(data: Mapping[str, Any], key: str) -> str | None:
+    """A text, or None for an absent or empty one."""
+    value = data.get(key)
+    return None if value is None or value == "" else str(value)
+
+
+def _optional_int(data: Mapping[str, Any], key: str, where: str) -> int | None:
+    return None if data.get(key) in (None, "") else int_field(data, key, where)
+
+
+@dataclass(frozen=True, slots=True)
+class StartedWorkflowInstance:
+    """What ``ExecuteWorkflow`` started."""
+
+    wf_instance_id: int
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowInstanceSummary:
+    """One row of ``ListWorkflowInstance``."""
+
+    workflow_id: int
+    wf_instance_id: int
+    status: WorkflowInstanceStatus
+    schedule_time: str | None = None
+    data_time: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        where = "WfInstanceInfos[]"
+        return cls(
+            workflow_id=int_field(data, "WorkflowId", where),
+            wf_instance_id=int_field(data, "WfInstanceId", where),
+            status=WorkflowInstanceStatus(int_field(data, "Status", where)),
+            **_times(data),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowInstanceNode:
+    """A job instance inside a workflow instance.
+
+    :ivar job_instance_id: None while the service has not created the job instance yet.
+    :ivar attempt: retries made so far.
+    :ivar work_addr: ``ip:port`` of the worker that runs or ran it.
+    :ivar result: what the job returned, or why it failed.
+    """
+
+    job_id: int
+    job_instance_id: int | None
+    job_name: str | None
+    status: JobInstanceStatus
+    attempt: int | None = None
+    schedule_time: str | None = None
+    data_time: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    work_addr: str | None = None
+    result: str | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.job_name} (job {self.job_id})" if self.job_name else f"job {self.job_id}"
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        where = "WfInstanceDag.Nodes[]"
+        return cls(
+            job_id=int_field(data, "JobId", where),
+            # 0 is how a long that was never set comes out of the service's serializer.
+            job_instance_id=_optional_int(data, "JobInstanceId", where) or None,
+            job_name=text_field(data, "JobName"),
+            status=JobInstanceStatus(int_field(data, "Status", where)),
+            attempt=_optional_int(data, "Attempt", where),
+            work_addr=text_field(data, "WorkAddr"),
+            result=text_field(data, "Result"),
+            **_times(data),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A dependency between two nodes, by job id; source 0 is the root of the workflow."""
+
+    source: int
+    target: int
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        return cls(int_field(data, "Source", "Edges[]"), int_field(data, "Target", "Edges[]"))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowInstance:
+    """``GetWorkflowInstance``: a run of a workflow with its nodes."""
+
+    workflow_id: int
+    wf_instance_id: int
+    status: WorkflowInstanceStatus
+    schedule_time: str | None = None
+    data_time: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    nodes: tuple[WorkflowInstanceNode, ...] = ()
+    edges: tuple[Edge, ...] = ()
+
+    @classmethod
+    def parse(cls, workflow_id: int, wf_instance_id: int, data: Mapping[str, Any]) -> Self:
+        info = mapping_field(data, "WfInstanceInfo", "Data")
+        dag = data.get("WfInstanceDag") or {}
+        return cls(
+            workflow_id=workflow_id,
+            wf_instance_id=wf_instance_id,
+            status=WorkflowInstanceStatus(int_field(info, "Status", "WfInstanceInfo")),
+            nodes=_all(WorkflowInstanceNode.parse, dag, "Nodes", "WfInstanceDag"),
+            edges=_all(Edge.parse, dag, "Edges", "WfInstanceDag"),
+            **_times(info),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowNode:
+    """A job in the definition of a workflow."""
+
+    job_id: int
+    label: str | None
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """The definition of a workflow, from ``GetWorkFlow`` or a record of ``ListWorkFlows``.
+
+    :ivar status: the service's code for enabled or disabled, unexplained by the documentation.
+    """
+
+    workflow_id: int | None
+    name: str | None
+    status: str | None = None
+    max_concurrency: int | None = None
+    time_type: int | None = None
+    time_expression: str | None = None
+    description: str | None = None
+    namespace: str | None = None
+    group_id: str | None = None
+    nodes: tuple[WorkflowNode, ...] = ()
+    edges: tuple[Edge, ...] = ()
+
+    @classmethod
+    def parse(
+        cls,
+        info: Mapping[str, Any],
+        *,
+        workflow_id: int | None = None,
+        dag: Mapping[str, Any] | None = None,
+    ) -> Self:
+        dag = dag or {}
+        return cls(
+            workflow_id=_optional_int(info, "WorkflowId", "WorkFlowInfo") or workflow_id,
+            name=text_field(info, "Name"),
+            status=text_field(info, "Status"),
+            max_concurrency=_optional_int(info, "MaxConcurrency", "WorkFlowInfo"),
+            time_type=_optional_int(info, "TimeType", "WorkFlowInfo"),
+            time_expression=text_field(info, "TimeExpression"),
+            description=text_field(info, "Description"),
+            namespace=text_field(info, "Namespace"),
+            group_id=text_field(info, "GroupId"),
+            nodes=tuple(
+                WorkflowNode(
+                    job_id=int_field(node, "Id", "Nodes[]"),
+                    label=text_field(node, "Label"),
+                    status=_optional_int(node, "Status", "Nodes[]"),
+                )
+                for node in records_field(dag, "Nodes", "WorkFlowNodeInfo")
+            ),
+            edges=_all(Edge.parse, dag, "Edges", "WorkFlowNodeInfo"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobInstance:
+    """``GetJobInstance``.
+
+    :ivar parameters: the parameters the job instance was given.
+    :ivar trigger_type: the service's code of what started it.
+    """
+
+    job_id: int
+    job_instance_id: int
+    status: JobInstanceStatus
+    job_name: str | None = None
+    parameters: str | None = None
+    result: str | None = None
+    progress: str | None = None
+    trigger_type: int | None = None
+    executor: str | None = None
+    work_addr: str | None = None
+    schedule_time: str | None = None
+    data_time: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+
+    @classmethod
+    def parse(cls, job_id: int, job_instance_id: int, data: Mapping[str, Any]) -> Self:
+        where = "JobInstanceDetail"
+        detail = mapping_field(data, where, "Data")
+        return cls(
+            job_id=job_id,
+            job_instance_id=job_instance_id,
+            status=JobInstanceStatus(int_field(detail, "Status", where)),
+            job_name=text_field(detail, "JobName"),
+            parameters=text_field(detail, "Parameters"),
+            result=text_field(detail, "Result"),
+            progress=text_field(detail, "Progress"),
+            trigger_type=_optional_int(detail, "TriggerType", where),
+            executor=text_field(detail, "Executor"),
+            work_addr=text_field(detail, "WorkAddr"),
+            **_times(detail),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A record of ``ListNamespaces``; ``uid`` is what requests take as ``Namespace``."""
+
+    uid: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AppGroup:
+    """A record of ``ListGroups``: an application group. Its key, a secret, is left out."""
+
+    group_id: str
+    name: str | None
+
+
+def _times(data: Mapping[str, Any]) -> dict[str, str | None]:
+    return {
+        "schedule_time": text_field(data, "ScheduleTime"),
+        "data_time": text_field(data, "DataTime"),
+        "start_time": text_field(data, "StartTime"),
+        "end_time": text_field(data, "EndTime"),
+    }
+
+
+def _all(
+    parse: Callable[[Mapping[str, Any]], _T], data: Mapping[str, Any], key: str, where: str
+) -> tuple[_T, ...]:
+    return tuple(parse(record) for record in records_field(data, key, where))

@@ -1,0 +1,75 @@
+"""Arguments as people and templates give them, checked and put into the form of the wire."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
+
+#: Bytes of UTF-8 (API page "ExecuteWorkflow": at most 1,000 bytes; the charset is inferred).
+MAX_INSTANCE_PARAMETERS_BYTES = 1000
+
+_MAX_LONG = 2**63 - 1
+
+
+def check_id(field: str, value: Any) -> int:
+    """Return an id of the service, a positive signed 64-bit integer, as an int.
+
+    Digits in a string are accepted, because that is what a rendered template is.
+
+    :raises SchedulerXConfigurationError: naming ``field`` and what is wrong with the value.
+    """
+    number: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal():
+        number = int(value.strip())
+    if number is None or not 0 < number <= _MAX_LONG:
+        if value is None or value in ("", "None"):
+            problem = "is empty; was the XCom or template that should give it rendered?"
+        elif number is not None:
+            problem = f"must be between 1 and {_MAX_LONG}, not {number}"
+        else:
+            problem = f"must be an integer or a string of digits, not {value!r:.80}"
+        raise SchedulerXConfigurationError(f"{field} {problem}", field=field)
+    return number
+
+
+def encode_instance_parameters(value: Any) -> str | None:
+    """Return ``InstanceParameters`` for the wire, or None to leave it out.
+
+    :param value: None; a str, sent as it is; or a dict, list or tuple, sent as compact JSON in which
+        text stays UTF-8 rather than ASCII escapes, since the limit counts bytes.
+    :raises SchedulerXConfigurationError: for another type, a value JSON cannot hold, or more than
+        1,000 bytes of UTF-8.
+    """
+    field = "instance_parameters"
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, dict | list | tuple):
+        try:
+            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SchedulerXConfigurationError(
+                f"{field} cannot be written as JSON: {error}; convert such values to text first", field=field
+            ) from None
+    else:
+        raise SchedulerXConfigurationError(
+            f"{field} must be a str, dict or list, not {type(value).__name__}", field=field
+        )
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise SchedulerXConfigurationError(
+            f"{field} contains half of a surrogate pair, which UTF-8 cannot hold", field=field
+        ) from None
+    if size > MAX_INSTANCE_PARAMETERS_BYTES:
+        raise SchedulerXConfigurationError(
+            f"{field} has {size} bytes of UTF-8; SchedulerX takes at most {MAX_INSTANCE_PARAMETERS_BYTES}. "
+            "Put the data somewhere the jobs can read, and pass its address",
+            field=field,
+        )
+    return text

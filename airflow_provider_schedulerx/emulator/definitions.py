@@ -1,0 +1,229 @@
+"""The YAML file that says which accounts, namespaces and workflows the emulator has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEFAULT_FILE = Path(__file__).with_name("default.yaml")
+
+#: outcome in the file -> job instance status that a node ends with.
+OUTCOMES = {"success": 4, "failed": 5, "rejected": 9}
+
+
+class DefinitionError(ValueError):
+    """The file is wrong; the message says where."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """An identity that may call.
+
+    :ivar security_token: set for temporary (STS) credentials; the request must carry it.
+    :ivar bearer_token: set for an identity without a key.
+    :ivar active: False answers ``InvalidAccessKeyId.Inactive``.
+    :ivar denied: RAM actions that are refused; ``*`` refuses all.
+    :ivar expires: epoch seconds at which the security token expires.
+    """
+
+    access_key_id: str
+    access_key_secret: str = field(default="", repr=False)
+    security_token: str | None = field(default=None, repr=False)
+    bearer_token: str | None = field(default=None, repr=False)
+    active: bool = True
+    denied: tuple[str, ...] = ()
+    expires: float | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A job of a workflow.
+
+    :ivar duration: seconds it runs, before the emulator's speed is applied.
+    :ivar outcomes: status it ends with at the first attempt, the second, ...; the last one repeats.
+    :ivar after: job ids that must have succeeded first.
+    :ivar group: application group, where it differs from the workflow's.
+    :ivar log_lines: lines it writes while it runs, besides one at its start and one at its end.
+    """
+
+    job_id: int
+    name: str
+    duration: float
+    outcomes: tuple[int, ...]
+    after: tuple[int, ...]
+    group: str | None
+    result: str
+    log_lines: int
+
+    def outcome(self, attempt: int) -> int:
+        return self.outcomes[min(attempt, len(self.outcomes) - 1)]
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A workflow.
+
+    :ivar preparing: seconds between the start of an instance and that of its first nodes.
+    :ivar when_full: ``queue`` (the instance waits) or ``reject``: what happens beyond
+        ``max_concurrency`` is not documented.
+    :ivar listed: False leaves its instances out of ListWorkflowInstance, whose count is not documented.
+    """
+
+    workflow_id: int
+    name: str
+    namespace: str
+    group: str
+    nodes: Mapping[int, Node]
+    enabled: bool = True
+    max_concurrency: int = 1
+    preparing: float = 0.0
+    when_full: str = "queue"
+    listed: bool = True
+
+    def group_of(self, job_id: int) -> str:
+        return self.nodes[job_id].group or self.group
+
+
+@dataclass(frozen=True)
+class Definitions:
+    accounts: Mapping[str, Account]
+    namespaces: Mapping[str, tuple[str, ...]]
+    workflows: Mapping[int, Workflow]
+
+
+def load(path: Path) -> Definitions:
+    """Read a file. :raises DefinitionError: if it is not as it should be."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise DefinitionError(f"{path}: {error}") from error
+    return parse(data)
+
+
+def parse(data: Any) -> Definitions:
+    """Make definitions from what a YAML file holds. :raises DefinitionError: naming the place."""
+    root = _Place("file", data)
+    accounts = [parse_account(place.value) for place in root.items("accounts")]
+    namespaces = {
+        place.text("id"): tuple(str(group) for group in place.get("groups", list, []))
+        for place in root.items("namespaces")
+    }
+    workflows: dict[int, Workflow] = {}
+    for place in root.items("workflows"):
+        workflow = _workflow(place)
+        if workflow.workflow_id in workflows:
+            raise DefinitionError(f"{place.name}.id: {workflow.workflow_id} is used twice")
+        groups = {workflow.group, *(node.group for node in workflow.nodes.values() if node.group)}
+        for group in groups:
+            if group not in namespaces.get(workflow.namespace, ()):
+                raise DefinitionError(
+                    f"{place.name}: group {group!r} is not in namespaces of id {workflow.namespace!r}"
+                )
+        workflows[workflow.workflow_id] = workflow
+    root.done()
+    return Definitions({account.access_key_id: account for account in accounts}, namespaces, workflows)
+
+
+def parse_account(data: Any) -> Account:
+    place = _Place("account", data)
+    account = Account(
+        access_key_id=place.text("access_key_id"),
+        access_key_secret=place.get("access_key_secret", str, ""),
+        security_token=place.get("security_token", str, None),
+        bearer_token=place.get("bearer_token", str, None),
+        active=place.get("active", bool, True),
+        denied=tuple(place.get("denied", list, [])),
+        expires=place.get("expires", (int, float), None),
+    )
+    place.done()
+    return account
+
+
+def _workflow(place: _Place) -> Workflow:
+    workflow_id = place.get("id", int)
+    nodes: dict[int, Node] = {}
+    names: dict[str, int] = {}
+    for index, node_place in enumerate(place.items("nodes")):
+        node = _node(node_place, default_id=workflow_id * 100 + index + 1, names=names)
+        if node.job_id in nodes or node.name in names:
+            raise DefinitionError(f"{node_place.name}: job_id or name is used twice")
+        nodes[node.job_id] = node
+        names[node.name] = node.job_id
+        node_place.done()
+    if not nodes:
+        raise DefinitionError(f"{place.name}.nodes: at least one is needed")
+    workflow = Workflow(
+        workflow_id=workflow_id,
+        name=place.get("name", str, f"workflow-{workflow_id}"),
+        namespace=place.text("namespace"),
+        group=place.text("group"),
+        nodes=nodes,
+        enabled=place.get("enabled", bool, True),
+        max_concurrency=place.get("max_concurrency", int, 1),
+        preparing=place.get("preparing", (int, float), 0.0),
+        when_full=place.get("when_full", str, "queue"),
+        listed=place.get("listed", bool, True),
+    )
+    if workflow.when_full not in ("queue", "reject"):
+        raise DefinitionError(f"{place.name}.when_full: must be queue or reject")
+    place.done()
+    return workflow
+
+
+def _node(place: _Place, default_id: int, names: Mapping[str, int]) -> Node:
+    outcome = place.get("outcome", (str, list), "success")
+    outcomes = outcome if isinstance(outcome, list) else [outcome]
+    after = place.get("after", (str, list), [])
+    befores = after if isinstance(after, list) else [after]
+    for name in outcomes:
+        if name not in OUTCOMES:
+            raise DefinitionError(f"{place.name}.outcome: {name!r} is not one of {', '.join(OUTCOMES)}")
+    for name in befores:
+        if name not in names:
+            raise DefinitionError(f"{place.name}.after: {name!r} is not a node above this one")
+    return Node(
+        job_id=place.get("job_id", int, default_id),
+        name=place.text("name"),
+        duration=place.get("duration", (int, float), 1.0),
+        outcomes=tuple(OUTCOMES[name] for name in outcomes),
+        after=tuple(names[name] for name in befores),
+        group=place.get("group", str, None),
+        result=place.get("result", str, ""),
+        log_lines=place.get("log_lines", int, 0),
+    )
+
+
+class _Place:
+    """A mapping in the file, that knows its name and complains about keys nobody asked for."""
+
+    def __init__(self, name: str, value: Any) -> None:
+        if not isinstance(value, dict):
+            raise DefinitionError(f"{name}: must be a mapping")
+        self.name = name
+        self.value = value
+        self._asked: set[str] = set()
+
+    def get(self, key: str, kind: type | tuple[type, ...], *default: Any) -> Any:
+        self._asked.add(key)
+        value = self.value.get(key, *default[:1])
+        if value is None and default:
+            return default[0]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise DefinitionError(f"{self.name}.{key}: {'missing' if value is None else 'of the wrong type'}")
+        return value
+
+    def text(self, key: str) -> str:
+        return str(self.get(key, (str, int)))
+
+    def items(self, key: str) -> Iterator[_Place]:
+        for index, item in enumerate(self.get(key, list, [])):
+            yield _Place(f"{self.name}.{key}[{index}]", item)
+
+    def done(self) -> None:
+        unknown = set(self.value) - self._asked
+        if unknown:
+            raise DefinitionError(f"{self.name}: unknown key {sorted(map(str, unknown))[0]!r}")

@@ -1,0 +1,288 @@
+"""Runs workflow instances on their DAG, in real time.
+
+Nothing ticks. Every node knows when it starts and ends, so the engine catches up with the clock
+whenever it is asked (:meth:`Engine.advance`). A killed and restarted emulator thereby goes on as
+the service does whose workers have gone on meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from airflow_provider_schedulerx.emulator.definitions import Node, Workflow
+
+# Statuses of workflow and job instances share these numbers.
+WAITING, READY, RUNNING, SUCCESS, FAILED = 1, 2, 3, 4, 5
+
+#: Ids of instances begin here: beyond 32 bits, as in the service's documentation.
+FIRST_ID = 36_508_287_844
+
+_KILLED = "killed by StopInstance"
+
+
+class Refused(Exception):
+    """A business error: answered with HTTP 200 and ``Success: false``."""
+
+    def __init__(self, message: str, code: int = 400) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+@dataclass
+class NodeRun:
+    """:ivar log: (epoch seconds, line), some perhaps in the future."""
+
+    job_id: int
+    status: int = WAITING
+    job_instance_id: int | None = None
+    attempt: int = 0
+    starts: float | None = None
+    ends: float | None = None
+    result: str = ""
+    log: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def next_event(self) -> float | None:
+        return {READY: self.starts, RUNNING: self.ends}.get(self.status)
+
+
+@dataclass
+class InstanceRun:
+    wf_instance_id: int
+    workflow_id: int
+    parameters: str | None
+    created: float
+    status: int = WAITING
+    started: float | None = None
+    ended: float | None = None
+    nodes: dict[int, NodeRun] = field(default_factory=dict)
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in (WAITING, READY, RUNNING)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"nodes": [asdict(node) for node in self.nodes.values()]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> InstanceRun:
+        nodes = [NodeRun(**{**node, "log": [tuple(line) for line in node["log"]]}) for node in data["nodes"]]
+        return cls(**{**data, "nodes": {node.job_id: node for node in nodes}})
+
+
+class Store(Protocol):
+    def load(self) -> Iterable[InstanceRun]: ...
+
+    def save(self, runs: Iterable[InstanceRun]) -> None: ...
+
+
+class Engine:
+    """:param store: keeps each instance that changed, before anyone sees the change; None keeps nothing."""
+
+    def __init__(
+        self,
+        workflows: Iterable[Workflow],
+        *,
+        store: Store | None = None,
+        speed: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.workflows = {workflow.workflow_id: workflow for workflow in workflows}
+        self.instances = {run.wf_instance_id: run for run in (store.load() if store else ())}
+        self._store = store
+        self._speed = speed
+        self._clock = clock
+        self._by_workflow: dict[int, list[InstanceRun]] = defaultdict(list)
+        self._jobs: dict[int, tuple[InstanceRun, NodeRun]] = {}
+        last = FIRST_ID
+        for instance in self.instances.values():
+            self._by_workflow[instance.workflow_id].append(instance)
+            last = max(last, instance.wf_instance_id)
+            for node in instance.nodes.values():
+                if node.job_instance_id is not None:
+                    self._jobs[node.job_instance_id] = (instance, node)
+                    last = max(last, node.job_instance_id)
+        self._last_id = last
+        self._next_event: dict[int, float] = {}  # workflow -> when it has to be looked at again
+
+    @property
+    def starts(self) -> dict[int, int]:
+        """Instances ever started, by workflow."""
+        return {workflow_id: len(runs) for workflow_id, runs in self._by_workflow.items() if runs}
+
+    def now(self) -> float:
+        return self._clock()
+
+    def execute(self, workflow: Workflow, parameters: str | None) -> InstanceRun:
+        """Start an instance. Refusing a disabled workflow is our choice: it is not documented."""
+        self.advance(workflow)
+        if not workflow.enabled:
+            raise Refused(f"workflow is disabled, workflowId={workflow.workflow_id}")
+        active = sum(run.is_active for run in self._by_workflow[workflow.workflow_id])
+        if workflow.when_full == "reject" and active >= workflow.max_concurrency:
+            raise Refused(f"max concurrency {workflow.max_concurrency} reached")
+        run = InstanceRun(self._new_id(), workflow.workflow_id, parameters, created=self._clock())
+        run.nodes = {job_id: NodeRun(job_id) for job_id in workflow.nodes}
+        self.instances[run.wf_instance_id] = run
+        self._by_workflow[workflow.workflow_id].append(run)
+        self._save([run])
+        self._look_again(workflow)
+        self.advance(workflow)
+        return run
+
+    def instance(self, workflow: Workflow, wf_instance_id: int) -> InstanceRun:
+        self.advance(workflow)
+        run = self.instances.get(wf_instance_id)
+        if run is None or run.workflow_id != workflow.workflow_id:
+            raise Refused(f"workflowInstance is not existed, wfInstanceId={wf_instance_id}")
+        return run
+
+    def runs_of(self, workflow: Workflow) -> list[InstanceRun]:
+        self.advance(workflow)
+        return self._by_workflow[workflow.workflow_id]
+
+    def job(self, job_id: int, job_instance_id: int) -> tuple[InstanceRun, NodeRun]:
+        found = self._jobs.get(job_instance_id)
+        if found is None or found[1].job_id != job_id:
+            raise Refused(f"jobInstance is not existed, jobId={job_id}, jobInstanceId={job_instance_id}")
+        self.advance(self.workflows[found[0].workflow_id])
+        return found
+
+    def stop(self, run: InstanceRun, node: NodeRun) -> None:
+        """Stop a node that runs. One that has ended stays as it is."""
+        if node.status not in (READY, RUNNING):
+            return
+        now = self._clock()
+        node.log = [line for line in node.log if line[0] <= now]
+        node.log.append((now, _KILLED))
+        node.status, node.ends, node.result = FAILED, now, _KILLED
+        self._settle(run, now)
+        self._changed(run)
+
+    def retry(self, run: InstanceRun, node: NodeRun) -> None:
+        """Run a failed node again, and after it what comes behind it."""
+        if node.status not in (FAILED, 9):
+            raise Refused(f"only a failed job instance can be retried, status={node.status}")
+        now = self._clock()
+        run.status, run.ended = RUNNING, None
+        node.attempt += 1
+        self._schedule(run, node, now)
+        self._changed(run)
+
+    def set_success(self, run: InstanceRun) -> None:
+        if run.is_active:
+            raise Refused(f"workflow instance is not finished, status={run.status}")
+        run.status = SUCCESS
+        self._changed(run)
+
+    def advance(self, workflow: Workflow) -> None:
+        """Let everything happen that has happened by now, in its order."""
+        now = self._clock()
+        if self._next_event.get(workflow.workflow_id, 0.0) > now:
+            return
+        runs = self._by_workflow[workflow.workflow_id]
+        going = [run for run in runs if run.status in (READY, RUNNING)]
+        waiting = [run for run in runs if run.status == WAITING]
+        changed: dict[int, InstanceRun] = {}
+        free_since = 0.0
+        while True:
+            while waiting and len(going) < workflow.max_concurrency:
+                run = waiting.pop(0)
+                self._begin(run, workflow, max(run.created, free_since))
+                going.append(run)
+                changed[run.wf_instance_id] = run
+            event = min(
+                (
+                    (at, run.wf_instance_id, node.job_id)
+                    for run in going
+                    for node in run.nodes.values()
+                    if (at := node.next_event) is not None
+                ),
+                default=None,
+            )
+            if event is None or event[0] > now:
+                break
+            at, wf_instance_id, job_id = event
+            run = self.instances[wf_instance_id]
+            self._happen(run, run.nodes[job_id], at)
+            changed[wf_instance_id] = run
+            if not run.is_active:
+                going.remove(run)
+                free_since = at
+        self._next_event[workflow.workflow_id] = event[0] if event else float("inf")
+        if changed:
+            self._save(changed.values())
+
+    def _begin(self, run: InstanceRun, workflow: Workflow, at: float) -> None:
+        run.status, run.started = READY, at
+        for job_id, node in workflow.nodes.items():
+            if not node.after:
+                self._schedule(run, run.nodes[job_id], at + workflow.preparing / self._speed)
+
+    def _schedule(self, run: InstanceRun, node: NodeRun, at: float) -> None:
+        """A node will start: from now on it has a job instance."""
+        if node.job_instance_id is None:
+            node.job_instance_id = self._new_id()
+            self._jobs[node.job_instance_id] = (run, node)
+        node.status, node.starts, node.ends, node.result = READY, at, None, ""
+
+    def _happen(self, run: InstanceRun, node: NodeRun, at: float) -> None:
+        definition = self.workflows[run.workflow_id].nodes[node.job_id]
+        if node.status == READY:
+            node.status = run.status = RUNNING
+            node.ends = at + definition.duration / self._speed
+            node.log += _log(definition, node.attempt, at, node.ends)
+            return
+        node.status = definition.outcome(node.attempt)
+        succeeded = node.status == SUCCESS
+        node.result = definition.result if succeeded or definition.result else "failed"
+        # A text about a failure is not what the node says once a retry has succeeded.
+        if succeeded and definition.outcome(0) != SUCCESS:
+            node.result = ""
+        self._settle(run, at)
+
+    def _settle(self, run: InstanceRun, at: float) -> None:
+        """After a node has ended: start what it allows, and end the instance if nothing goes on."""
+        for job_id, definition in self.workflows[run.workflow_id].nodes.items():
+            node = run.nodes[job_id]
+            if node.status == WAITING and all(
+                run.nodes[before].status == SUCCESS for before in definition.after
+            ):
+                self._schedule(run, node, at)
+        if any(node.status in (READY, RUNNING) for node in run.nodes.values()):
+            return
+        run.ended = at
+        good = all(node.status == SUCCESS for node in run.nodes.values())
+        run.status = SUCCESS if good else FAILED
+
+    def _save(self, runs: Iterable[InstanceRun]) -> None:
+        if self._store is not None:
+            self._store.save(runs)
+
+    def _changed(self, run: InstanceRun) -> None:
+        self._save([run])
+        self._look_again(self.workflows[run.workflow_id])
+
+    def _look_again(self, workflow: Workflow) -> None:
+        self._next_event.pop(workflow.workflow_id, None)
+
+    def _new_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+
+def _log(node: Node, attempt: int, start: float, end: float) -> list[tuple[float, str]]:
+    step = (end - start) / (node.log_lines + 1)
+    lines = [(start, f"{node.name}: attempt {attempt} starts")]
+    lines += [
+        (start + step * (index + 1), f"{node.name}: step {index + 1} of {node.log_lines}")
+        for index in range(node.log_lines)
+    ]
+    succeeds = node.outcome(attempt) == SUCCESS
+    lines.append((end, f"{node.name}: done" if succeeds else f"{node.name}: ERROR {node.result or 'failed'}"))
+    return lines

@@ -1,0 +1,306 @@
+"""What each operation answers: shapes and error texts as the API pages give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_schedulerx.emulator.authentication import GatewayError, Request
+from airflow_provider_schedulerx.emulator.definitions import Definitions, Workflow
+from airflow_provider_schedulerx.emulator.engine import Engine, InstanceRun, NodeRun, Refused
+
+# Some zone that is not this machine's: the service does not say in which zone its times are.
+_ZONE = timezone(timedelta(hours=8))
+_WORKER = "127.0.0.1:34567"
+_MAX_LOG_LINES = 200
+_LOG_WINDOW = 30 * 60
+_TRIGGERED_BY_API = 3  # the code is not documented
+_READ = "edas:ReadSchedulerx"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The parameters of a request, within a namespace and group that exist."""
+
+    request: Request
+    definitions: Definitions
+    engine: Engine
+
+    def text(self, name: str) -> str | None:
+        return self.request.parameter(name)
+
+    def number(self, name: str, default: int | None = None) -> int:
+        value = self.text(name)
+        if value is None and default is not None:
+            return default
+        try:
+            number = int(value or "")
+        except ValueError:
+            number = 2**63
+        if not -(2**63) <= number < 2**63:
+            raise GatewayError(400, f"Invalid{name}", f"The specified {name} is not valid: {value}.")
+        return number
+
+    @property
+    def group(self) -> str:
+        """:raises Refused: if the group does not exist in the namespace."""
+        namespace, group = self.text("Namespace") or "", self.text("GroupId") or ""
+        if group not in self.definitions.namespaces.get(namespace, ()):
+            raise Refused(f"groupid not exist groupId: {group} namespace: {namespace}")
+        return group
+
+    @property
+    def workflow(self) -> Workflow:
+        group = self.group
+        workflow_id = self.number("WorkflowId")
+        workflow = self.engine.workflows.get(workflow_id)
+        if workflow is None or (workflow.namespace, workflow.group) != (self.text("Namespace"), group):
+            raise Refused(f"workflowId={workflow_id} is not existed")
+        return workflow
+
+    def job(self, instance_parameter: str) -> tuple[InstanceRun, NodeRun]:
+        group = self.group
+        job_id = self.number("JobId")
+        run, node = self.engine.job(job_id, self.number(instance_parameter))
+        if self.engine.workflows[run.workflow_id].group_of(job_id) != group:
+            raise Refused(f"jobid: {job_id} not match groupId: {group}")
+        return run, node
+
+
+@dataclass(frozen=True)
+class OperationSpec:
+    """:ivar required: parameters without which the gateway answers ``Missing<Parameter>``."""
+
+    handle: Callable[[Arguments], Any]
+    ram_action: str
+    required: tuple[str, ...]
+
+
+def _execute(args: Arguments) -> dict[str, Any]:
+    workflow = args.workflow
+    parameters = args.text("InstanceParameters")
+    if len((parameters or "").encode()) > 1000:
+        raise Refused("instanceParameters is larger than 1000 bytes")
+    return {"WfInstanceId": args.engine.execute(workflow, parameters).wf_instance_id}
+
+
+def _get_instance(args: Arguments) -> dict[str, Any]:
+    workflow = args.workflow
+    run = args.engine.instance(workflow, args.number("WfInstanceId"))
+    nodes = []
+    for job_id, node in run.nodes.items():
+        shown: dict[str, Any] = {
+            "JobId": job_id,
+            "JobName": workflow.nodes[job_id].name,
+            "Status": node.status,
+            "Attempt": node.attempt,
+            **_times(run, node.starts if node.status not in (1, 2) else None, node.ends, node.status),
+        }
+        if node.job_instance_id is not None:
+            shown["JobInstanceId"] = node.job_instance_id
+            shown["Result"] = node.result
+        if node.status not in (1, 2):
+            shown["WorkAddr"] = _WORKER
+        nodes.append(shown)
+    return {
+        "WfInstanceInfo": {"Status": run.status, **_times(run, run.started, run.ended, run.status)},
+        "WfInstanceDag": {"Nodes": nodes, "Edges": _edges(workflow)},
+    }
+
+
+def _list_instances(args: Arguments) -> dict[str, Any]:
+    workflow = args.workflow
+    return {
+        "WfInstanceInfos": [
+            {
+                "WfInstanceId": run.wf_instance_id,
+                "WorkflowId": run.workflow_id,
+                "Status": run.status,
+                **_times(run, run.started, run.ended, run.status),
+            }
+            for run in args.engine.runs_of(workflow)[-300:]
+            if workflow.listed
+        ]
+    }
+
+
+def _get_workflow(args: Arguments) -> dict[str, Any]:
+    workflow = args.workflow
+    return {
+        "WorkFlowInfo": _workflow_record(workflow) | {"Status": "1" if workflow.enabled else "0"},
+        "WorkFlowNodeInfo": {
+            "Nodes": [
+                {"Id": node.job_id, "Label": node.name, "Status": 1} for node in workflow.nodes.values()
+            ],
+            "Edges": _edges(workflow),
+        },
+    }
+
+
+def _list_workflows(args: Arguments) -> dict[str, Any]:
+    group = args.group
+    name = args.text("WorkflowName") or ""
+    status = args.text("Status")
+    found = [
+        workflow
+        for workflow in args.engine.workflows.values()
+        if (workflow.namespace, workflow.group) == (args.text("Namespace"), group)
+        and name in workflow.name
+        and status in (None, "", "1" if workflow.enabled else "0")
+    ]
+    page, size = max(1, args.number("PageNum", 1)), max(1, args.number("PageSize", 20))
+    return {
+        "PageNumber": page,
+        "PageSize": size,
+        "Total": len(found),
+        "Records": [_workflow_record(workflow) for workflow in found[(page - 1) * size : page * size]],
+    }
+
+
+def _stop(args: Arguments) -> None:
+    args.engine.stop(*args.job("InstanceId"))
+
+
+def _get_job(args: Arguments) -> dict[str, Any]:
+    run, node = args.job("JobInstanceId")
+    return {
+        "JobInstanceDetail": {
+            "JobId": node.job_id,
+            "InstanceId": node.job_instance_id,
+            "JobName": args.engine.workflows[run.workflow_id].nodes[node.job_id].name,
+            "Status": node.status,
+            "Parameters": run.parameters or "",
+            "Result": node.result,
+            "Progress": "",
+            "TriggerType": _TRIGGERED_BY_API,
+            "TimeType": 100,
+            "Executor": "emulator",
+            "WorkAddr": _WORKER,
+            **_times(run, node.starts, node.ends, node.status),
+        }
+    }
+
+
+def _get_log(args: Arguments) -> dict[str, Any]:
+    _, node = args.job("JobInstanceId")
+    now = args.engine.now()
+    start = args.number("StartTimestamp", int((now - _LOG_WINDOW) * 1000)) / 1000
+    end = min(now, args.number("EndTimestamp", int(now * 1000)) / 1000)
+    keyword = args.text("Keyword") or ""
+    lines = [
+        f"{datetime.fromtimestamp(at, _ZONE):%Y-%m-%d %H:%M:%S} {line}"
+        for at, line in node.log
+        if start <= at <= end and keyword in line
+    ]
+    if (args.text("Reverse") or "true").lower() != "false":
+        lines.reverse()
+    offset = args.number("Offset", 0)
+    return {"Logs": lines[offset : offset + min(_MAX_LOG_LINES, args.number("Line", _MAX_LOG_LINES))]}
+
+
+def _retry_job(args: Arguments) -> None:
+    args.engine.retry(*args.job("JobInstanceId"))
+
+
+def _set_success(args: Arguments) -> None:
+    args.engine.set_success(args.engine.instance(args.workflow, args.number("WfInstanceId")))
+
+
+def _list_namespaces(args: Arguments) -> dict[str, Any]:
+    return {
+        "Namespaces": [
+            {"UId": namespace, "Name": namespace, "Description": ""}
+            for namespace in args.definitions.namespaces
+        ]
+    }
+
+
+def _list_groups(args: Arguments) -> dict[str, Any]:
+    namespace = args.text("Namespace") or ""
+    return {
+        "AppGroups": [
+            {
+                "AppGroupId": index + 1,
+                "AppName": group,
+                "AppKey": "emulator-app-key",
+                "AppVersion": 2,
+                "EnableLog": "true",
+                "GroupId": group,
+                "Namespace": namespace,
+                "Description": "",
+            }
+            for index, group in enumerate(args.definitions.namespaces.get(namespace, ()))
+        ]
+    }
+
+
+def _describe_regions(args: Arguments) -> list[dict[str, Any]]:
+    return [{"RegionId": "cn-hangzhou", "LocalName": "emulator", "RegionEndpoint": "127.0.0.1"}]
+
+
+_GROUP = ("RegionId", "Namespace", "GroupId")
+_JOB = (*_GROUP, "JobId", "JobInstanceId")
+_WORKFLOW_QUERY = f"{_READ}WorkflowQuery"
+
+OPERATIONS: Mapping[str, OperationSpec] = {
+    "ExecuteWorkflow": OperationSpec(_execute, "edas:ManageSchedulerxWorkflowRun", (*_GROUP, "WorkflowId")),
+    "GetWorkflowInstance": OperationSpec(
+        _get_instance, _WORKFLOW_QUERY, (*_GROUP, "WorkflowId", "WfInstanceId")
+    ),
+    "ListWorkflowInstance": OperationSpec(_list_instances, _WORKFLOW_QUERY, (*_GROUP, "WorkflowId")),
+    "GetWorkFlow": OperationSpec(_get_workflow, _WORKFLOW_QUERY, (*_GROUP, "WorkflowId")),
+    "ListWorkFlows": OperationSpec(_list_workflows, _WORKFLOW_QUERY, _GROUP),
+    "StopInstance": OperationSpec(
+        _stop, "edas:ManageSchedulerxJobInstStop", (*_GROUP, "JobId", "InstanceId")
+    ),
+    "GetJobInstance": OperationSpec(_get_job, f"{_READ}JobInstanceQuery", _JOB),
+    "GetLog": OperationSpec(_get_log, f"{_READ}LogQuery", _JOB),
+    "RetryJobInstance": OperationSpec(_retry_job, "edas:ManageSchedulerxJobInstRun", _JOB),
+    "SetWfInstanceSuccess": OperationSpec(
+        _set_success,
+        "edas:ManageSchedulerxWfInstanceMarkSuccess",
+        (*_GROUP, "WorkflowId", "WfInstanceId"),
+    ),
+    "ListNamespaces": OperationSpec(_list_namespaces, f"{_READ}NamespaceQuery", ("RegionId",)),
+    "ListGroups": OperationSpec(_list_groups, f"{_READ}GroupQuery", ("RegionId", "Namespace")),
+    "DescribeRegions": OperationSpec(_describe_regions, f"{_READ}RegionQuery", ()),
+}
+
+
+def _workflow_record(workflow: Workflow) -> dict[str, Any]:
+    return {
+        "WorkflowId": workflow.workflow_id,
+        "Name": workflow.name,
+        "Description": "",
+        "Namespace": workflow.namespace,
+        "GroupId": workflow.group,
+        "MaxConcurrency": workflow.max_concurrency,
+        "TimeType": 100,
+        "TimeExpression": "",
+    }
+
+
+def _edges(workflow: Workflow) -> list[dict[str, int]]:
+    return [
+        {"Source": source, "Target": node.job_id}
+        for node in workflow.nodes.values()
+        for source in (node.after or (0,))
+    ]
+
+
+def _times(run: InstanceRun, start: float | None, end: float | None, status: int) -> dict[str, str]:
+    """Times as the service writes them; those that have not come yet are left out."""
+    given = {
+        "ScheduleTime": run.created,
+        "DataTime": run.created,
+        "StartTime": start,
+        # A running node knows its end already, but nobody else may.
+        "EndTime": end if status not in (1, 2, 3) else None,
+    }
+    return {
+        name: datetime.fromtimestamp(at, UTC).astimezone(_ZONE).strftime("%Y-%m-%d %H:%M:%S")
+        for name, at in given.items()
+        if at is not None
+    }

@@ -1,0 +1,171 @@
+"""Start an emulator in its own process and drive it: for demos and tests, also yours."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+_STOP_SECONDS = 10
+_ANSWER_SECONDS = 30
+
+
+class EmulatorError(RuntimeError):
+    """The emulator did not start, or refused what it was told."""
+
+
+class EmulatorProcess:
+    """A running emulator, stopped at the end of the ``with`` block.
+
+    :param arguments: of the command line; the ports are free ones unless given here.
+    :ivar endpoint: URL of the service, for ``host`` of the connection.
+    :ivar admin: URL of the remote control.
+    :ivar ca_file: path of the certificate authority, with ``--tls``.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = list(arguments)
+        if "--port" not in arguments:
+            self._arguments += ["--port", "0"]
+        self._process: subprocess.Popen[str] | None = None
+        self.endpoint = ""
+        self.admin = ""
+        self.ca_file: str | None = None
+
+    def start(self) -> Self:
+        """Start it and wait until it listens. :raises EmulatorError: with what it printed."""
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "airflow_provider_schedulerx.emulator", *self._arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        printed = ""
+        for line in self._process.stdout:
+            printed += line
+            if line.startswith("{"):
+                facts = json.loads(line)
+                self.endpoint, self.admin, self.ca_file = facts["endpoint"], facts["admin"], facts["ca_file"]
+                return self
+        raise EmulatorError(
+            f"the emulator did not start (exit code {self._process.wait()}): {printed.strip()}"
+        )
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it as ``kill -9`` does."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> Self:
+        """Start it again on the same ports, so that nobody has to be told."""
+        for name, url in (("--port", self.endpoint), ("--admin-port", self.admin)):
+            port = url.rpartition(":")[2]
+            if name in self._arguments:
+                self._arguments[self._arguments.index(name) + 1] = port
+            else:
+                self._arguments += [name, port]
+        return self.start()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def connection(self, **extra: Any) -> dict[str, Any]:
+        """An Airflow connection to this emulator, as the JSON that ``AIRFLOW_CONN_...`` takes."""
+        return {
+            "conn_type": "schedulerx",
+            "login": "emulator",
+            "password": "emulator-secret",
+            "host": self.endpoint,
+            "extra": {
+                "region_id": "cn-hangzhou",
+                "namespace": "demo",
+                "group_id": "etl",
+                **({"ca_file": self.ca_file} if self.ca_file else {}),
+                **extra,
+            },
+        }
+
+    def counters(self) -> dict[str, Any]:
+        """``calls`` and ``outcomes`` by operation, ``starts`` by workflow id (as text)."""
+        counters: dict[str, Any] = self._ask("GET", "/counters")
+        return counters
+
+    def starts(self, workflow_id: int) -> int:
+        """Instances of a workflow ever started."""
+        return int(self.counters()["starts"].get(str(workflow_id), 0))
+
+    def calls(self, operation: str) -> int:
+        return int(self.counters()["calls"].get(operation, 0))
+
+    def instances(self, workflow_id: int | None = None) -> list[dict[str, Any]]:
+        suffix = "" if workflow_id is None else f"?workflow_id={workflow_id}"
+        instances: list[dict[str, Any]] = self._ask("GET", f"/instances{suffix}")
+        return instances
+
+    def add_fault(self, operation: str, effect: str, **details: Any) -> None:
+        """Ask for a fault; see :class:`airflow_provider_schedulerx.emulator.faults.Fault`."""
+        self._ask("POST", "/faults", {"operation": operation, "effect": effect, **details})
+
+    def clear_faults(self) -> None:
+        self._ask("DELETE", "/faults")
+
+    def pending_faults(self) -> list[dict[str, Any]]:
+        faults: list[dict[str, Any]] = self._ask("GET", "/faults")
+        return faults
+
+    def set_quota(self, per_minute: int) -> None:
+        self._ask("PUT", "/quota", {"per_minute": per_minute})
+
+    def add_account(self, **account: Any) -> None:
+        """Add or replace one; see :class:`airflow_provider_schedulerx.emulator.definitions.Account`."""
+        self._ask("POST", "/accounts", account)
+
+    def add_workflows(self, definitions: Mapping[str, Any]) -> None:
+        """Add or replace workflows, given as in the YAML file."""
+        self._ask("POST", "/workflows", definitions)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._process = None
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(  # noqa: S310 - always http
+            self.admin + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        # Without proxies: the emulator is on this machine, whatever the environment says.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=_ANSWER_SECONDS) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            raise EmulatorError(error.read().decode()) from None

@@ -1,0 +1,35 @@
+"""Keeps instances in SQLite, so that ``kill -9`` loses none that was answered for."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from airflow_provider_schedulerx.emulator.engine import InstanceRun
+
+
+class Store:
+    """A file in WAL mode: committed writes survive the process, and a start is committed before its answer."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("CREATE TABLE IF NOT EXISTS instance (id INTEGER PRIMARY KEY, run TEXT NOT NULL)")
+
+    def load(self) -> list[InstanceRun]:
+        rows = self._db.execute("SELECT run FROM instance ORDER BY id")
+        return [InstanceRun.from_json(json.loads(run)) for (run,) in rows]
+
+    def save(self, runs: Iterable[InstanceRun]) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany(
+            "INSERT INTO instance VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET run = excluded.run",
+            [(run.wf_instance_id, json.dumps(run.to_json())) for run in runs],
+        )
+        self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        self._db.close()

@@ -1,0 +1,342 @@
+"""The connection to SchedulerX 2.0."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+
+from airflow_provider_schedulerx.api import calls
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXConfigurationError,
+    SchedulerXError,
+    SchedulerXForeignGroupError,
+    SchedulerXNotFoundError,
+)
+from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.models import (
+        AppGroup,
+        JobInstance,
+        Namespace,
+        Workflow,
+        WorkflowInstance,
+        WorkflowInstanceSummary,
+    )
+    from airflow_provider_schedulerx.api.transport import SyncTransport
+
+T = TypeVar("T")
+
+#: Seconds between looks at a run that is being stopped: at first, and at most.
+_STOP_POLL = 1.0
+_STOP_POLL_MAX = 5.0
+#: Seconds of history that :meth:`SchedulerXHook.get_job_instance_log` looks at unless told otherwise.
+_LOG_HISTORY = 7 * 24 * 3600
+
+
+class SchedulerXHook(BaseHook):
+    """Signed calls to SchedulerX 2.0 (OpenAPI version 2019-04-30) with an Airflow connection.
+
+    Every call may raise a :class:`~airflow_provider_schedulerx.exceptions.SchedulerXError`; its
+    class says whether the call may be repeated. Calls that surely changed nothing are repeated by
+    the hook itself after passing faults and throttling, a limited time and with jitter.
+
+    :param schedulerx_conn_id: connection of type ``schedulerx``, or ``alibaba_cloud`` of the official provider.
+    :param region_id: region, such as ``cn-hangzhou``; beats the connection's, as do the next three.
+    :param namespace: uid of the namespace.
+    :param namespace_source: source of the namespace, "only for special third parties".
+    :param group_id: application group.
+    """
+
+    conn_name_attr = "schedulerx_conn_id"
+    default_conn_name = "schedulerx_default"
+    conn_type = "schedulerx"
+    hook_name = "Alibaba Cloud SchedulerX"
+
+    def __init__(
+        self,
+        schedulerx_conn_id: str = default_conn_name,
+        *,
+        region_id: str | None = None,
+        namespace: str | None = None,
+        namespace_source: str | None = None,
+        group_id: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.schedulerx_conn_id = schedulerx_conn_id
+        self.region_id = region_id
+        self.namespace = namespace
+        self.namespace_source = namespace_source
+        self.group_id = group_id
+
+    @cached_property
+    def settings(self) -> SchedulerXSettings:
+        """The connection and the arguments, checked and put together.
+
+        :raises SchedulerXConfigurationError: naming the field that is wrong, and the remedy.
+        """
+        connection = self.get_connection(self.schedulerx_conn_id)
+        try:
+            settings = SchedulerXSettings.from_connection(
+                login=connection.login,
+                password=connection.password,
+                host=connection.host,
+                port=connection.port,
+                extra=connection.extra_dejson,
+                region_id=self.region_id,
+                namespace=self.namespace,
+                namespace_source=self.namespace_source,
+                group_id=self.group_id,
+            )
+        except SchedulerXConfigurationError as error:
+            raise SchedulerXConfigurationError(
+                f"connection {self.schedulerx_conn_id!r}: {error.message}", field=error.field
+            ) from None
+        for secret in settings.secrets:
+            mask_secret(secret)
+        return settings
+
+    @property
+    def scope(self) -> Scope:
+        """Region, namespace and group of every call."""
+        return self.settings.scope
+
+    @cached_property
+    def _transport(self) -> SyncTransport:
+        # Imported here: it brings the Alibaba SDKs, which take most of a second.
+        from airflow_provider_schedulerx.api.transport import SyncTransport
+
+        return SyncTransport(self.settings)
+
+    @cached_property
+    def _impatient_transport(self) -> SyncTransport:
+        """For callers that repeat by themselves, or that a person waits for."""
+        from airflow_provider_schedulerx.api.transport import SyncTransport
+
+        return SyncTransport(self.settings, max_retry_seconds=0)
+
+    def get_conn(self) -> SyncTransport:
+        """Return what carries out calls."""
+        return self._transport
+
+    def execute_workflow(self, workflow_id: int | str, instance_parameters: Any = None) -> int:
+        """Start a run of a workflow (``ExecuteWorkflow``).
+
+        There is no idempotency token: after a
+        :class:`~airflow_provider_schedulerx.exceptions.SchedulerXAmbiguousError` a run may exist, so
+        look (:meth:`list_workflow_instances`) before starting another. What the service does with a
+        disabled workflow, or beyond its ``MaxConcurrency``, is not documented; its answer is passed on.
+
+        :param workflow_id: id of the workflow.
+        :param instance_parameters: dynamic parameters: a str, or a dict or list that becomes compact JSON; at
+            most 1,000 bytes of UTF-8.
+        :return: the ``WfInstanceId``.
+        """
+        started = self._transport.perform(
+            calls.execute_workflow(self.scope, workflow_id, instance_parameters)
+        )
+        self.log.info(
+            "Started workflow %s: WfInstanceId=%s, RequestId=%s",
+            workflow_id,
+            started.wf_instance_id,
+            started.request_id,
+        )
+        return started.wf_instance_id
+
+    def get_workflow_instance(self, workflow_id: int | str, wf_instance_id: int | str) -> WorkflowInstance:
+        """Look at a run and its nodes (``GetWorkflowInstance``; Professional edition)."""
+        return self._transport.perform(calls.get_workflow_instance(self.scope, workflow_id, wf_instance_id))
+
+    def list_workflow_instances(self, workflow_id: int | str) -> list[WorkflowInstanceSummary]:
+        """List runs of a workflow, newest first (``ListWorkflowInstance``; Professional edition).
+
+        How many runs the service lists, and whether waiting ones are among them, is not documented:
+        ask for one that is missing with :meth:`get_workflow_instance`.
+        """
+        return self._transport.perform(calls.list_workflow_instances(self.scope, workflow_id))
+
+    def get_workflow(self, workflow_id: int | str) -> Workflow:
+        """Look at the definition of a workflow (``GetWorkFlow``)."""
+        return self._transport.perform(calls.get_workflow(self.scope, workflow_id))
+
+    def list_workflows(self, workflow_name: str | None = None, status: str | None = None) -> list[Workflow]:
+        """List all workflows of the group, through all pages (``ListWorkFlows``).
+
+        :param workflow_name: pass on as ``WorkflowName``.
+        :param status: pass on as ``Status``, whose values are not documented.
+        """
+        found: dict[int | None, Workflow] = {}
+        page_num = 1
+        while True:
+            page, total = self._transport.perform(
+                calls.list_workflows(self.scope, page_num, workflow_name, status)
+            )
+            before = len(found)
+            found.update((workflow.workflow_id, workflow) for workflow in page)
+            # A page that brings nothing new ends it too: a total that lies must not loop for ever.
+            if len(found) >= total or len(found) == before:
+                return list(found.values())
+            page_num += 1
+
+    def stop_job_instance(self, job_id: int | str, job_instance_id: int | str) -> None:
+        """Stop a job instance, such as a node of a run (``StopInstance``).
+
+        :raises SchedulerXForeignGroupError: if the job belongs to another application group.
+        """
+        self._transport.perform(calls.stop_job_instance(self.scope, job_id, job_instance_id))
+
+    def get_job_instance(self, job_id: int | str, job_instance_id: int | str) -> JobInstance:
+        """Look at a job instance (``GetJobInstance``)."""
+        return self._transport.perform(calls.get_job_instance(self.scope, job_id, job_instance_id))
+
+    def get_job_instance_log(
+        self,
+        job_id: int | str,
+        job_instance_id: int | str,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        keyword: str | None = None,
+    ) -> Iterator[str]:
+        """Iterate over the lines of a job instance's log, oldest first (``GetLog``).
+
+        Needs the Professional edition with its log service. Pages through more than the 200 lines
+        that one call returns, and always sends the time window, whose default would be the last 30
+        minutes.
+
+        :param start: start of the window, epoch seconds; None means seven days before its end.
+        :param end: end of the window, epoch seconds; None means now.
+        :param keyword: only lines with this text.
+        """
+        end_ms = round((time.time() if end is None else end) * 1000)
+        start_ms = end_ms - _LOG_HISTORY * 1000 if start is None else round(start * 1000)
+        offset = 0
+        while True:
+            lines = self._transport.perform(
+                calls.get_log(
+                    self.scope,
+                    job_id,
+                    job_instance_id,
+                    start_ms=start_ms,
+                    end_ms=end_ms,
+                    offset=offset,
+                    keyword=keyword,
+                )
+            )
+            yield from lines
+            if len(lines) < calls.MAX_LOG_LINES:
+                return
+            offset += len(lines)
+
+    def retry_job_instance(self, job_id: int | str, job_instance_id: int | str) -> None:
+        """Run a failed node again, and what comes after it (``RetryJobInstance``; Professional edition)."""
+        self._transport.perform(calls.retry_job_instance(self.scope, job_id, job_instance_id))
+
+    def set_workflow_instance_success(self, workflow_id: int | str, wf_instance_id: int | str) -> None:
+        """Mark a run as successful (``SetWfInstanceSuccess``; Professional edition)."""
+        self._transport.perform(calls.set_workflow_instance_success(self.scope, workflow_id, wf_instance_id))
+
+    def list_namespaces(self) -> list[Namespace]:
+        """List the namespaces of the region (``ListNamespaces``)."""
+        return self._transport.perform(calls.list_namespaces(self.scope))
+
+    def list_groups(self) -> list[AppGroup]:
+        """List the application groups of the namespace (``ListGroups``)."""
+        return self._transport.perform(calls.list_groups(self.scope))
+
+    def describe_regions(self) -> list[str]:
+        """List the ids of the regions in which the service can be used (``DescribeRegions``)."""
+        return self._transport.perform(calls.describe_regions(self.scope))
+
+    def stop_workflow_instance(
+        self, workflow_id: int | str, wf_instance_id: int | str, *, timeout: float = 60.0
+    ) -> WorkflowInstance | None:
+        """Stop a run, as far as that is possible.
+
+        No operation of the service stops a run. So all its active nodes are stopped, again and again,
+        since others can start meanwhile, until the run has ended or ``timeout`` is over. A node of
+        another application group cannot be stopped; that is logged. Faults are logged, not raised.
+
+        :param timeout: seconds; the first round is always made.
+        :return: the run as it was seen last, or None if it could not be looked at. Ask its
+            ``status.is_terminal``.
+        """
+        transport = self._impatient_transport
+        deadline = time.monotonic() + timeout
+        pause = _STOP_POLL
+        foreign: set[int] = set()
+        instance: WorkflowInstance | None = None
+        while True:
+            try:
+                instance = transport.perform(
+                    calls.get_workflow_instance(self.scope, workflow_id, wf_instance_id)
+                )
+            except SchedulerXNotFoundError as error:
+                self.log.warning("Cannot stop workflow instance %s: %s", wf_instance_id, error)
+                return None
+            except SchedulerXError as error:
+                self.log.warning("Stopping workflow instance %s: %s", wf_instance_id, error)
+            else:
+                if instance.status.is_terminal:
+                    self.log.info("Workflow instance %s has ended: %s", wf_instance_id, instance.status.name)
+                    return instance
+                self._stop_active_nodes(transport, instance, foreign)
+            if time.monotonic() + pause > deadline:
+                self.log.error(
+                    "Workflow instance %s was told to stop but has not ended after %.0f s",
+                    wf_instance_id,
+                    timeout,
+                )
+                return instance
+            time.sleep(pause)
+            pause = min(pause * 2, _STOP_POLL_MAX)
+
+    def _stop_active_nodes(
+        self, transport: SyncTransport, instance: WorkflowInstance, foreign: set[int]
+    ) -> None:
+        """:param foreign: job ids of other groups, which is added to."""
+        for node in instance.nodes:
+            if not node.status.is_active or node.job_instance_id is None or node.job_id in foreign:
+                continue
+            try:
+                transport.perform(calls.stop_job_instance(self.scope, node.job_id, node.job_instance_id))
+            except SchedulerXForeignGroupError as error:
+                foreign.add(node.job_id)
+                self.log.warning("Node %s cannot be stopped from here: %s", node.label, error)
+            except SchedulerXError as error:
+                self.log.warning("Stopping node %s: %s", node.label, error)
+            else:
+                self.log.info("Told node %s to stop", node.label)
+
+    def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
+        """Return the URL of a run in the console, after the connection's ``console_url``."""
+        return self.settings.console_link(int(workflow_id), wf_instance_id)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Make a real, signed call that only reads.
+
+        :return: whether it succeeded, and a sentence for people that says what to correct if not.
+        """
+        try:
+            scope = self.scope
+            if not (scope.namespace and scope.group_id):
+                found = self._impatient_transport.perform(calls.list_namespaces(scope))
+                missing = " and ".join(name for name in ("namespace", "group_id") if not getattr(scope, name))
+                return True, (
+                    f"Connected to {self.settings.endpoint}: {len(found)} namespaces in {scope.region_id}. "
+                    f"The connection does not set {missing}, so every task has to."
+                )
+            _, total = self._impatient_transport.perform(calls.list_workflows(scope, page_num=1, page_size=1))
+        except SchedulerXError as error:
+            return False, str(error)
+        except Exception as error:
+            # The connection itself cannot be had, say: its text is Airflow's and holds no secret.
+            return False, f"{type(error).__name__}: {error}"
+        return True, (
+            f"Connected to {self.settings.endpoint}: {total} workflows in namespace {scope.namespace}, "
+            f"group {scope.group_id}, region {scope.region_id}."
+        )

@@ -1,0 +1,275 @@
+"""Start a SchedulerX workflow from a DAG, and follow it to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXAmbiguousError,
+    SchedulerXConfigurationError,
+    SchedulerXError,
+)
+from airflow_provider_schedulerx.api.following import Follower, Verdict, failure_message, node_table
+from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus
+from airflow_provider_schedulerx.api.parameters import check_id, encode_instance_parameters
+from airflow_provider_schedulerx.exceptions import (
+    WorkflowInstanceFailedError,
+    WorkflowInstanceStoppedError,
+    WorkflowInstanceUndecidedError,
+)
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_schedulerx.api.models import WorkflowInstance
+
+#: Key under which the id of the run is pushed to XCom.
+XCOM_WF_INSTANCE_ID = "WfInstanceId"
+
+
+class ExecuteWorkflowOperator(BaseOperator):
+    """Start a run of a SchedulerX workflow (``ExecuteWorkflow``) and, by default, wait until it has ended.
+
+    The id of the run is pushed to XCom as ``WfInstanceId`` right after the start, together with the
+    URL of the run for the task's extra link, and is also what the task returns.
+
+    The task fails when the run fails; a retry then starts a new run. Where it cannot be known how a
+    run goes or whether there is one, the task fails **without** a retry
+    (:class:`~airflow_provider_schedulerx.exceptions.WorkflowInstanceUndecidedError`), because a retry
+    would start a second run beside it.
+
+    :param workflow_id: id of the workflow. (templated)
+    :param instance_parameters: dynamic parameters of the run: a str, or a dict or list that becomes
+        compact JSON; at most 1,000 bytes of UTF-8. (templated)
+    :param schedulerx_conn_id: the connection, see
+        :class:`~airflow_provider_schedulerx.hooks.schedulerx.SchedulerXHook`. (templated)
+    :param region_id: region; beats the connection's, as do the next three. (templated)
+    :param namespace: uid of the namespace. (templated)
+    :param namespace_source: source of the namespace. (templated)
+    :param group_id: application group. (templated)
+    :param wait_for_completion: False returns right after the start.
+    :param poll_interval: seconds between two looks at the run.
+    :param timeout: seconds, or a timedelta, to wait for the end of the run; None waits without limit.
+        Then the run is looked at once more, stopped if ``cancel_on_kill``, and the task fails.
+        ``execution_timeout`` does the same, but is enforced by Airflow.
+    :param poll_failure_tolerance: seconds for which looks at the run may fail in a row, if the fault is a
+        passing one (network, throttling).
+    :param cancel_on_kill: stop the run when the task is killed or waiting times out. No operation of
+        the service stops a run, so its active nodes are stopped until it has ended.
+    """
+
+    template_fields: Sequence[str] = (
+        "workflow_id",
+        "instance_parameters",
+        "schedulerx_conn_id",
+        "region_id",
+        "namespace",
+        "namespace_source",
+        "group_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"instance_parameters": "json"}
+    operator_extra_links = (WorkflowInstanceLink(),)
+    ui_color = "#ffe3c2"
+
+    def __init__(
+        self,
+        *,
+        workflow_id: int | str,
+        instance_parameters: Any = None,
+        schedulerx_conn_id: str = SchedulerXHook.default_conn_name,
+        region_id: str | None = None,
+        namespace: str | None = None,
+        namespace_source: str | None = None,
+        group_id: str | None = None,
+        wait_for_completion: bool = True,
+        poll_interval: float | timedelta = 30,
+        timeout: float | timedelta | None = None,
+        poll_failure_tolerance: float | timedelta = 600,
+        cancel_on_kill: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.workflow_id = workflow_id
+        self.instance_parameters = instance_parameters
+        self.schedulerx_conn_id = schedulerx_conn_id
+        self.region_id = region_id
+        self.namespace = namespace
+        self.namespace_source = namespace_source
+        self.group_id = group_id
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = _seconds("poll_interval", poll_interval)
+        self.timeout = None if timeout is None else _seconds("timeout", timeout)
+        self.poll_failure_tolerance = _seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.cancel_on_kill = cancel_on_kill
+        # What is written out in the DAG file is wrong already when the file is parsed.
+        if _is_literal(workflow_id):
+            check_id("workflow_id", workflow_id)
+        if _is_literal(instance_parameters):
+            encode_instance_parameters(instance_parameters)
+
+        self._wf_instance_id: int | None = None
+        self._is_starting = False
+        self._has_ended = False
+        self._was_killed = False
+
+    @cached_property
+    def hook(self) -> SchedulerXHook:
+        """The hook for this task's connection and scope."""
+        return SchedulerXHook(
+            self.schedulerx_conn_id,
+            region_id=self.region_id,
+            namespace=self.namespace,
+            namespace_source=self.namespace_source,
+            group_id=self.group_id,
+        )
+
+    def execute(self, context: Context) -> int:
+        """Start the run and follow it. :return: the ``WfInstanceId``."""
+        wf_instance_id = self._start(context)
+        if not self.wait_for_completion:
+            return wf_instance_id
+        instance = self._wait(wf_instance_id)
+        self.log.info("Nodes of workflow instance %s:\n%s", wf_instance_id, node_table(instance))
+        if instance.status is not WorkflowInstanceStatus.SUCCESS:
+            raise WorkflowInstanceFailedError(failure_message(instance))
+        self.log.info("Workflow instance %s succeeded", wf_instance_id)
+        return wf_instance_id
+
+    def on_kill(self) -> None:
+        """Stop the run, if there is one and ``cancel_on_kill``. Never raises.
+
+        Airflow 3 gives a killed task about 5 seconds, in which at least the first round of stops is made.
+        """
+        self._was_killed = True
+        wf_instance_id = self._wf_instance_id
+        if wf_instance_id is None:
+            if self._is_starting:
+                self.log.error(
+                    "The task was interrupted while it started workflow %s: a run may have been started that "
+                    "nothing follows. Look at the workflow's instances in the SchedulerX console.",
+                    self.workflow_id,
+                )
+            return
+        if self._has_ended:
+            return
+        if not self.cancel_on_kill:
+            self.log.warning("Workflow instance %s goes on, since cancel_on_kill is off", wf_instance_id)
+            return
+        self.log.info("Stopping workflow instance %s", wf_instance_id)
+        try:
+            self.hook.stop_workflow_instance(self.workflow_id, wf_instance_id)
+        except Exception:
+            self.log.exception("Workflow instance %s could not be stopped", wf_instance_id)
+
+    def _start(self, context: Context) -> int:
+        self._is_starting = True
+        try:
+            wf_instance_id = self.hook.execute_workflow(self.workflow_id, self.instance_parameters)
+        except SchedulerXAmbiguousError as error:
+            raise WorkflowInstanceUndecidedError(
+                f"{error}. A run of workflow {self.workflow_id} may have been started. The task is not retried, "
+                "since that could start a second one: look at the workflow's instances in the SchedulerX "
+                "console, then clear the task to start a run, or mark it as success if one is there and good."
+            ) from None
+        self._wf_instance_id = wf_instance_id
+        self._is_starting = False
+        context["ti"].xcom_push(key=XCOM_WF_INSTANCE_ID, value=wf_instance_id)
+        url = self.hook.console_link(self.workflow_id, wf_instance_id)
+        WorkflowInstanceLink.persist(context, url)
+        self.log.info("Workflow instance %s in the console: %s", wf_instance_id, url)
+        if self._was_killed:
+            # The signal came while the answer was awaited, so on_kill did not know the id yet.
+            self.on_kill()
+            self._raise_killed()
+        return wf_instance_id
+
+    def _wait(self, wf_instance_id: int) -> WorkflowInstance:
+        """Look at the run until it has ended. :return: how it was then."""
+        follower = Follower(self.poll_failure_tolerance)
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        while True:
+            # Whether time is up is asked first, so that a run that ended meanwhile still counts.
+            is_last_look = deadline is not None and time.monotonic() >= deadline
+            try:
+                instance = self.hook.get_workflow_instance(self.workflow_id, wf_instance_id)
+            except SchedulerXError as error:
+                if not follower.missed(error, time.monotonic()):
+                    raise WorkflowInstanceUndecidedError(
+                        f"Workflow instance {wf_instance_id} can no longer be followed: {error}. It may be active, "
+                        "so the task is not retried, since that would start a second run"
+                    ) from None
+                self.log.warning("Cannot look at workflow instance %s: %s", wf_instance_id, error)
+            else:
+                verdict, lines = follower.saw(instance, time.monotonic())
+                for line in lines:
+                    self.log.info("%s", line)
+                if verdict in (Verdict.SUCCESS, Verdict.FAILED):
+                    self._has_ended = True
+                    return instance
+                if verdict is Verdict.UNDECIDED:
+                    raise WorkflowInstanceUndecidedError(
+                        f"Workflow instance {wf_instance_id} shows the status {instance.status.value}, which is not "
+                        "documented. It may be active, so the task is not retried"
+                    )
+            if is_last_look:
+                self._give_up(wf_instance_id)
+            self._sleep(deadline)
+
+    def _give_up(self, wf_instance_id: int) -> None:
+        """Time is up: stop the run and fail. Airflow may retry only if the run has surely ended."""
+        waited = f"Workflow instance {wf_instance_id} has not ended within timeout={self.timeout:g} s"
+        if not self.cancel_on_kill:
+            raise WorkflowInstanceUndecidedError(
+                f"{waited}; it goes on, since cancel_on_kill is off, so the task is not retried"
+            )
+        self.log.error("%s; stopping it", waited)
+        last = self.hook.stop_workflow_instance(self.workflow_id, wf_instance_id)
+        if last is None or not last.status.is_terminal:
+            raise WorkflowInstanceUndecidedError(
+                f"{waited}; it was told to stop but was not seen to end, so the task is not retried"
+            )
+        self._has_ended = True
+        raise WorkflowInstanceStoppedError(f"{waited}; it was stopped and is {last.status.name}")
+
+    def _sleep(self, deadline: float | None) -> None:
+        end = time.monotonic() + self.poll_interval
+        if deadline is not None:
+            end = min(end, deadline)
+        # In short pieces: on_kill runs in a signal handler, after which a long sleep would go on.
+        while (left := end - time.monotonic()) > 0:
+            if self._was_killed:
+                self._raise_killed()
+            time.sleep(min(left, 1.0))
+
+    def _raise_killed(self) -> NoReturn:
+        raise WorkflowInstanceStoppedError(
+            f"The task was killed while workflow instance {self._wf_instance_id} ran"
+        )
+
+
+def _seconds(name: str, value: float | timedelta) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise SchedulerXConfigurationError(
+            f"{name} must be a positive number of seconds or a timedelta, not {value!r}", field=name
+        )
+    return float(seconds)
+
+
+def _is_literal(value: Any) -> bool:
+    """Whether a templated field's value is final: no template, no XCom of another task in it."""
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value
+    if isinstance(value, dict):
+        return all(_is_literal(key) and _is_literal(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_literal, value))
+    return value is None or isinstance(value, int | float)

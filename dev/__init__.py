@@ -1,0 +1,1 @@
+"""Tools for developing this provider; not part of the package."""

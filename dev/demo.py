@@ -49,7 +49,9 @@ def main() -> int:
     parser.add_argument("--ui", action="store_true", help=f"leave Airflow up at http://localhost:{UI_PORT}")
     arguments = parser.parse_args()
     shutil.rmtree(HOME, ignore_errors=True)
-    print("Starting the emulator and Airflow (scheduler, DAG processor, triggerer, API server) ...", flush=True)
+    print(
+        "Starting the emulator and Airflow (scheduler, DAG processor, triggerer, API server) ...", flush=True
+    )
     with EmulatorProcess() as emulator:
         airflow = AirflowStack(
             HOME,
@@ -60,7 +62,9 @@ def main() -> int:
         try:
             with airflow:
                 if arguments.ui:
-                    print(f"Airflow is at {airflow.url} (no login); the emulator at {emulator.endpoint}. Ctrl-C ends.")
+                    print(
+                        f"Airflow is at {airflow.url} (no login); the emulator at {emulator.endpoint}. Ctrl-C ends."
+                    )
                     signal.sigwait({signal.SIGINT, signal.SIGTERM})
                     return 0
                 good = _demo(airflow, emulator)

@@ -297,8 +297,5 @@ def _scoped(scope: Scope, **parameters: str | int | bool | None) -> dict[str, st
 
 
 def _query(**parameters: str | int | bool | None) -> dict[str, str]:
-    return {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in sorted(parameters.items())
-        if value is not None
-    }
+    # str also for booleans: the official SDK sends "True" and "False".
+    return {name: str(value) for name, value in sorted(parameters.items()) if value is not None}

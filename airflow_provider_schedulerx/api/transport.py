@@ -5,13 +5,11 @@ asynchronous side shares, and get status, headers and body of every answer. The 
 loses the status of an error page that is not JSON, and decides itself what is an error.
 
 Two limits of the library remain. ``HTTP_PROXY`` and ``HTTPS_PROXY`` of the environment are used,
-but ``NO_PROXY`` is not. And with ``DEBUG=sdk`` it logs headers, from which :class:`_Redact` takes
-the secrets.
+but ``NO_PROXY`` is not. And it logs by itself, which :mod:`.redaction` keeps free of secrets.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 import ssl
 from typing import Any, TypeVar
@@ -24,6 +22,7 @@ from alibabacloud_tea_openapi import utils_models as tea_models
 from alibabacloud_tea_openapi.client import Client as TeaClient
 from darabonba.exceptions import RetryError, UnretryableException
 from darabonba.runtime import RuntimeOptions
+from Tea.exceptions import RetryError as TeaRetryError
 
 from airflow_provider_schedulerx.api import retrying
 from airflow_provider_schedulerx.api.answers import Answer, interpret, undecided
@@ -34,27 +33,11 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXError,
     SchedulerXUnavailableError,
 )
+from airflow_provider_schedulerx.api.redaction import guard_sdk_logs, without_quotation
 from airflow_provider_schedulerx.api.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.signing import API_VERSION, sign
 
 T = TypeVar("T")
-
-
-class _Redact(logging.Filter):
-    """Takes secrets out of what darabonba-core prints with ``DEBUG=sdk``."""
-
-    _SECRET_HEADERS = re.compile(
-        r"^([<>] (?:authorization|x-acs-security-token|x-acs-bearer-token|proxy-authorization) : ).*$",
-        re.IGNORECASE | re.MULTILINE,
-    )
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = self._SECRET_HEADERS.sub(r"\1***", record.getMessage())
-        record.args = None
-        return True
-
-
-logging.getLogger("darabonba-core").addFilter(_Redact())
 
 
 class _Gateway(GatewaySpi):  # type: ignore[misc]
@@ -88,6 +71,7 @@ class SyncTransport:
     def __init__(
         self, settings: SchedulerXSettings, max_retry_seconds: float = retrying.MAX_RETRY_SECONDS
     ) -> None:
+        guard_sdk_logs()
         self._settings = settings
         self._policy = retrying.policy(max_retry_seconds)
         try:
@@ -176,7 +160,7 @@ def _credential_fault(
 ) -> SchedulerXError:
     """The credential could not be had, so nothing was sent."""
     kind = settings.credential.credential_type
-    if isinstance(cause, requests.RequestException | RetryError | OSError):
+    if isinstance(cause, requests.RequestException | RetryError | TeaRetryError | OSError):
         reason = _plain(_reasons(cause)[-1])
         if isinstance(cause, FileNotFoundError):
             reason = f"no such file: {cause.filename}"
@@ -191,8 +175,7 @@ def _credential_fault(
 
 
 def _without_secrets(cause: BaseException, settings: SchedulerXSettings) -> str:
-    """The library's text without the response body and query that it may quote, which may hold keys."""
-    text = re.split(r"\bresult\b|\?", str(cause), maxsplit=1)[0].strip(" ,:")
+    text = without_quotation(str(cause))
     for secret in settings.secrets:
         text = text.replace(secret, "***")
     return text or type(cause).__name__

@@ -21,6 +21,7 @@ from airflow_provider_schedulerx.emulator.definitions import Account
 MAX_SKEW = 15 * 60
 
 _V3 = "ACS3-HMAC-SHA256"
+_NO_MATCH = "Specified signature is not matched with our calculation."
 
 
 class GatewayError(Exception):
@@ -102,9 +103,7 @@ class Authenticator:
             request.method, request.path, request.query, request.headers, signed, payload, account
         )
         if not hmac.compare_digest(expected, fields.get("Signature", "")):
-            raise GatewayError(
-                400, "SignatureDoesNotMatch", "Specified signature is not matched with our calculation."
-            )
+            raise GatewayError(400, "SignatureDoesNotMatch", _NO_MATCH)
         self._use_nonce(request.headers["x-acs-signature-nonce"])
         return account
 
@@ -115,10 +114,11 @@ class Authenticator:
         self._check_token(account, parameters.get("SecurityToken"))
         if (method := parameters.get("SignatureMethod")) != "HMAC-SHA1":
             raise GatewayError(400, "InvalidSignatureMethod", f"SignatureMethod {method} is not supported.")
-        expected = sign_v1(request.method, parameters, account)
-        if not hmac.compare_digest(expected, parameters.get("Signature", "")):
+        to_sign = string_to_sign_v1(request.method, parameters)
+        if not hmac.compare_digest(sign_v1(to_sign, account), parameters.get("Signature", "")):
+            # The older SDK reads the text behind the colon.
             raise GatewayError(
-                400, "SignatureDoesNotMatch", "Specified signature is not matched with our calculation."
+                400, "SignatureDoesNotMatch", f"{_NO_MATCH} server string to sign is:{to_sign}"
             )
         self._use_nonce(parameters.get("SignatureNonce"))
         return account
@@ -199,9 +199,13 @@ def sign_v3(  # noqa: PLR0917 - the parts in the order in which they are signed
     return hmac.new(account.access_key_secret.encode(), to_sign.encode(), hashlib.sha256).hexdigest()
 
 
-def sign_v1(method: str, parameters: Mapping[str, str], account: Account) -> str:
-    """Signature V1 of RPC style, in base64 (API page "V2 RPC style request and signature")."""
+def string_to_sign_v1(method: str, parameters: Mapping[str, str]) -> str:
+    """What signature V1 of RPC style signs (API page "V2 RPC style request and signature")."""
     unsigned = {name: value for name, value in parameters.items() if name != "Signature"}
-    to_sign = f"{method}&{_encode('/')}&{_encode(_canonical_query(unsigned))}"
+    return f"{method}&{_encode('/')}&{_encode(_canonical_query(unsigned))}"
+
+
+def sign_v1(to_sign: str, account: Account) -> str:
+    """Signature V1 in base64."""
     digest = hmac.new(f"{account.access_key_secret}&".encode(), to_sign.encode(), hashlib.sha1)
     return base64.b64encode(digest.digest()).decode()

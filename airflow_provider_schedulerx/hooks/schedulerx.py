@@ -270,6 +270,7 @@ class SchedulerXHook(BaseHook):
         pause = _STOP_POLL
         foreign: set[int] = set()
         instance: WorkflowInstance | None = None
+        is_last_look = False
         while True:
             try:
                 instance = transport.perform(
@@ -284,15 +285,17 @@ class SchedulerXHook(BaseHook):
                 if instance.status.is_terminal:
                     self.log.info("Workflow instance %s has ended: %s", wf_instance_id, instance.status.name)
                     return instance
-                self._stop_active_nodes(transport, instance, foreign)
-            if time.monotonic() + pause > deadline:
+                if not is_last_look:
+                    self._stop_active_nodes(transport, instance, foreign)
+            if is_last_look:
                 self.log.error(
                     "Workflow instance %s was told to stop but has not ended after %.0f s",
                     wf_instance_id,
                     timeout,
                 )
                 return instance
-            time.sleep(pause)
+            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+            is_last_look = time.monotonic() >= deadline
             pause = min(pause * 2, _STOP_POLL_MAX)
 
     def _stop_active_nodes(

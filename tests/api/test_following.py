@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_schedulerx.api import exceptions as errors
+from airflow_provider_schedulerx.api.following import (
+    HEARTBEAT_SECONDS,
+    MAX_UNKNOWN_STATUS_POLLS,
+    Follower,
+    Verdict,
+    failure_message,
+    node_table,
+)
+from airflow_provider_schedulerx.api.models import (
+    JobInstanceStatus,
+    WorkflowInstance,
+    WorkflowInstanceNode,
+    WorkflowInstanceStatus,
+)
+
+
+def node(job_id: int, status: int, **more: object) -> WorkflowInstanceNode:
+    return WorkflowInstanceNode(job_id, job_id + 1000, f"job{job_id}", JobInstanceStatus(status), **more)
+
+
+def instance(status: int, *nodes: WorkflowInstanceNode) -> WorkflowInstance:
+    return WorkflowInstance(1, 2, WorkflowInstanceStatus(status), nodes=nodes)
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (1, "ACTIVE"),
+        (2, "ACTIVE"),
+        (3, "ACTIVE"),
+        (4, "SUCCESS"),
+        (5, "FAILED"),
+        (0, "ACTIVE"),
+        (6, "ACTIVE"),
+    ],
+)
+def test_the_first_look_decides_only_on_documented_ends(status: int, verdict: str) -> None:
+    assert Follower(60).saw(instance(status), 0)[0] is Verdict[verdict]
+
+
+def test_an_unknown_status_is_followed_for_a_bounded_number_of_polls_and_is_never_success() -> None:
+    follower = Follower(60)
+    for _ in range(MAX_UNKNOWN_STATUS_POLLS - 1):
+        assert follower.saw(instance(17), 0)[0] is Verdict.ACTIVE
+    assert follower.saw(instance(3), 0)[0] is Verdict.ACTIVE  # a known one begins the count anew
+    for _ in range(MAX_UNKNOWN_STATUS_POLLS - 1):
+        assert follower.saw(instance(17), 0)[0] is Verdict.ACTIVE
+    assert follower.saw(instance(17), 0)[0] is Verdict.UNDECIDED
+
+
+def test_each_change_is_told_once() -> None:
+    follower = Follower(60)
+    told = [
+        follower.saw(instance(3, node(1, 3), node(2, 1)), 0)[1],
+        follower.saw(instance(3, node(1, 3), node(2, 1)), 1)[1],
+        follower.saw(instance(3, node(1, 4), node(2, 3, work_addr="w:1")), 2)[1],
+        follower.saw(instance(5, node(1, 4), node(2, 5, result="no\nspace", attempt=1)), 3)[1],
+    ]
+    assert told == [
+        ["Workflow instance 2 is RUNNING", "Node job1 (job 1) is RUNNING"],
+        [],
+        ["Node job1 (job 1) is SUCCESS", "Node job2 (job 2) is RUNNING (worker: w:1)"],
+        [
+            "Node job2 (job 2) is FAILED (result: no space, attempt: 1)",
+            "Workflow instance 2 is FAILED",
+        ],
+    ]
+
+
+def test_a_heartbeat_line_comes_now_and_then() -> None:
+    follower = Follower(60)
+    follower.saw(instance(3, node(1, 3)), 0)
+    assert follower.saw(instance(3, node(1, 3)), HEARTBEAT_SECONDS - 1)[1] == []
+    assert follower.saw(instance(3, node(1, 3)), HEARTBEAT_SECONDS)[1] == [
+        "Workflow instance 2 is still RUNNING; running: job1 (job 1)"
+    ]
+    assert follower.saw(instance(3, node(1, 3)), HEARTBEAT_SECONDS + 1)[1] == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.SchedulerXUnavailableError("x"),
+        errors.SchedulerXThrottledError("x"),
+        errors.SchedulerXNotFoundError("x"),
+    ],
+)
+def test_passing_faults_are_tolerated_for_a_time_that_a_good_look_resets(
+    error: errors.SchedulerXError,
+) -> None:
+    follower = Follower(60)
+    assert follower.missed(error, 100)
+    assert follower.missed(error, 160)
+    follower.saw(instance(3), 161)
+    assert follower.missed(error, 165)
+    assert follower.missed(error, 225)
+    assert not follower.missed(error, 225.1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.SchedulerXAuthorizationError("x"),
+        errors.SchedulerXAuthenticationError("x"),
+        errors.SchedulerXConfigurationError("x"),
+        errors.SchedulerXRejectedError("x"),
+    ],
+)
+def test_lasting_faults_end_it_at_once(error: errors.SchedulerXError) -> None:
+    assert not Follower(60).missed(error, 0)
+
+
+def test_the_failure_message_names_the_bad_nodes() -> None:
+    failed = instance(
+        5, node(1, 4), node(2, 5, result="disk full", work_addr="w:1", attempt=2), node(3, 9), node(4, 1)
+    )
+    assert failure_message(failed) == (
+        "Workflow instance 2 of workflow 1 failed: "
+        "job2 (job 2) FAILED (result: disk full, worker: w:1, attempt: 2); job3 (job 3) REJECTED"
+    )
+    assert "names no failed node" in failure_message(instance(5))
+
+
+def test_the_node_table_lines_up() -> None:
+    table = node_table(
+        instance(
+            5,
+            node(
+                1, 4, start_time="2023-01-03 18:00:01", end_time="2023-01-03 18:01:31", attempt=0, result="ok"
+            ),
+            node(2, 5, start_time="garbled", end_time="2023-01-03 18:01:31", result="x" * 300),
+        )
+    ).splitlines()
+    assert table[0].split() == ["NODE", "STATE", "ATTEMPT", "START", "DURATION", "WORKER", "RESULT"]
+    assert "0:01:30" in table[1]
+    assert table[1].index("ok") == table[0].index("RESULT")
+    assert table[2].endswith("x...")

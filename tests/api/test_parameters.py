@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
+from airflow_provider_schedulerx.api.parameters import check_id, encode_instance_parameters
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(1, 1), ("36508287844", 36508287844), (" 7 ", 7), (2**63 - 1, 2**63 - 1)]
+)
+def test_ids_may_be_numbers_or_rendered_templates(value: Any, number: int) -> None:
+    assert check_id("workflow_id", value) == number
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (None, "is empty"),
+        ("", "is empty"),
+        ("None", "is empty"),
+        (0, "between 1 and"),
+        (-5, "between 1 and"),
+        (2**63, "between 1 and"),
+        (True, "must be an integer"),
+        (1.5, "must be an integer"),
+        ("1.5", "must be an integer"),
+        ("abc", "must be an integer"),
+        ("٣", "must be an integer"),
+        ([1], "must be an integer"),
+    ],
+)
+def test_other_ids_are_refused(value: Any, says: str) -> None:
+    with pytest.raises(SchedulerXConfigurationError, match=f"wf_instance_id .*{says}") as caught:
+        check_id("wf_instance_id", value)
+    assert caught.value.field == "wf_instance_id"
+
+
+def test_objects_become_compact_utf8_json() -> None:
+    assert encode_instance_parameters({"天": ["a b", 1, None, True]}) == '{"天":["a b",1,null,true]}'
+
+
+def test_text_is_sent_as_it_is() -> None:
+    assert encode_instance_parameters(" a=1 & b ") == " a=1 & b "
+    assert encode_instance_parameters("") == ""
+    assert encode_instance_parameters(None) is None
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=1200))
+def test_the_limit_counts_bytes_of_utf8(text: str) -> None:
+    size = len(text.encode())
+    if size <= 1000:
+        assert encode_instance_parameters(text) == text
+    else:
+        with pytest.raises(SchedulerXConfigurationError, match=f"{size} bytes"):
+            encode_instance_parameters(text)
+
+
+def test_exactly_a_thousand_bytes_pass() -> None:
+    assert encode_instance_parameters("é" * 500) == "é" * 500
+    with pytest.raises(SchedulerXConfigurationError, match="1001 bytes"):
+        encode_instance_parameters("é" * 500 + "a")
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (5, "not int"),
+        (b"x", "not bytes"),
+        ({"at": datetime(2024, 1, 1)}, "datetime"),
+        ({"x": float("nan")}, "JSON"),
+        ("\ud800", "surrogate"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused(value: Any, says: str) -> None:
+    with pytest.raises(SchedulerXConfigurationError, match=says) as caught:
+        encode_instance_parameters(value)
+    assert caught.value.field == "instance_parameters"
+
+
+@given(st.dictionaries(st.text(alphabet=st.characters(codec="utf-8"), max_size=5), st.integers(), max_size=5))
+def test_json_survives_the_way(value: dict[str, int]) -> None:
+    encoded = encode_instance_parameters(value)
+    assert encoded is not None
+    assert json.loads(encoded) == value

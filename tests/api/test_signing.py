@@ -1,0 +1,41 @@
+"""The published test vector, against both sides of our wire."""
+
+from __future__ import annotations
+
+import hashlib
+
+from alibabacloud_tea_openapi.utils import Utils
+
+from airflow_provider_schedulerx.api.signing import ALGORITHM, SignedRequest
+from airflow_provider_schedulerx.emulator.authentication import sign_v3
+from airflow_provider_schedulerx.emulator.definitions import Account
+
+KEY_ID, SECRET = "YourAccessKeyId", "YourAccessKeySecret"
+SIGNATURE = "06563a9e1b43f5dfe96b81484da74bceab24a1d853912eee15083a6f0f3283c0"
+EMPTY = hashlib.sha256(b"").hexdigest()
+QUERY = {"ImageId": "win2019_1809_x64_dtc_zh-cn_40G_alibase_20230811.vhd", "RegionId": "cn-shanghai"}
+HEADERS = {
+    "host": "ecs.cn-shanghai.aliyuncs.com",
+    "x-acs-action": "RunInstances",
+    "x-acs-version": "2014-05-26",
+    "x-acs-date": "2023-10-26T10:22:32Z",
+    "x-acs-signature-nonce": "3156853299f313e23d1673dc12e1703d",
+    "x-acs-content-sha256": EMPTY,
+}
+
+
+def test_what_the_hook_signs_with_gives_the_published_signature() -> None:
+    request = SignedRequest("POST", "/", QUERY, HEADERS)
+    authorization = Utils.get_authorization(request, ALGORITHM, EMPTY, KEY_ID, SECRET)
+    assert authorization == (
+        f"ACS3-HMAC-SHA256 Credential={KEY_ID},SignedHeaders={';'.join(sorted(HEADERS))},Signature={SIGNATURE}"
+    )
+
+
+def test_what_the_emulator_verifies_with_gives_the_published_signature() -> None:
+    account = Account(KEY_ID, SECRET)
+    assert sign_v3("POST", "/", QUERY, HEADERS, sorted(HEADERS), EMPTY, account) == SIGNATURE
+
+
+def test_a_signed_request_does_not_show_its_headers() -> None:
+    assert "Signature" not in repr(SignedRequest("GET", "/", {}, {"Authorization": "Signature=x"}))

@@ -1,0 +1,182 @@
+"""The engine with a clock that the test turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_schedulerx.emulator import definitions
+from airflow_provider_schedulerx.emulator.engine import FAILED, RUNNING, SUCCESS, WAITING, Engine, Refused
+from airflow_provider_schedulerx.emulator.store import Store
+from tests.conftest import WORKFLOWS
+
+KNOWN = definitions.load(WORKFLOWS)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def engine(clock: Clock) -> Engine:
+    return Engine(KNOWN.workflows.values(), clock=clock)
+
+
+def statuses(engine: Engine, wf_instance_id: int) -> list[int]:
+    run = engine.instances[wf_instance_id]
+    engine.advance(engine.workflows[run.workflow_id])
+    return [run.status, *(node.status for node in run.nodes.values())]
+
+
+def test_nodes_run_when_what_they_wait_for_has_succeeded(engine: Engine, clock: Clock) -> None:
+    run = engine.execute(engine.workflows[1], None)
+    seen = []
+    for clock.now in (1000.0, 1001.9, 1002.0, 1003.0, 1004.0, 1005.0):
+        seen.append(statuses(engine, run.wf_instance_id))
+    assert seen == [
+        [RUNNING, RUNNING, WAITING, WAITING, WAITING],
+        [RUNNING, RUNNING, WAITING, WAITING, WAITING],
+        [RUNNING, SUCCESS, RUNNING, RUNNING, WAITING],
+        [RUNNING, SUCCESS, RUNNING, SUCCESS, WAITING],
+        [RUNNING, SUCCESS, SUCCESS, SUCCESS, RUNNING],
+        [SUCCESS, SUCCESS, SUCCESS, SUCCESS, SUCCESS],
+    ]
+    assert run.ended == 1005.0
+
+
+def test_a_long_look_away_gives_the_same_times_as_a_close_watch(engine: Engine, clock: Clock) -> None:
+    watched, unwatched = (engine.execute(engine.workflows[1], None) for _ in range(2))
+    for clock.now in [1000 + step / 10 for step in range(60)]:
+        statuses(engine, watched.wf_instance_id)
+    fresh = Engine(KNOWN.workflows.values(), clock=clock)
+    clock.now = 1000.0
+    late = fresh.execute(fresh.workflows[1], None)
+    clock.now = 99999.0
+    statuses(fresh, late.wf_instance_id)
+    times = [[(node.starts, node.ends) for node in run.nodes.values()] for run in (watched, unwatched, late)]
+    assert times[0] == times[1] == times[2]
+
+
+def test_failure_leaves_what_comes_after_undone_and_a_retry_does_it(engine: Engine, clock: Clock) -> None:
+    run = engine.execute(engine.workflows[2], None)
+    clock.now = 1010.0
+    assert statuses(engine, run.wf_instance_id) == [FAILED, SUCCESS, FAILED, WAITING]
+    node = run.nodes[202]
+    engine.retry(run, node)
+    assert statuses(engine, run.wf_instance_id) == [RUNNING, SUCCESS, RUNNING, WAITING]
+    clock.now = 1012.0
+    assert statuses(engine, run.wf_instance_id) == [SUCCESS, SUCCESS, SUCCESS, SUCCESS]
+    assert node.attempt == 1
+    with pytest.raises(Refused, match="only a failed"):
+        engine.retry(run, node)
+
+
+def test_stop_ends_a_node_and_with_the_last_one_the_run(engine: Engine, clock: Clock) -> None:
+    run = engine.execute(engine.workflows[3], None)
+    engine.stop(run, run.nodes[301])
+    assert statuses(engine, run.wf_instance_id) == [RUNNING, FAILED, RUNNING, WAITING]
+    clock.now = 1001.0
+    engine.stop(run, run.nodes[302])
+    assert statuses(engine, run.wf_instance_id) == [FAILED, FAILED, FAILED, WAITING]
+    assert run.nodes[302].result == "killed by StopInstance"
+    engine.stop(run, run.nodes[302])
+    assert run.nodes[302].ends == 1001.0
+
+
+def test_beyond_the_concurrency_runs_wait_for_their_turn(engine: Engine, clock: Clock) -> None:
+    runs = [engine.execute(engine.workflows[5], None) for _ in range(3)]
+    assert [statuses(engine, run.wf_instance_id)[0] for run in runs] == [RUNNING, WAITING, WAITING]
+    clock.now = 1007.0
+    assert [statuses(engine, run.wf_instance_id)[0] for run in runs] == [SUCCESS, RUNNING, WAITING]
+    clock.now = 2000.0
+    assert [statuses(engine, run.wf_instance_id)[0] for run in runs] == [SUCCESS] * 3
+    assert [run.started for run in runs] == [1000.0, 1005.0, 1010.0]
+
+
+def test_refusals(engine: Engine) -> None:
+    with pytest.raises(Refused, match="disabled"):
+        engine.execute(engine.workflows[6], None)
+    engine.execute(engine.workflows[7], None)
+    with pytest.raises(Refused, match="max concurrency 1"):
+        engine.execute(engine.workflows[7], None)
+    assert engine.starts == {7: 1}
+
+
+def test_a_restart_forgets_nothing_and_time_has_gone_on(tmp_path: Path, clock: Clock) -> None:
+    file = tmp_path / "state.db"
+    before = Engine(KNOWN.workflows.values(), store=Store(file), clock=clock)
+    first = before.execute(before.workflows[1], "p")
+    clock.now = 1002.5
+    before.advance(before.workflows[1])
+    failed = before.execute(before.workflows[2], None)
+    # No close(): as after kill -9.
+    clock.now = 1004.5
+    after = Engine(KNOWN.workflows.values(), store=Store(file), clock=clock)
+    assert after.instances.keys() == {first.wf_instance_id, failed.wf_instance_id}
+    assert statuses(after, first.wf_instance_id) == [RUNNING, SUCCESS, SUCCESS, SUCCESS, RUNNING]
+    assert after.instances[first.wf_instance_id].parameters == "p"
+    used = {run.wf_instance_id for run in before.instances.values()}
+    used |= {node.job_instance_id for run in before.instances.values() for node in run.nodes.values()}
+    fresh = after.execute(after.workflows[1], None)
+    assert fresh.wf_instance_id not in used
+    assert after.starts == {1: 2, 2: 1}
+
+
+def test_ids_are_unique_and_beyond_32_bits(engine: Engine) -> None:
+    runs = [engine.execute(engine.workflows[1], None) for _ in range(10)]
+    ids = [run.wf_instance_id for run in runs]
+    ids += [node.job_instance_id for run in runs for node in run.nodes.values() if node.job_instance_id]
+    assert len(set(ids)) == len(ids) == 20
+    assert min(ids) > 2**32
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"workflows": [{"id": 1}]}, r"workflows\[0\].nodes: at least one"),
+        ({"workflows": [{"id": "x"}]}, r"workflows\[0\].id: of the wrong type"),
+        ({"accounts": [{}]}, "access_key_id: missing"),
+        ({"typo": 1}, "unknown key 'typo'"),
+        ({"workflows": 5}, "workflows: of the wrong type"),
+        ([], "must be a mapping"),
+    ],
+)
+def test_a_wrong_file_is_told_where(change: object, says: str) -> None:
+    with pytest.raises(definitions.DefinitionError, match=says):
+        definitions.parse(change)
+
+
+NODE = {"name": "a"}
+FLOW = {"id": 1, "namespace": "n", "group": "g", "nodes": [NODE]}
+
+
+@pytest.mark.parametrize(
+    ("workflow", "says"),
+    [
+        ({"nodes": [{"name": "a", "outcome": "maybe"}]}, "not one of success, failed, rejected"),
+        ({"nodes": [{"name": "a", "after": "b"}]}, "not a node above"),
+        ({"nodes": [NODE, NODE]}, "used twice"),
+        ({"nodes": [{"name": "a", "color": "red"}]}, "unknown key 'color'"),
+        ({"group": "other"}, "group 'other' is not in namespaces"),
+        ({"when_full": "explode"}, "queue or reject"),
+        ({"enabled": 1}, "enabled: of the wrong type"),
+    ],
+)
+def test_a_wrong_workflow_is_told_where(workflow: dict, says: str) -> None:
+    file = {"namespaces": [{"id": "n", "groups": ["g"]}], "workflows": [{**FLOW, **workflow}]}
+    with pytest.raises(definitions.DefinitionError, match=says):
+        definitions.parse(file)
+
+
+def test_the_default_file_is_right() -> None:
+    assert {101, 102, 103} <= definitions.load(definitions.DEFAULT_FILE).workflows.keys()

@@ -1,0 +1,308 @@
+"""The operator's decisions, against the emulator; only the task instance is a stand-in that keeps XComs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.exceptions import (
+    SchedulerXAuthenticationError,
+    SchedulerXConfigurationError,
+    SchedulerXRejectedError,
+    WorkflowInstanceFailedError,
+    WorkflowInstanceStoppedError,
+    WorkflowInstanceUndecidedError,
+)
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
+
+
+class TaskInstance:
+    def __init__(self) -> None:
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+
+@pytest.fixture(autouse=True)
+def connection(hook: SchedulerXHook) -> None:
+    """The connection is there."""
+
+
+def operator(**arguments: Any) -> ExecuteWorkflowOperator:
+    return ExecuteWorkflowOperator(
+        **{"task_id": "run", "workflow_id": 1, "poll_interval": 0.1, "poll_failure_tolerance": 5, **arguments}
+    )
+
+
+def execute(task: ExecuteWorkflowOperator) -> tuple[int, dict[str, Any]]:
+    ti = TaskInstance()
+    return task.execute({"ti": ti}), ti.xcoms  # type: ignore[typeddict-item]
+
+
+def status_of(workflow_id: int, emulator: EmulatorProcess) -> int:
+    """Status of the newest run of a workflow."""
+    return int(emulator.instances(workflow_id)[-1]["status"])
+
+
+def test_success(emulator: EmulatorProcess, task_log: Callable[[], str]) -> None:
+    starts = emulator.starts(1)
+    returned, xcoms = execute(operator(instance_parameters={"a": "é"}))
+    assert emulator.starts(1) == starts + 1
+    assert xcoms["WfInstanceId"] == returned
+    assert xcoms["_link_WorkflowInstanceLink"].startswith(
+        "https://schedulerx2.console.aliyun.com/cn-hangzhou/"
+    )
+    assert emulator.instances(1)[-1]["parameters"] == '{"a":"é"}'
+    log = task_log()
+    assert "RequestId=" in log
+    for line in ("Node a (job 101) is SUCCESS", "Node d (job 104) is SUCCESS", "is RUNNING", "is SUCCESS"):
+        assert line in log
+    assert log.count("Node a (job 101) is SUCCESS") == 1
+
+
+def test_failure_names_nodes_result_worker_and_attempt() -> None:
+    with pytest.raises(
+        WorkflowInstanceFailedError,
+        match=r"breaks \(job 202\) FAILED \(result: disk full, worker: 127.0.0.1:34567, attempt: 0\)",
+    ) as caught:
+        execute(operator(workflow_id="2"))
+    assert not isinstance(caught.value, AirflowFailException), "a retry may start a new run"
+
+
+def test_a_rejected_node_is_a_failure() -> None:
+    with pytest.raises(WorkflowInstanceFailedError, match=r"only \(job 801\) REJECTED \(result: no worker"):
+        execute(operator(workflow_id=8, group_id="reporting"))
+
+
+def test_without_waiting_it_returns_right_after_the_start(emulator: EmulatorProcess) -> None:
+    looks = emulator.calls("GetWorkflowInstance")
+    returned, xcoms = execute(operator(workflow_id=3, wait_for_completion=False))
+    assert xcoms["WfInstanceId"] == returned
+    assert emulator.calls("GetWorkflowInstance") == looks
+    assert status_of(3, emulator) == 3
+
+
+def test_id_and_link_are_pushed_before_the_wait(emulator: EmulatorProcess) -> None:
+    ti = TaskInstance()
+    task = operator(workflow_id=3)
+
+    def run() -> None:
+        with pytest.raises(AirflowException):
+            task.execute({"ti": ti})  # type: ignore[typeddict-item]
+
+    worker = threading.Thread(target=run)
+    worker.start()
+    deadline = time.monotonic() + 10
+    while len(ti.xcoms) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert status_of(3, emulator) == 3
+    task.on_kill()
+    worker.join(10)
+    assert not worker.is_alive()
+    assert status_of(3, emulator) == 5
+
+
+@pytest.mark.parametrize(
+    "effect", [{"effect": "drop", "when": "after"}, {"effect": "truncate"}, {"effect": "error"}]
+)
+def test_a_lost_answer_fails_without_retry_and_starts_no_second_run(
+    emulator: EmulatorProcess, effect: dict
+) -> None:
+    made = emulator.calls("ExecuteWorkflow")
+    emulator.add_fault("ExecuteWorkflow", **effect)
+    with pytest.raises(WorkflowInstanceUndecidedError, match="may have been started") as caught:
+        execute(operator())
+    assert isinstance(caught.value, AirflowFailException)
+    assert emulator.calls("ExecuteWorkflow") == made + 1
+
+
+def test_passing_faults_while_waiting_are_tolerated(
+    emulator: EmulatorProcess, no_waiting: None, task_log: Callable[[], str]
+) -> None:
+    emulator.add_fault("GetWorkflowInstance", "error", status=503, count=12, skip=1)
+    execute(operator(poll_failure_tolerance=30))
+    assert "Cannot look at workflow instance" in task_log()
+
+
+def test_faults_that_last_end_it_without_retry(emulator: EmulatorProcess, no_waiting: None) -> None:
+    emulator.add_fault("GetWorkflowInstance", "drop", count=100_000)
+    with pytest.raises(WorkflowInstanceUndecidedError, match="can no longer be followed"):
+        execute(operator(poll_failure_tolerance=0.5))
+
+
+def test_a_permission_lost_while_waiting_ends_it_at_once(emulator: EmulatorProcess) -> None:
+    emulator.add_fault("GetWorkflowInstance", "error", status=403, code="Forbidden.RAM", skip=1)
+    with pytest.raises(WorkflowInstanceUndecidedError, match="edas:ReadSchedulerxWorkflowQuery"):
+        execute(operator(workflow_id=3))
+
+
+def test_an_unknown_status_is_never_success(emulator: EmulatorProcess) -> None:
+    body = '{"Code": 200, "Success": true, "RequestId": "R", "Data": {"WfInstanceInfo": {"Status": 42}}}'
+    emulator.add_fault("GetWorkflowInstance", "error", status=200, body=body, count=1000)
+    with pytest.raises(WorkflowInstanceUndecidedError, match="status 42"):
+        execute(operator(poll_interval=0.01))
+
+
+@pytest.mark.parametrize("timeout", [1, timedelta(seconds=1)])
+def test_timeout_stops_the_run_and_says_so(emulator: EmulatorProcess, timeout: Any) -> None:
+    with pytest.raises(
+        WorkflowInstanceStoppedError, match="timeout=1 s; it was stopped and is FAILED"
+    ) as caught:
+        execute(operator(workflow_id=3, timeout=timeout))
+    assert status_of(3, emulator) == 5
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+def test_a_run_that_ends_as_time_is_up_counts(emulator: EmulatorProcess) -> None:
+    # One look at once, the next one when time is up: by then the run has ended.
+    execute(operator(poll_interval=60, timeout=2))
+
+
+def test_timeout_without_cancel_leaves_the_run_and_is_not_retried(emulator: EmulatorProcess) -> None:
+    with pytest.raises(WorkflowInstanceUndecidedError, match="cancel_on_kill is off"):
+        execute(operator(workflow_id=3, timeout=0.3, cancel_on_kill=False))
+    assert status_of(3, emulator) == 3
+
+
+def test_timeout_with_a_run_that_cannot_be_stopped_is_not_retried(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = operator(workflow_id=4, timeout=0.3)
+    stop = task.hook.stop_workflow_instance
+    monkeypatch.setattr(task.hook, "stop_workflow_instance", lambda *ids: stop(*ids, timeout=1))
+    with pytest.raises(WorkflowInstanceUndecidedError, match="was not seen to end"):
+        execute(task)
+
+
+def test_on_kill_before_the_start_does_nothing(emulator: EmulatorProcess) -> None:
+    before = emulator.counters()["calls"]
+    operator().on_kill()
+    assert emulator.counters()["calls"] == before
+
+
+def test_on_kill_never_raises(
+    emulator: EmulatorProcess, no_waiting: None, task_log: Callable[[], str]
+) -> None:
+    task = operator(workflow_id=3, wait_for_completion=False)
+    execute(task)
+    emulator.kill()
+    try:
+        task.hook.stop_workflow_instance = lambda *ids: SchedulerXHook.stop_workflow_instance(  # type: ignore[method-assign]
+            task.hook, *ids, timeout=1
+        )
+        task.on_kill()
+        assert "was told to stop but has not ended" in task_log()
+    finally:
+        emulator.restart()
+
+
+def test_on_kill_without_cancel_leaves_the_run(emulator: EmulatorProcess) -> None:
+    task = operator(workflow_id=3, wait_for_completion=False, cancel_on_kill=False)
+    execute(task)
+    task.on_kill()
+    assert status_of(3, emulator) == 3
+
+
+def test_a_kill_while_the_start_is_under_way_stops_what_it_started(emulator: EmulatorProcess) -> None:
+    """As under Airflow 3: on_kill runs in a signal handler, and then the interrupted code goes on."""
+    emulator.add_fault("ExecuteWorkflow", "delay", seconds=1)
+    task = operator(workflow_id=3)
+    before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
+    try:
+        threading.Timer(0.4, lambda: signal.raise_signal(signal.SIGTERM)).start()
+        with pytest.raises(WorkflowInstanceStoppedError):
+            execute(task)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert status_of(3, emulator) == 5
+
+
+def test_a_kill_during_a_long_sleep_ends_it_soon(emulator: EmulatorProcess) -> None:
+    task = operator(workflow_id=3, poll_interval=600)
+    before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
+    began = time.monotonic()
+    try:
+        threading.Timer(1, lambda: signal.raise_signal(signal.SIGTERM)).start()
+        with pytest.raises(WorkflowInstanceStoppedError, match="was killed"):
+            execute(task)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert time.monotonic() - began < 8
+    assert status_of(3, emulator) == 5
+
+
+def test_a_refused_start_passes_the_reason_on(emulator: EmulatorProcess) -> None:
+    with pytest.raises(SchedulerXRejectedError, match="disabled"):
+        execute(operator(workflow_id=6))
+
+
+def test_a_wrong_key_fails_before_anything_starts(
+    emulator: EmulatorProcess, connect: Callable[..., None]
+) -> None:
+    connect({**emulator.connection(), "password": "wrong"})
+    starts = emulator.counters()["starts"]
+    with pytest.raises(SchedulerXAuthenticationError):
+        execute(operator())
+    assert emulator.counters()["starts"] == starts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"workflow_id": "abc"}, "workflow_id"),
+        ({"workflow_id": 0}, "workflow_id"),
+        ({"workflow_id": None}, "workflow_id"),
+        ({"instance_parameters": "x" * 1001}, "instance_parameters"),
+        ({"instance_parameters": {"a": "é" * 500}}, "instance_parameters"),
+        ({"poll_interval": 0}, "poll_interval"),
+        ({"poll_interval": "30"}, "poll_interval"),
+        ({"timeout": -1}, "timeout"),
+        ({"timeout": timedelta(0)}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"poll_failure_tolerance": None}, "poll_failure_tolerance"),
+    ],
+)
+def test_what_is_wrong_in_the_dag_file_is_told_when_it_is_parsed(arguments: dict, field: str) -> None:
+    with pytest.raises(SchedulerXConfigurationError) as caught:
+        operator(**arguments)
+    assert caught.value.field == field
+
+
+def test_templates_are_left_to_rendering() -> None:
+    task = operator(
+        workflow_id="{{ params.id }}",
+        instance_parameters={"a": ["{{ ds }}" + "x" * 2000]},
+        group_id="{{ 'g' }}",
+    )
+    task.render_template_fields({"params": {"id": 7}, "ds": "2024-01-01"})  # type: ignore[typeddict-item]
+    assert task.workflow_id == "7"
+    assert task.instance_parameters == {"a": ["2024-01-01" + "x" * 2000]}
+    assert task.group_id == "g"
+
+
+def test_every_field_of_the_connection_scope_is_templated() -> None:
+    assert ExecuteWorkflowOperator.template_fields == (
+        "workflow_id",
+        "instance_parameters",
+        "schedulerx_conn_id",
+        "region_id",
+        "namespace",
+        "namespace_source",
+        "group_id",
+    )
+
+
+def test_outcome_errors_are_airflow_exceptions() -> None:
+    for kind in (WorkflowInstanceFailedError, WorkflowInstanceStoppedError, WorkflowInstanceUndecidedError):
+        assert issubclass(kind, AirflowException)

@@ -1,0 +1,137 @@
+"""The package as Airflow sees it: metadata, layers, and what importing it costs."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import jsonschema
+import pytest
+from airflow.providers_manager import ProvidersManager
+
+import airflow_provider_schedulerx
+from airflow_provider_schedulerx.api.credentials import CREDENTIAL_FIELDS, CREDENTIAL_TYPES
+from airflow_provider_schedulerx.api.settings import _OWN_FIELDS
+from airflow_provider_schedulerx.get_provider_info import get_provider_info
+
+PACKAGE = Path(airflow_provider_schedulerx.__file__).parent
+
+#: layer -> layers of this package that it may import.
+LAYERS = {
+    "api": {"api"},
+    "exceptions": {"api"},
+    "hooks": {"api", "exceptions", "hooks"},
+    "links": {"links"},
+    "triggers": {"api", "exceptions", "hooks", "links", "triggers"},
+    "operators": {"api", "exceptions", "hooks", "links", "triggers", "operators"},
+    "sensors": {"api", "exceptions", "hooks", "links", "triggers", "sensors"},
+    "emulator": {"emulator"},
+    "get_provider_info": set(),
+}
+
+
+def imports_of(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize(
+    "file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE))
+)
+def test_no_layer_imports_upward(file: Path) -> None:
+    layer = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for name in imports_of(file):
+        if name.startswith("airflow_provider_schedulerx.") and layer != "__init__":
+            imported = name.split(".")[1]
+            assert imported in LAYERS[layer] | {"__version__"}, f"{layer} imports {imported}"
+        if layer in ("api", "emulator"):
+            assert not name.startswith("airflow."), f"{layer} imports {name}"
+
+
+def test_provider_info_is_valid() -> None:
+    import airflow
+
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_the_entry_point_leads_to_it() -> None:
+    (entry,) = (
+        entry
+        for entry in entry_points(group="apache_airflow_provider")
+        if entry.value.startswith("airflow_provider_schedulerx")
+    )
+    assert entry.name == "provider_info"
+    assert entry.load() is get_provider_info
+
+
+def test_airflow_knows_the_provider() -> None:
+    manager = ProvidersManager()
+    assert manager.providers["airflow-provider-schedulerx"].version == airflow_provider_schedulerx.__version__
+    assert manager.hooks["schedulerx"].hook_name == "Alibaba Cloud SchedulerX"
+    assert (
+        "airflow_provider_schedulerx.links.schedulerx.WorkflowInstanceLink" in manager.extra_links_class_names
+    )
+
+
+def test_the_form_has_every_field_that_a_connection_takes() -> None:
+    (connection,) = get_provider_info()["connection-types"]
+    aliases = {"access_key_id", "access_key_secret", "region"}  # login, password, and another provider's name
+    assert connection["conn-fields"].keys() == {*_OWN_FIELDS, *CREDENTIAL_FIELDS} - aliases
+    types = connection["conn-fields"]["credential_type"]["schema"]["enum"]
+    assert types == [*CREDENTIAL_TYPES, None]
+
+
+@pytest.mark.parametrize("command", [["list"], ["hooks"], ["links"]], ids=lambda command: command[0])
+def test_airflow_lists_it_without_a_warning(command: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow", "providers", *command, "--output", "json"],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "schedulerx" in done.stdout
+    for line in (done.stdout + done.stderr).splitlines():
+        assert not ("warn" in line.lower() and "schedulerx" in line.lower()), line
+        assert "error" not in line.lower()
+
+
+HEAVY = ("alibabacloud", "Tea", "darabonba", "aiohttp", "requests")
+
+
+def test_what_a_dag_file_imports_brings_no_sdk(tmp_path: Path) -> None:
+    modules = sorted(
+        f"airflow_provider_schedulerx.{layer}.{file.stem}"
+        for layer in ("hooks", "links", "operators", "sensors", "triggers")
+        for file in (PACKAGE / layer).glob("*.py")
+        if file.stem != "__init__"
+    )
+    program = (
+        "import sys\n"
+        "from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, BaseOperatorLink, XCom, mask_secret\n"
+        "before = set(sys.modules)\n"
+        f"import {', '.join(modules)}\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    brought = done.stdout.split()
+    assert "airflow_provider_schedulerx.operators.schedulerx" in brought
+    heavy = [name for name in brought if name.split(".")[0].startswith(HEAVY)]
+    assert heavy == []

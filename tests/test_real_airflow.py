@@ -1,0 +1,159 @@
+"""Under a real Airflow: scheduler, DAG processor, triggerer and API server, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from dev.stack import AirflowStack, wait_for
+from tests.conftest import ROOT, WORKFLOWS
+
+pytestmark = pytest.mark.airflow
+
+LINK = "SchedulerX workflow instance"
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess("--workflows", str(WORKFLOWS), "--speed", "5", "--quota", "100000") as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+    home = tmp_path_factory.mktemp("airflow")
+    connections = {"schedulerx_default": emulator.connection(console_url="https://console/{wf_instance_id}")}
+    with AirflowStack(home, ROOT / "tests" / "dags", connections) as stack:
+        yield stack
+
+
+def newest(emulator: EmulatorProcess, workflow_id: int) -> dict:
+    return emulator.instances(workflow_id)[-1]
+
+
+def started(emulator: EmulatorProcess, workflow_id: int, before: int) -> dict:
+    """The run that a task has started, as soon as it has."""
+    wait_for("the task has started a run", lambda: emulator.starts(workflow_id) > before, 60)
+    return newest(emulator, workflow_id)
+
+
+def is_stopped(emulator: EmulatorProcess, workflow_id: int) -> bool:
+    return newest(emulator, workflow_id)["status"] == 5
+
+
+def test_success(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+    run_id = airflow.trigger("good", {"workflow_id": 1})
+    assert airflow.wait_for_run("good", run_id) == "success"
+    wf_instance_id = newest(emulator, 1)["wf_instance_id"]
+    assert airflow.xcom("good", run_id, "run", "WfInstanceId") == wf_instance_id
+    assert airflow.xcom("good", run_id, "run", "return_value") == wf_instance_id
+    assert airflow.links("good", run_id, "run") == {LINK: f"https://console/{wf_instance_id}"}
+    log = airflow.log("good", run_id, "run")
+    assert "RequestId=" in log
+    assert f"Workflow instance {wf_instance_id} succeeded" in log
+
+
+def test_failure(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+    run_id = airflow.trigger("good", {"workflow_id": 2})
+    assert airflow.wait_for_run("good", run_id) == "failed"
+    assert "breaks (job 202) FAILED (result: disk full" in airflow.log("good", run_id, "run")
+    assert airflow.links("good", run_id, "run") == {
+        LINK: f"https://console/{newest(emulator, 2)['wf_instance_id']}"
+    }
+
+
+def test_mark_failed_stops_the_run_whose_link_was_there_all_along(
+    airflow: AirflowStack, emulator: EmulatorProcess
+) -> None:
+    before = emulator.starts(3)
+    run_id = airflow.trigger("endless")
+    run = started(emulator, 3, before)
+    link = wait_for("the link of a running task", lambda: airflow.links("endless", run_id, "run")[LINK], 20)
+    assert link == f"https://console/{run['wf_instance_id']}"
+    assert airflow.task("endless", run_id, "run")["state"] == "running"
+    airflow.set_task_state("endless", run_id, "run", "failed")
+    wait_for("the run is stopped", lambda: is_stopped(emulator, 3), 40)
+    assert emulator.starts(3) == before + 1
+
+
+def test_execution_timeout_stops_the_run(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+    before = emulator.starts(3)
+    run_id = airflow.trigger("execution_timeout")
+    assert airflow.wait_for_run("execution_timeout", run_id) == "failed"
+    assert is_stopped(emulator, 3)
+    assert emulator.starts(3) == before + 1
+    log = airflow.log("execution_timeout", run_id, "run")
+    assert "Stopping workflow instance" in log
+    assert "AirflowTaskTimeout" in log
+
+
+def test_a_lost_answer_is_not_retried(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+    before = emulator.starts(1)
+    emulator.add_fault("ExecuteWorkflow", "drop", when="after")
+    run_id = airflow.trigger("lost_answer")
+    assert airflow.wait_for_run("lost_answer", run_id) == "failed"
+    assert airflow.task("lost_answer", run_id, "run")["try_number"] == 1
+    assert emulator.starts(1) == before + 1
+
+
+def test_mapped_tasks_start_one_run_each(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+    before = emulator.starts(1)
+    run_id = airflow.trigger("mapped")
+    assert airflow.wait_for_run("mapped", run_id) == "success"
+    assert emulator.starts(1) == before + 4
+    assert sorted(run["parameters"] for run in emulator.instances(1)[-4:]) == [
+        f'{{"part":{part}}}' for part in range(4)
+    ]
+
+
+def test_no_secret_is_in_any_file_of_airflow(airflow: AirflowStack) -> None:
+    files = [file for file in airflow.home.rglob("*") if file.is_file() and file.suffix not in (".db",)]
+    assert any(file.name.startswith("attempt=") for file in files), "there should be task logs"
+    for file in files:
+        assert b"emulator-secret" not in file.read_bytes(), file
+
+
+def test_the_example_dag_runs_inline_with_dag_test(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    with EmulatorProcess("--speed", "10") as local:
+        env = {
+            **os.environ,
+            "AIRFLOW_HOME": str(tmp_path),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+            "AIRFLOW_CONN_SCHEDULERX_DEFAULT": json.dumps(local.connection()),
+        }
+        subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True
+        )
+        program = (
+            "import runpy\n"
+            f"dags = runpy.run_path({str(ROOT / 'example_dags' / 'example_schedulerx.py')!r})\n"
+            "from airflow.providers.common.compat.sdk import DAG\n"
+            "from airflow.models.dagbag import DagBag\n"
+            "for dag_id in ('example_schedulerx', 'example_schedulerx_failure'):\n"
+            f"    dag = DagBag({str(ROOT / 'example_dags')!r}).dags[dag_id]\n"
+            "    run = dag.test()\n"
+            "    print(dag_id, 'ended as', run.state)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False
+        )
+        assert "example_schedulerx ended as success" in done.stdout, done.stdout + done.stderr
+        assert "example_schedulerx_failure ended as failed" in done.stdout, done.stdout + done.stderr
+        assert local.starts(101) == local.starts(102) == 1
+
+
+def test_the_stack_ends_quietly(airflow: AirflowStack) -> None:
+    """Nothing in the components' logs complains about this provider."""
+    time.sleep(0.5)
+    for component in ("scheduler", "dag-processor", "api-server", "triggerer"):
+        text = (airflow.home / f"{component}.log").read_text(errors="replace")
+        for line in text.splitlines():
+            assert not ("warn" in line.lower() and "airflow_provider_schedulerx" in line), line

@@ -113,6 +113,17 @@ def test_id_and_link_are_pushed_before_the_wait(emulator: EmulatorProcess) -> No
     assert status_of(3, emulator) == 5
 
 
+def test_a_run_that_cannot_be_recorded_is_not_started_again(emulator: EmulatorProcess) -> None:
+    class Unreachable(TaskInstance):
+        def xcom_push(self, key: str, value: Any) -> None:
+            raise ConnectionError("the API server is away")
+
+    starts = emulator.starts(1)
+    with pytest.raises(WorkflowInstanceUndecidedError, match="the API server is away"):
+        operator().execute({"ti": Unreachable()})  # type: ignore[typeddict-item]
+    assert emulator.starts(1) == starts + 1
+
+
 @pytest.mark.parametrize(
     "effect", [{"effect": "drop", "when": "after"}, {"effect": "truncate"}, {"effect": "error"}]
 )

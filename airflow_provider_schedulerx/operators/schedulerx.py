@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAmbiguousError,
@@ -133,15 +133,27 @@ class ExecuteWorkflowOperator(BaseOperator):
 
     def execute(self, context: Context) -> int:
         """Start the run and follow it. :return: the ``WfInstanceId``."""
-        wf_instance_id = self._start(context)
-        if not self.wait_for_completion:
-            return wf_instance_id
-        instance = self._wait(wf_instance_id)
+        wf_instance_id = self._start()
+        try:
+            self._record(context, wf_instance_id)
+            if self.wait_for_completion:
+                self._finish(self._wait(wf_instance_id))
+        except AirflowException:
+            raise
+        except Exception as error:
+            raise WorkflowInstanceUndecidedError(
+                f"Workflow instance {wf_instance_id} was started, but then: {type(error).__name__}: {error}. It may be "
+                "active, so the task is not retried, since that would start a second run"
+            ) from error
+        return wf_instance_id
+
+    def _finish(self, instance: WorkflowInstance) -> None:
+        """Decide by a run that has ended."""
+        wf_instance_id = instance.wf_instance_id
         self.log.info("Nodes of workflow instance %s:\n%s", wf_instance_id, node_table(instance))
         if instance.status is not WorkflowInstanceStatus.SUCCESS:
             raise WorkflowInstanceFailedError(failure_message(instance))
         self.log.info("Workflow instance %s succeeded", wf_instance_id)
-        return wf_instance_id
 
     def on_kill(self) -> None:
         """Stop the run, if there is one and ``cancel_on_kill``. Never raises.
@@ -169,7 +181,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         except Exception:
             self.log.exception("Workflow instance %s could not be stopped", wf_instance_id)
 
-    def _start(self, context: Context) -> int:
+    def _start(self) -> int:
         self._is_starting = True
         try:
             wf_instance_id = self.hook.execute_workflow(self.workflow_id, self.instance_parameters)
@@ -181,6 +193,10 @@ class ExecuteWorkflowOperator(BaseOperator):
             ) from None
         self._wf_instance_id = wf_instance_id
         self._is_starting = False
+        return wf_instance_id
+
+    def _record(self, context: Context, wf_instance_id: int) -> None:
+        """Let everybody know of the run, before the wait."""
         context["ti"].xcom_push(key=XCOM_WF_INSTANCE_ID, value=wf_instance_id)
         url = self.hook.console_link(self.workflow_id, wf_instance_id)
         WorkflowInstanceLink.persist(context, url)
@@ -189,7 +205,6 @@ class ExecuteWorkflowOperator(BaseOperator):
             # The signal came while the answer was awaited, so on_kill did not know the id yet.
             self.on_kill()
             self._raise_killed()
-        return wf_instance_id
 
     def _wait(self, wf_instance_id: int) -> WorkflowInstance:
         """Look at the run until it has ended. :return: how it was then."""

@@ -6,6 +6,8 @@ how a task ends, and whether Airflow may retry it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_schedulerx.api.exceptions import (
@@ -20,6 +22,11 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXThrottledError,
     SchedulerXUnavailableError,
 )
+from airflow_provider_schedulerx.api.following import failure_message
+from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.models import WorkflowInstance
 
 __all__ = [
     "SchedulerXAmbiguousError",
@@ -33,8 +40,10 @@ __all__ = [
     "SchedulerXThrottledError",
     "SchedulerXUnavailableError",
     "WorkflowInstanceFailedError",
+    "WorkflowInstanceSensorError",
     "WorkflowInstanceStoppedError",
     "WorkflowInstanceUndecidedError",
+    "raise_unless_successful",
 ]
 
 
@@ -46,8 +55,21 @@ class WorkflowInstanceStoppedError(AirflowException):
     """Waiting ended before the run did, and the run was stopped. A retry of the task starts a new run."""
 
 
+class WorkflowInstanceSensorError(AirflowException):
+    """A sensor can no longer follow a run. A retry of the sensor looks again, and starts nothing."""
+
+
 class WorkflowInstanceUndecidedError(AirflowFailException):
     """A run may exist and be active, and this task cannot know how it ends.
 
     Airflow does not retry the task, because a retry would start a second run beside it.
     """
+
+
+def raise_unless_successful(instance: WorkflowInstance) -> None:
+    """Decide by a run that has ended; the operator and the sensor, deferred or not, all do it here.
+
+    :raises WorkflowInstanceFailedError: naming the bad nodes.
+    """
+    if instance.status is not WorkflowInstanceStatus.SUCCESS:
+        raise WorkflowInstanceFailedError(failure_message(instance))

@@ -29,6 +29,18 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [f"{_PACKAGE}.operators.schedulerx"],
             }
         ],
+        "sensors": [
+            {
+                "integration-name": "Alibaba Cloud SchedulerX",
+                "python-modules": [f"{_PACKAGE}.sensors.schedulerx"],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": "Alibaba Cloud SchedulerX",
+                "python-modules": [f"{_PACKAGE}.triggers.schedulerx"],
+            }
+        ],
         "hooks": [
             {
                 "integration-name": "Alibaba Cloud SchedulerX",
@@ -109,6 +121,13 @@ _CONNECTION_FIELDS: dict[str, Any] = {
     "read_timeout": _field("Read timeout", "Seconds; 30 if blank.", "number"),
     "proxy": _field("Proxy", "URL such as http://proxy.example:3128.", format="password"),
     "ca_file": _field("CA file", "PEM file on the workers with a private certificate authority."),
+    "calls_per_minute": _field(
+        "Calls a minute",
+        "Calls of each operation that one triggerer may make; 100, the account's quota, if blank. With N "
+        "triggerers, divide it by N.",
+        "integer",
+        minimum=1,
+    ),
     "console_url": _field(
         "Console URL",
         "Template of the link to a run, with {region_id}, {namespace}, {namespace_source}, {group_id}, "

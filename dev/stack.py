@@ -131,6 +131,13 @@ class AirflowStack:
                 start_new_session=True,
             )
 
+    def kill_component(self, component: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """End a component, by default as ``kill -9`` does, together with what it has started."""
+        process = self._processes.pop(component)
+        _signal_group(process, number)
+        process.wait(_STOP_SECONDS * 2)
+        _signal_group(process, signal.SIGKILL)
+
     def stop(self) -> None:
         for process in self._processes.values():
             _signal_group(process, signal.SIGTERM)
@@ -218,6 +225,13 @@ class AirflowStack:
             if isinstance(entry, dict)
             else str(entry)
             for entry in content
+        )
+
+    def clear_task(self, dag_id: str, run_id: str, task_id: str) -> None:
+        self.api(
+            "POST",
+            f"/dags/{dag_id}/clearTaskInstances",
+            {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False},
         )
 
     def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:

@@ -8,12 +8,18 @@ API page of the operation's name; methods are those of the official SDK 2.2.3.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
 
 from airflow_provider_schedulerx.api import models
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
-from airflow_provider_schedulerx.api.parameters import check_id, encode_instance_parameters
+from airflow_provider_schedulerx.api.parameters import (
+    canonical_query,
+    check_id,
+    encode_instance_parameters,
+)
 from airflow_provider_schedulerx.api.settings import Scope
 
 T = TypeVar("T")
@@ -52,9 +58,9 @@ LIST_GROUPS = Operation("ListGroups", "POST", None)
 DESCRIBE_REGIONS = Operation("DescribeRegions", "POST", None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call(Generic[T]):
-    """A request that is ready to be signed.
+    """A request that is ready to be signed, as often as it is to be made.
 
     :ivar query: the parameters, as text, in the order of their names.
     :ivar parse: makes the result from the decoded body; raises
@@ -64,6 +70,20 @@ class Call(Generic[T]):
     operation: Operation
     query: Mapping[str, str]
     parse: Callable[[Mapping[str, Any]], T]
+
+    @cached_property
+    def canonical_query(self) -> str:
+        """The query as it is signed: sorted by name, and percent-encoded by RFC 3986."""
+        return canonical_query(self.query)
+
+    def with_query(self, query: Mapping[str, str]) -> Call[T]:
+        """The same call with another query."""
+        return replace(self, query=query)
+
+    @cached_property
+    def target(self) -> str:
+        """The query as it is sent, encoded as the official SDK does."""
+        return f"/?{urlencode(self.query)}"
 
 
 def execute_workflow(

@@ -242,6 +242,28 @@ class WorkflowInstance:
             **_times(info),
         )
 
+    def to_data(self) -> dict[str, Any]:
+        """The inverse of :meth:`parse`: the service's own ``Data``, as JSON."""
+        return {
+            "WfInstanceInfo": {"Status": int(self.status), **_times_data(self)},
+            "WfInstanceDag": {
+                "Nodes": [
+                    {
+                        "JobId": node.job_id,
+                        "JobInstanceId": node.job_instance_id,
+                        "JobName": node.job_name,
+                        "Status": int(node.status),
+                        "Attempt": node.attempt,
+                        "WorkAddr": node.work_addr,
+                        "Result": node.result,
+                        **_times_data(node),
+                    }
+                    for node in self.nodes
+                ],
+                "Edges": [{"Source": edge.source, "Target": edge.target} for edge in self.edges],
+            },
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class WorkflowNode:
@@ -366,6 +388,15 @@ def _times(data: Mapping[str, Any]) -> dict[str, str | None]:
         "data_time": text_field(data, "DataTime"),
         "start_time": text_field(data, "StartTime"),
         "end_time": text_field(data, "EndTime"),
+    }
+
+
+def _times_data(value: WorkflowInstance | WorkflowInstanceNode) -> dict[str, str | None]:
+    return {
+        "ScheduleTime": value.schedule_time,
+        "DataTime": value.data_time,
+        "StartTime": value.start_time,
+        "EndTime": value.end_time,
     }
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 
@@ -34,6 +37,19 @@ def check_id(field: str, value: Any) -> int:
             problem = f"must be an integer or a string of digits, not {value!r:.80}"
         raise SchedulerXConfigurationError(f"{field} {problem}", field=field)
     return number
+
+
+def check_seconds(name: str, value: float | timedelta) -> float:
+    """Return a duration in seconds.
+
+    :raises SchedulerXConfigurationError: if it is not positive.
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise SchedulerXConfigurationError(
+            f"{name} must be a positive number of seconds or a timedelta, not {value!r}", field=name
+        )
+    return float(seconds)
 
 
 def encode_instance_parameters(value: Any) -> str | None:
@@ -73,3 +89,10 @@ def encode_instance_parameters(value: Any) -> str | None:
             field=field,
         )
     return text
+
+
+def canonical_query(query: Mapping[str, str]) -> str:
+    """The query as it is signed: sorted by name, and percent-encoded by RFC 3986."""
+    return "&".join(
+        f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in sorted(query.items())
+    )

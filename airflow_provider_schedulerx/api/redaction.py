@@ -20,6 +20,16 @@ def without_quotation(text: str) -> str:
     return re.split(r"\bresult\b|\?", text, maxsplit=1)[0].strip(" ,:")
 
 
+def without_secrets(error: BaseException, secrets: tuple[str, ...]) -> str:
+    """The text of an exception of alibabacloud-credentials, fit to be shown."""
+    if isinstance(error, FileNotFoundError):
+        return f"no such file: {error.filename}"
+    text = without_quotation(str(error))
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text or type(error).__name__
+
+
 class _HeaderFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = _SECRET_HEADERS.sub(r"\1***", record.getMessage())

@@ -26,6 +26,9 @@ DEFAULT_CONNECT_TIMEOUT = 5.0
 #: Seconds to wait for an answer. Long, since a start whose answer is not awaited is an ambiguous one.
 DEFAULT_READ_TIMEOUT = 30.0
 
+#: The service's quota, by operation and account (API page "OpenAPI issues").
+DEFAULT_CALLS_PER_MINUTE = 100
+
 #: The instance list of a namespace; deeper links of the console are not documented.
 DEFAULT_CONSOLE_URL = (
     "https://schedulerx2.console.aliyun.com/{region_id}/InstanceList?namespace={namespace}&source=schedulerx"
@@ -49,6 +52,7 @@ _OWN_FIELDS = (
     "proxy",
     "ca_file",
     "console_url",
+    "calls_per_minute",
     "region",  # what other hooks of the official Alibaba provider call it
 )
 
@@ -86,6 +90,7 @@ class SchedulerXSettings:
     :ivar proxy: ``http://`` or ``https://`` URL, which may hold a password.
     :ivar ca_file: path of a PEM file with certificate authorities to trust besides the usual ones.
     :ivar console_url: template of the console's URL, with fields from :data:`CONSOLE_URL_FIELDS`.
+    :ivar calls_per_minute: calls of each operation that one triggerer process may make in a minute.
     """
 
     scope: Scope
@@ -96,6 +101,21 @@ class SchedulerXSettings:
     proxy: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     console_url: str = DEFAULT_CONSOLE_URL
+    calls_per_minute: int = DEFAULT_CALLS_PER_MINUTE
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What has to be equal for two users to share connections. Holds secrets: never show it."""
+        credential = (self.credential.credential_type, *sorted(self.credential.values.items()))
+        network = (self.connect_timeout, self.read_timeout, self.proxy, self.ca_file)
+        return (self.endpoint, credential, network)
+
+    @property
+    def account(self) -> tuple[object, ...]:
+        """Whose quota is used: the service counts calls by operation and account."""
+        values = self.credential.values
+        named = (values.get("access_key_id"), values.get("role_arn"), values.get("role_name"))
+        return (self.endpoint, self.credential.credential_type, *named)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -152,6 +172,7 @@ class SchedulerXSettings:
             proxy=_proxy(texts["proxy"]),
             ca_file=_ca_file(texts["ca_file"]),
             console_url=_console_url(texts["console_url"]),
+            calls_per_minute=_calls_per_minute(texts["calls_per_minute"]),
         )
 
 
@@ -217,6 +238,17 @@ def _ca_file(value: str | None) -> str | None:
             field="ca_file",
         )
     return value
+
+
+def _calls_per_minute(value: str | None) -> int:
+    if value is None:
+        return DEFAULT_CALLS_PER_MINUTE
+    if not value.isdecimal() or not 0 < int(value) <= 100_000:
+        raise SchedulerXConfigurationError(
+            "calls_per_minute must be a whole number from 1; with N triggerers, the account's quota divided by N",
+            field="calls_per_minute",
+        )
+    return int(value)
 
 
 def _console_url(value: str | None) -> str:

@@ -33,7 +33,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXError,
     SchedulerXUnavailableError,
 )
-from airflow_provider_schedulerx.api.redaction import guard_sdk_logs, without_quotation
+from airflow_provider_schedulerx.api.redaction import guard_sdk_logs, without_secrets
 from airflow_provider_schedulerx.api.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.signing import API_VERSION, sign
 
@@ -54,7 +54,7 @@ class _Gateway(GatewaySpi):  # type: ignore[misc]
     def modify_request(self, context: Any, attribute_map: Any) -> None:
         credential = context.request.credential.get_credential()
         signed = sign(self._call, self._settings.endpoint, credential)
-        context.request.query = signed.query
+        context.request.query = dict(signed.query)
         context.request.headers = signed.headers
 
     def modify_response(self, context: Any, attribute_map: Any) -> None:
@@ -79,7 +79,7 @@ class SyncTransport:
         except Exception as error:
             raise SchedulerXConfigurationError(
                 f"credential_type {settings.credential.credential_type!r} cannot be used: "
-                f"{_without_secrets(error, settings)}",
+                f"{without_secrets(error, settings.secrets)}",
                 field="credential_type",
             ) from None
 
@@ -161,24 +161,16 @@ def _credential_fault(
     """The credential could not be had, so nothing was sent."""
     kind = settings.credential.credential_type
     if isinstance(cause, requests.RequestException | RetryError | TeaRetryError | OSError):
-        reason = _plain(_reasons(cause)[-1])
-        if isinstance(cause, FileNotFoundError):
-            reason = f"no such file: {cause.filename}"
+        is_file = isinstance(cause, FileNotFoundError)
+        reason = without_secrets(cause, settings.secrets) if is_file else _plain(_reasons(cause)[-1])
         return SchedulerXUnavailableError(
             f"the credential (credential_type {kind!r}) cannot be had: {reason}", operation=operation.name
         )
     return SchedulerXAuthenticationError(
-        f"the credential (credential_type {kind!r}) cannot be had: {_without_secrets(cause, settings)}; "
+        f"the credential (credential_type {kind!r}) cannot be had: {without_secrets(cause, settings.secrets)}; "
         "check the credential fields of the connection",
         operation=operation.name,
     )
-
-
-def _without_secrets(cause: BaseException, settings: SchedulerXSettings) -> str:
-    text = without_quotation(str(cause))
-    for secret in settings.secrets:
-        text = text.replace(secret, "***")
-    return text or type(cause).__name__
 
 
 def _reasons(error: BaseException) -> list[BaseException]:

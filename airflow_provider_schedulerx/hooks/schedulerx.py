@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -10,15 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
 from airflow_provider_schedulerx.api import calls
-from airflow_provider_schedulerx.api.exceptions import (
-    SchedulerXConfigurationError,
-    SchedulerXError,
-    SchedulerXForeignGroupError,
-    SchedulerXNotFoundError,
-)
+from airflow_provider_schedulerx.api.calls import Call
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
 from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
+from airflow_provider_schedulerx.api.stopping import stop_recipe
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
     from airflow_provider_schedulerx.api.models import (
         AppGroup,
         JobInstance,
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between looks at a run that is being stopped: at first, and at most.
-_STOP_POLL = 1.0
-_STOP_POLL_MAX = 5.0
 #: Seconds of history that :meth:`SchedulerXHook.get_job_instance_log` looks at unless told otherwise.
 _LOG_HISTORY = 7 * 24 * 3600
 
@@ -80,13 +77,34 @@ class SchedulerXHook(BaseHook):
         :raises SchedulerXConfigurationError: naming the field that is wrong, and the remedy.
         """
         connection = self.get_connection(self.schedulerx_conn_id)
+        settings = self._checked(connection, connection.extra_dejson)
+        for secret in settings.secrets:
+            mask_secret(secret)
+        return settings
+
+    async def aget_settings(self) -> SchedulerXSettings:
+        """:attr:`settings`, looked up without blocking the event loop; both know it then.
+
+        :raises SchedulerXConfigurationError: naming the field that is wrong, and the remedy.
+        """
+        if "settings" not in self.__dict__:
+            from airflow.providers.common.compat.connection import (
+                get_async_connection,
+                get_async_extra_dejson,
+            )
+
+            connection = await get_async_connection(self.schedulerx_conn_id)
+            self.__dict__["settings"] = self._checked(connection, await get_async_extra_dejson(connection))
+        return self.settings
+
+    def _checked(self, connection: Connection, extra: dict[str, Any]) -> SchedulerXSettings:
         try:
-            settings = SchedulerXSettings.from_connection(
+            return SchedulerXSettings.from_connection(
                 login=connection.login,
                 password=connection.password,
                 host=connection.host,
                 port=connection.port,
-                extra=connection.extra_dejson,
+                extra=extra,
                 region_id=self.region_id,
                 namespace=self.namespace,
                 namespace_source=self.namespace_source,
@@ -96,9 +114,6 @@ class SchedulerXHook(BaseHook):
             raise SchedulerXConfigurationError(
                 f"connection {self.schedulerx_conn_id!r}: {error.message}", field=error.field
             ) from None
-        for secret in settings.secrets:
-            mask_secret(secret)
-        return settings
 
     @property
     def scope(self) -> Scope:
@@ -265,55 +280,84 @@ class SchedulerXHook(BaseHook):
         :return: the run as it was seen last, or None if it could not be looked at. Ask its
             ``status.is_terminal``.
         """
-        transport = self._impatient_transport
-        deadline = time.monotonic() + timeout
-        pause = _STOP_POLL
-        foreign: set[int] = set()
-        instance: WorkflowInstance | None = None
-        is_last_look = False
-        while True:
-            try:
-                instance = transport.perform(
-                    calls.get_workflow_instance(self.scope, workflow_id, wf_instance_id)
-                )
-            except SchedulerXNotFoundError as error:
-                self.log.warning("Cannot stop workflow instance %s: %s", wf_instance_id, error)
-                return None
-            except SchedulerXError as error:
-                self.log.warning("Stopping workflow instance %s: %s", wf_instance_id, error)
-            else:
-                if instance.status.is_terminal:
-                    self.log.info("Workflow instance %s has ended: %s", wf_instance_id, instance.status.name)
-                    return instance
-                if not is_last_look:
-                    self._stop_active_nodes(transport, instance, foreign)
-            if is_last_look:
-                self.log.error(
-                    "Workflow instance %s was told to stop but has not ended after %.0f s",
-                    wf_instance_id,
-                    timeout,
-                )
-                return instance
-            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
-            is_last_look = time.monotonic() >= deadline
-            pause = min(pause * 2, _STOP_POLL_MAX)
+        recipe = stop_recipe(self.scope, workflow_id, wf_instance_id, timeout, self.log)
+        try:
+            step = next(recipe)
+            while True:
+                if isinstance(step, float):
+                    time.sleep(step)
+                    step = recipe.send(None)
+                    continue
+                try:
+                    result = self._impatient_transport.perform(step)
+                except SchedulerXError as error:
+                    step = recipe.throw(error)
+                else:
+                    step = recipe.send(result)
+        except StopIteration as done:
+            last: WorkflowInstance | None = done.value
+            return last
 
-    def _stop_active_nodes(
-        self, transport: SyncTransport, instance: WorkflowInstance, foreign: set[int]
-    ) -> None:
-        """:param foreign: job ids of other groups, which is added to."""
-        for node in instance.nodes:
-            if not node.status.is_active or node.job_instance_id is None or node.job_id in foreign:
-                continue
+    # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no
+    # twin, because aiohttp sends a GET again by itself when a connection breaks, and this is a GET.
+
+    async def _aperform(self, call: Call[T]) -> T:
+        from airflow_provider_schedulerx.api.async_transport import AsyncTransport
+
+        async with AsyncTransport(await self.aget_settings()) as transport:
+            return await transport.perform(call)
+
+    async def aget_workflow_instance(
+        self, workflow_id: int | str, wf_instance_id: int | str
+    ) -> WorkflowInstance:
+        """:meth:`get_workflow_instance` as a coroutine."""
+        scope = (await self.aget_settings()).scope
+        return await self._aperform(calls.get_workflow_instance(scope, workflow_id, wf_instance_id))
+
+    async def alist_workflow_instances(self, workflow_id: int | str) -> list[WorkflowInstanceSummary]:
+        """:meth:`list_workflow_instances` as a coroutine."""
+        scope = (await self.aget_settings()).scope
+        return await self._aperform(calls.list_workflow_instances(scope, workflow_id))
+
+    async def aget_workflow(self, workflow_id: int | str) -> Workflow:
+        """:meth:`get_workflow` as a coroutine."""
+        return await self._aperform(calls.get_workflow((await self.aget_settings()).scope, workflow_id))
+
+    async def astop_job_instance(self, job_id: int | str, job_instance_id: int | str) -> None:
+        """:meth:`stop_job_instance` as a coroutine."""
+        scope = (await self.aget_settings()).scope
+        await self._aperform(calls.stop_job_instance(scope, job_id, job_instance_id))
+
+    async def aget_job_instance(self, job_id: int | str, job_instance_id: int | str) -> JobInstance:
+        """:meth:`get_job_instance` as a coroutine."""
+        scope = (await self.aget_settings()).scope
+        return await self._aperform(calls.get_job_instance(scope, job_id, job_instance_id))
+
+    async def astop_workflow_instance(
+        self, workflow_id: int | str, wf_instance_id: int | str, *, timeout: float = 60.0
+    ) -> WorkflowInstance | None:
+        """:meth:`stop_workflow_instance` as a coroutine."""
+        from airflow_provider_schedulerx.api.async_transport import AsyncTransport
+
+        settings = await self.aget_settings()
+        recipe = stop_recipe(settings.scope, workflow_id, wf_instance_id, timeout, self.log)
+        async with AsyncTransport(settings, max_retry_seconds=0) as transport:
             try:
-                transport.perform(calls.stop_job_instance(self.scope, node.job_id, node.job_instance_id))
-            except SchedulerXForeignGroupError as error:
-                foreign.add(node.job_id)
-                self.log.warning("Node %s cannot be stopped from here: %s", node.label, error)
-            except SchedulerXError as error:
-                self.log.warning("Stopping node %s: %s", node.label, error)
-            else:
-                self.log.info("Told node %s to stop", node.label)
+                step = next(recipe)
+                while True:
+                    if isinstance(step, float):
+                        await asyncio.sleep(step)
+                        step = recipe.send(None)
+                        continue
+                    try:
+                        result = await transport.perform(step)
+                    except SchedulerXError as error:
+                        step = recipe.throw(error)
+                    else:
+                        step = recipe.send(result)
+            except StopIteration as done:
+                last: WorkflowInstance | None = done.value
+                return last
 
     def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
         """Return the URL of a run in the console, after the connection's ``console_url``."""

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
+from airflow_provider_schedulerx.api.events import MalformedEventError, Outcome, TerminalEvent
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAmbiguousError,
-    SchedulerXConfigurationError,
     SchedulerXError,
 )
-from airflow_provider_schedulerx.api.following import Follower, Verdict, failure_message, node_table
-from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus
-from airflow_provider_schedulerx.api.parameters import check_id, encode_instance_parameters
+from airflow_provider_schedulerx.api.following import Follower, Verdict, node_table
+from airflow_provider_schedulerx.api.parameters import (
+    check_id,
+    check_seconds,
+    encode_instance_parameters,
+)
 from airflow_provider_schedulerx.exceptions import (
-    WorkflowInstanceFailedError,
     WorkflowInstanceStoppedError,
     WorkflowInstanceUndecidedError,
+    raise_unless_successful,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
@@ -33,6 +37,9 @@ if TYPE_CHECKING:
 
 #: Key under which the id of the run is pushed to XCom.
 XCOM_WF_INSTANCE_ID = "WfInstanceId"
+
+#: Seconds by which Airflow's own timeout of a deferral comes after ours.
+_DEFERRAL_MARGIN = 120.0
 
 
 class ExecuteWorkflowOperator(BaseOperator):
@@ -59,9 +66,12 @@ class ExecuteWorkflowOperator(BaseOperator):
     :param poll_interval: seconds between two looks at the run.
     :param timeout: seconds, or a timedelta, to wait for the end of the run; None waits without limit.
         Then the run is looked at once more, stopped if ``cancel_on_kill``, and the task fails.
-        ``execution_timeout`` does the same, but is enforced by Airflow.
+        ``execution_timeout`` does the same; without deferral it is enforced by Airflow.
     :param poll_failure_tolerance: seconds for which looks at the run may fail in a row, if the fault is a
         passing one (network, throttling).
+    :param deferrable: wait in the triggerer rather than on a worker; by default as
+        ``[operators] default_deferrable`` says. All deferred tasks of a triggerer that wait for runs of
+        the same workflow share one poller, and all of them together keep to the account's quota.
     :param cancel_on_kill: stop the run when the task is killed or waiting times out. No operation of
         the service stops a run, so its active nodes are stopped until it has ended.
     """
@@ -94,6 +104,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         timeout: float | timedelta | None = None,
         poll_failure_tolerance: float | timedelta = 600,
         cancel_on_kill: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -105,10 +116,11 @@ class ExecuteWorkflowOperator(BaseOperator):
         self.namespace_source = namespace_source
         self.group_id = group_id
         self.wait_for_completion = wait_for_completion
-        self.poll_interval = _seconds("poll_interval", poll_interval)
-        self.timeout = None if timeout is None else _seconds("timeout", timeout)
-        self.poll_failure_tolerance = _seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.poll_interval = check_seconds("poll_interval", poll_interval)
+        self.timeout = None if timeout is None else check_seconds("timeout", timeout)
+        self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
         self.cancel_on_kill = cancel_on_kill
+        self.deferrable = deferrable
         # What is written out in the DAG file is wrong already when the file is parsed.
         if _is_literal(workflow_id):
             check_id("workflow_id", workflow_id)
@@ -134,10 +146,20 @@ class ExecuteWorkflowOperator(BaseOperator):
     def execute(self, context: Context) -> int:
         """Start the run and follow it. :return: the ``WfInstanceId``."""
         wf_instance_id = self._start()
-        try:
+        with self._after_start(wf_instance_id):
             self._record(context, wf_instance_id)
-            if self.wait_for_completion:
-                self._finish(self._wait(wf_instance_id))
+            if not self.wait_for_completion:
+                return wf_instance_id
+            if self.deferrable:
+                self._defer_until_end(wf_instance_id)
+            self._finish(self._wait(wf_instance_id))
+        return wf_instance_id
+
+    @contextmanager
+    def _after_start(self, wf_instance_id: int) -> Iterator[None]:
+        """Whatever goes wrong now, a retry would start a second run: only our own errors may allow one."""
+        try:
+            yield
         except AirflowException:
             raise
         except Exception as error:
@@ -145,14 +167,100 @@ class ExecuteWorkflowOperator(BaseOperator):
                 f"Workflow instance {wf_instance_id} was started, but then: {type(error).__name__}: {error}. It may be "
                 "active, so the task is not retried, since that would start a second run"
             ) from error
+
+    def execute_complete(
+        self, context: Context, event: Any = None, *, workflow_id: int, wf_instance_id: int
+    ) -> int:
+        """Go on after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``.
+
+        :param event: of :class:`~airflow_provider_schedulerx.triggers.schedulerx.WorkflowInstanceTrigger`.
+        """
+        # As they were at the start, whatever a template gives now.
+        self.workflow_id = workflow_id
+        self._wf_instance_id = wf_instance_id
+        try:
+            ended = TerminalEvent.parse(event, workflow_id=workflow_id, wf_instance_id=wf_instance_id)
+        except MalformedEventError as error:
+            raise WorkflowInstanceUndecidedError(
+                f"The trigger's event cannot be used: {error}. Workflow instance {wf_instance_id} may be active, so "
+                "the task is not retried, since that would start a second run"
+            ) from None
+        with self._after_start(wf_instance_id):
+            if ended.outcome is Outcome.TIMEOUT:
+                self._give_up(wf_instance_id, ended.message)
+            if ended.instance is None:
+                raise self._undecided(wf_instance_id, ended.message)
+            self._finish(ended.instance)
         return wf_instance_id
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral. Where Airflow ended it without an event, see to the run first.
+
+        Airflow says so with the method ``__fail__``, and calls neither ``execute_complete`` nor ``on_kill``.
+        """
+        if next_method == "__fail__":
+            ti = context["ti"]
+            wf_instance_id = ti.xcom_pull(
+                task_ids=ti.task_id, key=XCOM_WF_INSTANCE_ID, map_indexes=ti.map_index
+            )
+            if wf_instance_id is not None:
+                self._end_without_event(int(wf_instance_id), next_kwargs or {})
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _end_without_event(self, wf_instance_id: int, reason: dict[str, Any]) -> NoReturn:
+        self._wf_instance_id = wf_instance_id
+        error = reason.get("error", "Unknown")
+        if reason.get("traceback"):
+            self.log.error("The trigger failed:\n%s", "\n".join(reason["traceback"]))
+        with self._after_start(wf_instance_id):
+            if error == "Trigger timeout":
+                self._give_up(wf_instance_id, "Airflow ended the deferral")
+            raise self._undecided(wf_instance_id, str(error))
+
+    def _defer_until_end(self, wf_instance_id: int) -> None:
+        """Defer, unless the run has ended already; then return."""
+        now = time.time()
+        limits = [] if self.timeout is None else [self.timeout]
+        if self.execution_timeout is not None:
+            limits.append(self.execution_timeout.total_seconds())
+        deadline = now + min(limits) if limits else None
+        workflow_id = check_id("workflow_id", self.workflow_id)
+        try:
+            if self.hook.get_workflow_instance(workflow_id, wf_instance_id).status.is_terminal:
+                return
+        except SchedulerXError as error:
+            # The trigger has more patience.
+            self.log.warning("Cannot look at workflow instance %s: %s", wf_instance_id, error)
+        from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+
+        self.defer(
+            trigger=WorkflowInstanceTrigger(
+                workflow_id=workflow_id,
+                wf_instance_id=wf_instance_id,
+                schedulerx_conn_id=self.schedulerx_conn_id,
+                region_id=self.region_id,
+                namespace=self.namespace,
+                namespace_source=self.namespace_source,
+                group_id=self.group_id,
+                poll_interval=self.poll_interval,
+                deadline=deadline,
+                started_at=now,
+                poll_failure_tolerance=self.poll_failure_tolerance,
+                cancel_on_kill=self.cancel_on_kill,
+            ),
+            method_name="execute_complete",
+            kwargs={"workflow_id": workflow_id, "wf_instance_id": wf_instance_id},
+            # The trigger keeps the deadline itself; this is for a triggerer that is away.
+            timeout=None if deadline is None else timedelta(seconds=deadline - now + _DEFERRAL_MARGIN),
+        )
 
     def _finish(self, instance: WorkflowInstance) -> None:
         """Decide by a run that has ended."""
         wf_instance_id = instance.wf_instance_id
-        self.log.info("Nodes of workflow instance %s:\n%s", wf_instance_id, node_table(instance))
-        if instance.status is not WorkflowInstanceStatus.SUCCESS:
-            raise WorkflowInstanceFailedError(failure_message(instance))
+        self._has_ended = True
+        if instance.nodes:
+            self.log.info("Nodes of workflow instance %s:\n%s", wf_instance_id, node_table(instance))
+        raise_unless_successful(instance)
         self.log.info("Workflow instance %s succeeded", wf_instance_id)
 
     def on_kill(self) -> None:
@@ -217,30 +325,39 @@ class ExecuteWorkflowOperator(BaseOperator):
                 instance = self.hook.get_workflow_instance(self.workflow_id, wf_instance_id)
             except SchedulerXError as error:
                 if not follower.missed(error, time.monotonic()):
-                    raise WorkflowInstanceUndecidedError(
-                        f"Workflow instance {wf_instance_id} can no longer be followed: {error}. It may be active, "
-                        "so the task is not retried, since that would start a second run"
-                    ) from None
+                    raise self._undecided(wf_instance_id, str(error)) from None
                 self.log.warning("Cannot look at workflow instance %s: %s", wf_instance_id, error)
             else:
                 verdict, lines = follower.saw(instance, time.monotonic())
                 for line in lines:
                     self.log.info("%s", line)
                 if verdict in (Verdict.SUCCESS, Verdict.FAILED):
-                    self._has_ended = True
                     return instance
                 if verdict is Verdict.UNDECIDED:
-                    raise WorkflowInstanceUndecidedError(
-                        f"Workflow instance {wf_instance_id} shows the status {instance.status.value}, which is not "
-                        "documented. It may be active, so the task is not retried"
+                    raise self._undecided(
+                        wf_instance_id,
+                        f"it shows the status {instance.status.value}, which is not documented",
                     )
             if is_last_look:
                 self._give_up(wf_instance_id)
             self._sleep(deadline)
 
-    def _give_up(self, wf_instance_id: int) -> None:
+    def _undecided(self, wf_instance_id: int, why: str) -> WorkflowInstanceUndecidedError:
+        return WorkflowInstanceUndecidedError(
+            f"Workflow instance {wf_instance_id} can no longer be followed: {why}. It may be active, so the task is "
+            "not retried, since that would start a second run"
+        )
+
+    def _give_up(self, wf_instance_id: int, why: str = "") -> NoReturn:
         """Time is up: stop the run and fail. Airflow may retry only if the run has surely ended."""
-        waited = f"Workflow instance {wf_instance_id} has not ended within timeout={self.timeout:g} s"
+        limit = (
+            f"execution_timeout={self.execution_timeout}"
+            if self.timeout is None
+            else f"timeout={self.timeout:g} s"
+        )
+        waited = f"Workflow instance {wf_instance_id} has not ended within {limit}" + (
+            f" ({why})" if why else ""
+        )
         if not self.cancel_on_kill:
             raise WorkflowInstanceUndecidedError(
                 f"{waited}; it goes on, since cancel_on_kill is off, so the task is not retried"
@@ -268,15 +385,6 @@ class ExecuteWorkflowOperator(BaseOperator):
         raise WorkflowInstanceStoppedError(
             f"The task was killed while workflow instance {self._wf_instance_id} ran"
         )
-
-
-def _seconds(name: str, value: float | timedelta) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
-        raise SchedulerXConfigurationError(
-            f"{name} must be a positive number of seconds or a timedelta, not {value!r}", field=name
-        )
-    return float(seconds)
 
 
 def _is_literal(value: Any) -> bool:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from alibabacloud_tea_openapi.utils import Utils
-
-from airflow_provider_schedulerx.api.signing import ALGORITHM, SignedRequest
+from airflow_provider_schedulerx.api.parameters import canonical_query
+from airflow_provider_schedulerx.api.signing import SignedRequest, authorization
 from airflow_provider_schedulerx.emulator.authentication import sign_v3
 from airflow_provider_schedulerx.emulator.definitions import Account
 
@@ -25,9 +24,8 @@ HEADERS = {
 
 
 def test_what_the_hook_signs_with_gives_the_published_signature() -> None:
-    request = SignedRequest("POST", "/", QUERY, HEADERS)
-    authorization = Utils.get_authorization(request, ALGORITHM, EMPTY, KEY_ID, SECRET)
-    assert authorization == (
+    made = authorization("POST", canonical_query(QUERY), HEADERS, KEY_ID, SECRET)
+    assert made == (
         f"ACS3-HMAC-SHA256 Credential={KEY_ID},SignedHeaders={';'.join(sorted(HEADERS))},Signature={SIGNATURE}"
     )
 
@@ -38,4 +36,4 @@ def test_what_the_emulator_verifies_with_gives_the_published_signature() -> None
 
 
 def test_a_signed_request_does_not_show_its_headers() -> None:
-    assert "Signature" not in repr(SignedRequest("GET", "/", {}, {"Authorization": "Signature=x"}))
+    assert "Signature" not in repr(SignedRequest("GET", {}, {"Authorization": "Signature=x"}))

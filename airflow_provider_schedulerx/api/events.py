@@ -1,0 +1,95 @@
+"""What a trigger tells the task that it ends: one event, with a version, checked on both sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Self
+
+from airflow_provider_schedulerx.api.models import (
+    MalformedAnswerError,
+    WorkflowInstance,
+    WorkflowInstanceStatus,
+)
+
+VERSION = 1
+
+# An event is a row of Airflow's database, so a run's nodes and their texts are kept within reason.
+_MAX_NODES = 500
+_MAX_RESULT = 1000
+
+
+class Outcome(Enum):
+    """How a wait ended."""
+
+    #: The run has ended; whether it is good is for its status to say.
+    ENDED = "ended"
+    #: The deadline passed, and a last look showed that the run goes on.
+    TIMEOUT = "timeout"
+    #: The run can no longer be followed, and may be active.
+    UNDECIDED = "undecided"
+
+
+class MalformedEventError(ValueError):
+    """An event is not one of ours, or not for this run."""
+
+
+@dataclass(frozen=True)
+class TerminalEvent:
+    """:ivar instance: the run, with :attr:`Outcome.ENDED`; :ivar message: for people, with the others."""
+
+    outcome: Outcome
+    workflow_id: int
+    wf_instance_id: int
+    instance: WorkflowInstance | None = None
+    message: str = ""
+
+    def to_payload(self) -> dict[str, Any]:
+        """The event as JSON."""
+        instance = self.instance
+        if instance is not None:
+            nodes = instance.nodes
+            if len(nodes) > _MAX_NODES:
+                # What failed matters most.
+                nodes = tuple(sorted(nodes, key=lambda node: not node.status.is_bad)[:_MAX_NODES])
+            nodes = tuple(replace(node, result=node.result and node.result[:_MAX_RESULT]) for node in nodes)
+            instance = replace(instance, nodes=nodes)
+        return {
+            "version": VERSION,
+            "outcome": self.outcome.value,
+            "workflow_id": self.workflow_id,
+            "wf_instance_id": self.wf_instance_id,
+            "instance": None if instance is None else instance.to_data(),
+            "message": self.message,
+        }
+
+    @classmethod
+    def parse(cls, payload: Any, *, workflow_id: int, wf_instance_id: int) -> Self:
+        """Take in an event for a run.
+
+        :raises MalformedEventError: if it is missing, unknown, of another run, or says a run has ended
+            that has not.
+        """
+        if not isinstance(payload, dict):
+            raise MalformedEventError(f"there is no event, but {type(payload).__name__}")
+        if payload.get("version") != VERSION:
+            raise MalformedEventError(f"its version is {payload.get('version')!r}, not {VERSION}")
+        ids = (payload.get("workflow_id"), payload.get("wf_instance_id"))
+        if ids != (workflow_id, wf_instance_id):
+            raise MalformedEventError(
+                f"it is of workflow and instance {ids}, not {(workflow_id, wf_instance_id)}"
+            )
+        try:
+            outcome = Outcome(payload.get("outcome"))
+        except ValueError:
+            raise MalformedEventError(f"its outcome is {payload.get('outcome')!r}") from None
+        message = str(payload.get("message") or "")
+        if outcome is not Outcome.ENDED:
+            return cls(outcome, workflow_id, wf_instance_id, message=message)
+        try:
+            instance = WorkflowInstance.parse(workflow_id, wf_instance_id, payload.get("instance") or {})
+        except MalformedAnswerError as error:
+            raise MalformedEventError(str(error)) from None
+        if instance.status not in (WorkflowInstanceStatus.SUCCESS, WorkflowInstanceStatus.FAILED):
+            raise MalformedEventError(f"it says the run has ended, with status {instance.status.name}")
+        return cls(outcome, workflow_id, wf_instance_id, instance, message)

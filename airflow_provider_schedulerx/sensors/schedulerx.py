@@ -1,0 +1,206 @@
+"""Wait for a SchedulerX run that something else has started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_schedulerx.api.events import MalformedEventError, Outcome, TerminalEvent
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError
+from airflow_provider_schedulerx.api.following import Follower, Verdict, node_table
+from airflow_provider_schedulerx.api.parameters import check_id, check_seconds
+from airflow_provider_schedulerx.exceptions import (
+    WorkflowInstanceFailedError,
+    WorkflowInstanceSensorError,
+    raise_unless_successful,
+)
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_schedulerx.api.models import WorkflowInstance
+
+#: Seconds by which Airflow's own timeout of a deferral comes after ours.
+_DEFERRAL_MARGIN = 120.0
+
+
+class WorkflowInstanceSensor(BaseSensorOperator):
+    """Wait until a run of a SchedulerX workflow has succeeded; return its ``WfInstanceId``.
+
+    It fails as soon as the run has failed, naming the failed nodes, rather than poke until its timeout.
+    It never stops a run, since it did not start it.
+
+    The usual arguments of a sensor apply: ``mode`` (``poke`` or ``reschedule``), ``poke_interval``,
+    ``timeout``, ``soft_fail``.
+
+    :param workflow_id: id of the workflow. (templated)
+    :param wf_instance_id: id of the run, such as ``operator.output`` of an
+        :class:`~airflow_provider_schedulerx.operators.schedulerx.ExecuteWorkflowOperator` with
+        ``wait_for_completion=False``. (templated)
+    :param schedulerx_conn_id: the connection. (templated)
+    :param region_id: region; beats the connection's, as do the next three. (templated)
+    :param namespace: uid of the namespace. (templated)
+    :param namespace_source: source of the namespace. (templated)
+    :param group_id: application group. (templated)
+    :param poll_failure_tolerance: seconds for which looks may fail in a row, if the fault is a passing one
+        (network, throttling). In mode ``reschedule`` passing faults are tolerated until ``timeout``.
+    :param deferrable: wait in the triggerer, which shares its calls between all that wait for runs of
+        the same workflow; by default as ``[operators] default_deferrable`` says. ``poke_interval`` is then
+        how late the end may be noticed.
+    """
+
+    template_fields: Sequence[str] = (
+        "workflow_id",
+        "wf_instance_id",
+        "schedulerx_conn_id",
+        "region_id",
+        "namespace",
+        "namespace_source",
+        "group_id",
+    )
+    operator_extra_links = (WorkflowInstanceLink(),)
+    ui_color = "#fff1df"
+
+    def __init__(
+        self,
+        *,
+        workflow_id: int | str,
+        wf_instance_id: Any,
+        schedulerx_conn_id: str = SchedulerXHook.default_conn_name,
+        region_id: str | None = None,
+        namespace: str | None = None,
+        namespace_source: str | None = None,
+        group_id: str | None = None,
+        poke_interval: float | timedelta = 30,
+        poll_failure_tolerance: float | timedelta = 600,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.workflow_id = workflow_id
+        self.wf_instance_id = wf_instance_id
+        self.schedulerx_conn_id = schedulerx_conn_id
+        self.region_id = region_id
+        self.namespace = namespace
+        self.namespace_source = namespace_source
+        self.group_id = group_id
+        self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.deferrable = deferrable
+
+    @cached_property
+    def hook(self) -> SchedulerXHook:
+        """The hook for this task's connection and scope."""
+        return SchedulerXHook(
+            self.schedulerx_conn_id,
+            region_id=self.region_id,
+            namespace=self.namespace,
+            namespace_source=self.namespace_source,
+            group_id=self.group_id,
+        )
+
+    @cached_property
+    def _follower(self) -> Follower:
+        # In mode reschedule every poke is a new process, which cannot know for how long looks have failed.
+        return Follower(float("inf") if self.reschedule else self.poll_failure_tolerance)
+
+    def execute(self, context: Context) -> Any:
+        """Wait here or, if deferrable, in the triggerer. :return: the ``WfInstanceId``."""
+        workflow_id = check_id("workflow_id", self.workflow_id)
+        wf_instance_id = check_id("wf_instance_id", self.wf_instance_id)
+        WorkflowInstanceLink.persist(context, self.hook.console_link(workflow_id, wf_instance_id))
+        try:
+            if not self.deferrable:
+                return super().execute(context)
+            # Looked at here first: a run that has ended already never defers.
+            if done := self.poke(context):
+                return done.xcom_value
+        except (WorkflowInstanceFailedError, WorkflowInstanceSensorError) as error:
+            # After a deferral Airflow does this for every error; before, only for some.
+            if self.soft_fail or getattr(self, "never_fail", False):
+                raise AirflowSkipException(f"Skipped because of soft_fail: {error}") from error
+            raise
+        from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+
+        self.defer(
+            trigger=WorkflowInstanceTrigger(
+                workflow_id=workflow_id,
+                wf_instance_id=wf_instance_id,
+                schedulerx_conn_id=self.schedulerx_conn_id,
+                region_id=self.region_id,
+                namespace=self.namespace,
+                namespace_source=self.namespace_source,
+                group_id=self.group_id,
+                poll_interval=max(1.0, float(self.poke_interval)),
+                deadline=time.time() + self.timeout,
+                poll_failure_tolerance=self.poll_failure_tolerance,
+                cancel_on_kill=False,
+            ),
+            method_name="execute_complete",
+            kwargs={"workflow_id": workflow_id, "wf_instance_id": wf_instance_id},
+            timeout=timedelta(seconds=self.timeout + _DEFERRAL_MARGIN),
+        )
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once.
+
+        :raises WorkflowInstanceFailedError: if the run has failed.
+        :raises WorkflowInstanceSensorError: if it can no longer be followed.
+        """
+        try:
+            instance = self.hook.get_workflow_instance(self.workflow_id, self.wf_instance_id)
+        except SchedulerXError as error:
+            if not self._follower.missed(error, time.monotonic()):
+                raise WorkflowInstanceSensorError(
+                    f"Workflow instance {self.wf_instance_id} can no longer be followed: {error}"
+                ) from None
+            self.log.warning("Cannot look at workflow instance %s: %s", self.wf_instance_id, error)
+            return PokeReturnValue(is_done=False)
+        verdict, lines = self._follower.saw(instance, time.monotonic())
+        for line in lines:
+            self.log.info("%s", line)
+        if verdict is Verdict.UNDECIDED:
+            raise WorkflowInstanceSensorError(
+                f"Workflow instance {self.wf_instance_id} shows the status {instance.status.value}, which is not "
+                "documented"
+            )
+        if verdict is Verdict.ACTIVE:
+            return PokeReturnValue(is_done=False)
+        return self._finish(instance)
+
+    def execute_complete(
+        self, context: Context, event: Any = None, *, workflow_id: int, wf_instance_id: int
+    ) -> int:
+        """Go on after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``."""
+        try:
+            ended = TerminalEvent.parse(event, workflow_id=workflow_id, wf_instance_id=wf_instance_id)
+        except MalformedEventError as error:
+            raise WorkflowInstanceSensorError(f"The trigger's event cannot be used: {error}") from None
+        if ended.outcome is Outcome.TIMEOUT:
+            raise AirflowSensorTimeout(
+                f"Workflow instance {wf_instance_id} has not ended within timeout={self.timeout:g} s ({ended.message})"
+            )
+        if ended.instance is None:
+            raise WorkflowInstanceSensorError(
+                f"Workflow instance {wf_instance_id} can no longer be followed: {ended.message}"
+            )
+        self._finish(ended.instance)
+        return wf_instance_id
+
+    def _finish(self, instance: WorkflowInstance) -> PokeReturnValue:
+        if instance.nodes:
+            self.log.info("Nodes of workflow instance %s:\n%s", instance.wf_instance_id, node_table(instance))
+        raise_unless_successful(instance)
+        return PokeReturnValue(is_done=True, xcom_value=instance.wf_instance_id)

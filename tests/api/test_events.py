@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_schedulerx.api.events import MalformedEventError, Outcome, TerminalEvent
+from airflow_provider_schedulerx.api.models import (
+    Edge,
+    JobInstanceStatus,
+    WorkflowInstance,
+    WorkflowInstanceNode,
+    WorkflowInstanceStatus,
+)
+
+NODE = WorkflowInstanceNode(
+    7, 8, "job", JobInstanceStatus.FAILED, 1, "s", "d", "2023-01-03 18:00:01", "e", "w:1", "disk full"
+)
+INSTANCE = WorkflowInstance(
+    1, 2, WorkflowInstanceStatus.FAILED, start_time="2023-01-03 18:00:01", nodes=(NODE,), edges=(Edge(0, 7),)
+)
+EVENT = TerminalEvent(Outcome.ENDED, 1, 2, INSTANCE)
+
+
+def test_an_event_survives_the_database() -> None:
+    payload = json.loads(json.dumps(EVENT.to_payload()))
+    assert TerminalEvent.parse(payload, workflow_id=1, wf_instance_id=2) == EVENT
+    for outcome in (Outcome.TIMEOUT, Outcome.UNDECIDED):
+        event = TerminalEvent(outcome, 1, 2, message="why")
+        assert TerminalEvent.parse(event.to_payload(), workflow_id=1, wf_instance_id=2) == event
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {**EVENT.to_payload(), **changes}
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        (None, "there is no event"),
+        ("done", "there is no event"),
+        ({}, "version is None"),
+        (changed(version=2), "version is 2"),
+        (changed(wf_instance_id=3), "of workflow and instance"),
+        (changed(workflow_id="1"), "of workflow and instance"),
+        (changed(outcome="success"), "outcome is 'success'"),
+        (changed(outcome=None), "outcome is None"),
+        (changed(instance=None), "WfInstanceInfo is missing"),
+        (changed(instance={"WfInstanceInfo": {"Status": 3}}), "has ended, with status RUNNING"),
+        (changed(instance={"WfInstanceInfo": {"Status": 44}}), "has ended, with status UNKNOWN_44"),
+        (changed(instance={"WfInstanceInfo": {}}), "Status is missing"),
+    ],
+)
+def test_an_event_that_is_not_right_is_never_taken_for_success(payload: Any, says: str) -> None:
+    with pytest.raises(MalformedEventError, match=says):
+        TerminalEvent.parse(payload, workflow_id=1, wf_instance_id=2)
+
+
+def test_a_giant_run_keeps_its_failed_nodes_and_a_bounded_size() -> None:
+    good = WorkflowInstanceNode(1, 1, "good", JobInstanceStatus.SUCCESS, result="x" * 5000)
+    giant = WorkflowInstance(1, 2, WorkflowInstanceStatus.FAILED, nodes=(good,) * 3000 + (NODE,))
+    payload = TerminalEvent(Outcome.ENDED, 1, 2, giant).to_payload()
+    assert len(json.dumps(payload)) < 1_000_000
+    parsed = TerminalEvent.parse(payload, workflow_id=1, wf_instance_id=2).instance
+    assert parsed is not None
+    assert NODE in parsed.nodes

@@ -179,7 +179,11 @@ class AirflowStack:
                 raise
             return str(run["dag_run_id"])
 
-        return wait_for(f"DAG {dag_id} is parsed", try_it, timeout, pause=1.0)
+        try:
+            return wait_for(f"DAG {dag_id} is parsed", try_it, timeout, pause=1.0)
+        except StackError as error:
+            found = self.api("GET", "/importErrors")["import_errors"]
+            raise StackError(f"{error}; {[each['stack_trace'] for each in found]}") from None
 
     def dag_run_state(self, dag_id: str, run_id: str) -> str:
         return str(self.api("GET", f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}")["state"])

@@ -20,6 +20,7 @@ from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
 from airflow_provider_schedulerx.api.poller import Watch, WorkflowPoller, shared_poller
 from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
+from airflow_provider_schedulerx.api.transport import SyncTransport
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger

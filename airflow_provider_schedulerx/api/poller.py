@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -214,29 +214,27 @@ class WorkflowPoller:
                 missing.append(watch)
             elif summary.status is WorkflowInstanceStatus.FAILED:
                 # To name the bad nodes.
-                self._report_with_nodes(watch, summary, self._get_budget.take())
+                self._report_with_nodes(watch, summary, is_paid=False)
             elif summary.status is WorkflowInstanceStatus.SUCCESS and self._get_budget.take_spare(
                 _SPARE_SHARE
             ):
                 # For the log, as long as that is cheap.
-                self._report_with_nodes(watch, summary)
+                self._report_with_nodes(watch, summary, is_paid=True)
             else:
                 self._tell(watch, _instance(summary))
         self._plan(watches)
         await self._look_at_each(missing)
 
-    def _report_with_nodes(
-        self, watch: Watch, summary: WorkflowInstanceSummary, permission: Awaitable[None] | None = None
-    ) -> None:
+    def _report_with_nodes(self, watch: Watch, summary: WorkflowInstanceSummary, *, is_paid: bool) -> None:
         """Report the end of a run with its nodes, without holding up the others.
 
-        :param permission: of the budget, if that is not given yet.
+        :param is_paid: whether the budget has counted the call already.
         """
         watch.is_over = True
 
         async def fetch() -> WorkflowInstance:
-            if permission is not None:
-                await permission
+            if not is_paid:
+                await self._get_budget.take()
             return await self._perform_paid(self._get_budget, self._get_call(watch.wf_instance_id))
 
         async def report() -> None:

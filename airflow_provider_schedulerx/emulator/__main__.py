@@ -34,6 +34,9 @@ def _arguments() -> argparse.Namespace:
         help="port of the remote control, always on 127.0.0.1 (default: a free one)",
     )
     parser.add_argument("--tls", action="store_true", help="serve https with a certificate made for this run")
+    parser.add_argument(
+        "--tls-folder", type=Path, metavar="FOLDER", help="keep the certificate here, for the next run"
+    )
     parser.add_argument("--state", type=Path, metavar="FILE", help="keep instances in this SQLite file")
     parser.add_argument(
         "--workflows",
@@ -62,7 +65,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     emulator = make_emulator(known, engine, quota=arguments.quota, verbose=arguments.verbose)
     tls, ca_file = None, None
     if arguments.tls:
-        certificate = make_certificate(arguments.host)
+        certificate = make_certificate(arguments.host, arguments.tls_folder)
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate.chain_file)
         ca_file = str(certificate.ca_file)

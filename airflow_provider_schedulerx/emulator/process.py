@@ -68,6 +68,8 @@ class EmulatorProcess:
 
     def restart(self) -> Self:
         """Start it again on the same ports, so that nobody has to be told."""
+        if self.ca_file and "--tls-folder" not in self._arguments:
+            self._arguments += ["--tls-folder", os.path.dirname(self.ca_file)]
         for name, url in (("--port", self.endpoint), ("--admin-port", self.admin)):
             port = url.rpartition(":")[2]
             if name in self._arguments:

@@ -1,4 +1,4 @@
-"""A certificate authority and a server certificate, made for one run of the emulator."""
+"""A certificate authority and a server certificate, made for the emulator alone."""
 
 from __future__ import annotations
 
@@ -22,9 +22,16 @@ class Certificate:
     chain_file: Path
 
 
-def make_certificate(host: str) -> Certificate:
-    """Make both files in a new private folder. The authority's key is thrown away."""
-    folder = Path(tempfile.mkdtemp(prefix="schedulerx-emulator-"))
+def make_certificate(host: str, folder: Path | None = None) -> Certificate:
+    """Make both files, or find them in the folder. The authority's key is thrown away.
+
+    :param folder: None takes a new private one.
+    """
+    folder = folder or Path(tempfile.mkdtemp(prefix="schedulerx-emulator-"))
+    certificate = Certificate(folder / "ca.pem", folder / "server.pem")
+    if certificate.ca_file.exists() and certificate.chain_file.exists():
+        return certificate
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     now = datetime.now(UTC)
     ca_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name(
@@ -58,7 +65,6 @@ def make_certificate(host: str) -> Certificate:
         .add_extension(x509.SubjectAlternativeName(_names(host)), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    certificate = Certificate(folder / "ca.pem", folder / "server.pem")
     pem = serialization.Encoding.PEM
     certificate.ca_file.write_bytes(ca.public_bytes(pem))
     certificate.chain_file.touch(mode=0o600)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: ``[triggerer] on_kill_timeout`` of 30.
 _STOP_SECONDS = 25.0
 
+#: Stops under way. An event loop holds its tasks only weakly, and Airflow drops the trigger.
+_stopping: set[asyncio.Task[None]] = set()
+
 
 class WorkflowInstanceTrigger(BaseTrigger):
     """Wait until a run of a workflow has ended, and fire one event
@@ -77,7 +80,6 @@ class WorkflowInstanceTrigger(BaseTrigger):
         self.started_at = started_at
         self.poll_failure_tolerance = poll_failure_tolerance
         self.cancel_on_kill = cancel_on_kill
-        self._stopping: asyncio.Task[Any] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
@@ -184,14 +186,20 @@ class WorkflowInstanceTrigger(BaseTrigger):
             self.log.warning("Workflow instance %s goes on, since cancel_on_kill is off", self.wf_instance_id)
             return
         self.log.info("Stopping workflow instance %s", self.wf_instance_id)
-        self._stopping = asyncio.create_task(
-            self._hook().astop_workflow_instance(self.workflow_id, self.wf_instance_id, timeout=_STOP_SECONDS)
-        )
+        stopping = asyncio.create_task(self._stop())
+        _stopping.add(stopping)
+        stopping.add_done_callback(_stopping.discard)
         until = time.monotonic() + _STOP_SECONDS
-        while not self._stopping.done() and time.monotonic() < until:
+        while not stopping.done() and time.monotonic() < until:
             try:
-                await asyncio.wait({self._stopping}, timeout=until - time.monotonic())
+                await asyncio.wait({stopping}, timeout=until - time.monotonic())
             except asyncio.CancelledError:
                 continue
-        if self._stopping.done() and (error := self._stopping.exception()) is not None:
+
+    async def _stop(self) -> None:
+        try:
+            await self._hook().astop_workflow_instance(
+                self.workflow_id, self.wf_instance_id, timeout=_STOP_SECONDS
+            )
+        except Exception as error:
             self.log.warning("Workflow instance %s could not be stopped: %s", self.wf_instance_id, error)

@@ -1,0 +1,176 @@
+"""Deferred, under a real Airflow whose triggerer is stopped, killed and kept busy."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from dev.stack import AirflowStack, wait_for
+from tests.conftest import ROOT, WORKFLOWS
+
+pytestmark = pytest.mark.airflow
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    state = tmp_path_factory.mktemp("emulator") / "state.db"
+    with EmulatorProcess(
+        "--tls", "--workflows", str(WORKFLOWS), "--state", str(state), "--quota", "100000"
+    ) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+    home = tmp_path_factory.mktemp("airflow")
+    connections = {"schedulerx_default": emulator.connection(calls_per_minute=10000)}
+    config = {
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+        "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "3",
+    }
+    with AirflowStack(home, ROOT / "tests" / "dags", connections, config) as stack:
+        yield stack
+
+
+def newest(emulator: EmulatorProcess, workflow_id: int) -> dict:
+    return emulator.instances(workflow_id)[-1]
+
+
+def deferred(
+    airflow: AirflowStack, emulator: EmulatorProcess, dag_id: str, run_id: str, workflow_id: int
+) -> int:
+    """Wait until the trigger of a task looks at its run. :return: the run's id.
+
+    Airflow tells a trigger of a user's action only if the triggerer has taken it up.
+    """
+    wait_for("the task is deferred", lambda: airflow.task(dag_id, run_id, "run")["state"] == "deferred", 60)
+    wf_instance_id = newest(emulator, workflow_id)["wf_instance_id"]
+    try_number = airflow.task(dag_id, run_id, "run")["try_number"]
+    line = f"Workflow instance {wf_instance_id} is RUNNING"
+    wait_for("the trigger looks", lambda: line in airflow.log(dag_id, run_id, "run", try_number), 60)
+    return int(wf_instance_id)
+
+
+def test_success_and_failure_end_as_without_deferral(
+    airflow: AirflowStack, emulator: EmulatorProcess
+) -> None:
+    good = airflow.trigger("deferred", {"workflow_id": 1})
+    bad = airflow.trigger("deferred", {"workflow_id": 2})
+    assert airflow.wait_for_run("deferred", good) == "success"
+    assert airflow.wait_for_run("deferred", bad) == "failed"
+    wf_instance_id = newest(emulator, 1)["wf_instance_id"]
+    assert airflow.xcom("deferred", good, "run", "WfInstanceId") == wf_instance_id
+    assert airflow.xcom("deferred", good, "run", "return_value") == wf_instance_id
+    log = airflow.log("deferred", good, "run")
+    assert f"Workflow instance {wf_instance_id} is RUNNING" in log, (
+        "the trigger's lines are in the task's log"
+    )
+    assert f"Workflow instance {wf_instance_id} succeeded" in log
+    assert "breaks (job 202) FAILED (result: disk full" in airflow.log("deferred", bad, "run")
+
+
+@pytest.mark.parametrize("dag_id", ["deferred_timeout", "deferred_execution_timeout"])
+def test_a_timeout_stops_the_run(airflow: AirflowStack, emulator: EmulatorProcess, dag_id: str) -> None:
+    run_id = airflow.trigger(dag_id)
+    assert airflow.wait_for_run(dag_id, run_id) == "failed"
+    assert newest(emulator, 3)["status"] == 5
+    assert "it was stopped and is FAILED" in airflow.log(dag_id, run_id, "run")
+
+
+def test_mark_failed_stops_the_run(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+    run_id = airflow.trigger("deferred_endless")
+    deferred(airflow, emulator, "deferred_endless", run_id, 3)
+    run = newest(emulator, 3)
+    # Longer than the second after which the triggerer cancels again.
+    emulator.add_fault("StopInstance", "delay", seconds=2, count=2)
+    airflow.set_task_state("deferred_endless", run_id, "run", "failed")
+    wait_for("the run is stopped", lambda: newest(emulator, 3)["status"] == 5, 40)
+    assert newest(emulator, 3)["wf_instance_id"] == run["wf_instance_id"]
+
+
+def test_clear_stops_the_run_and_starts_another(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+    run_id = airflow.trigger("deferred_endless")
+    first = deferred(airflow, emulator, "deferred_endless", run_id, 3)
+    airflow.clear_task("deferred_endless", run_id, "run")
+    wait_for("another run is started", lambda: newest(emulator, 3)["wf_instance_id"] != first, 60)
+    by_id = {run["wf_instance_id"]: run["status"] for run in emulator.instances(3)}
+    wait_for("the first run is stopped", lambda: emulator.instances(3)[-2]["status"] == 5, 40)
+    assert by_id[newest(emulator, 3)["wf_instance_id"]] == 3
+    deferred(airflow, emulator, "deferred_endless", run_id, 3)
+    airflow.set_task_state("deferred_endless", run_id, "run", "failed")
+    wait_for("the run is stopped", lambda: newest(emulator, 3)["status"] == 5, 40)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_a_triggerer_that_ends_neither_stops_nor_loses_a_run(
+    airflow: AirflowStack, emulator: EmulatorProcess, number: signal.Signals
+) -> None:
+    emulator.add_workflows(workflow(70, duration=25))
+    run_id = airflow.trigger("deferred", {"workflow_id": 70})
+    deferred(airflow, emulator, "deferred", run_id, 70)
+    starts = emulator.starts(70)
+    airflow.kill_component("triggerer", number)
+    assert newest(emulator, 70)["status"] == 3
+    airflow.start_component("triggerer")
+    assert airflow.wait_for_run("deferred", run_id, 150) == "success"
+    assert emulator.starts(70) == starts
+
+
+def test_a_service_that_restarts_is_waited_for(
+    airflow: AirflowStack, emulator: EmulatorProcess, hook: SchedulerXHook
+) -> None:
+    run_id = airflow.trigger("deferred", {"workflow_id": 3})
+    wf_instance_id = deferred(airflow, emulator, "deferred", run_id, 3)
+    emulator.kill()
+    wait_for("looks fail", lambda: "Cannot look at" in airflow.log("deferred", run_id, "run"), 60)
+    emulator.restart()
+    for node in newest(emulator, 3)["nodes"][:2]:
+        hook.stop_job_instance(node["job_id"], node["job_instance_id"])
+    assert airflow.wait_for_run("deferred", run_id) == "failed"
+    assert f"Workflow instance {wf_instance_id} of workflow 3 failed" in airflow.log(
+        "deferred", run_id, "run"
+    )
+
+
+@pytest.mark.parametrize(("workflow_id", "state"), [(1, "success"), (2, "failed")])
+def test_operator_then_sensor_in_every_mode(
+    airflow: AirflowStack, emulator: EmulatorProcess, workflow_id: int, state: str
+) -> None:
+    run_id = airflow.trigger("operator_then_sensor", {"workflow_id": workflow_id})
+    assert airflow.wait_for_run("operator_then_sensor", run_id) == state
+    for mode in ("poke", "reschedule", "deferred"):
+        assert airflow.task("operator_then_sensor", run_id, mode)["state"] == state
+        if state == "failed":
+            assert "breaks (job 202) FAILED" in airflow.log("operator_then_sensor", run_id, mode)
+        else:
+            assert (
+                airflow.xcom("operator_then_sensor", run_id, mode, "return_value")
+                == newest(emulator, 1)["wf_instance_id"]
+            )
+
+
+def test_soft_fail_skips_and_leaves_the_run(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+    run_id = airflow.trigger("soft_sensor")
+    assert airflow.wait_for_run("soft_sensor", run_id) == "success"
+    for mode in ("poke", "deferred"):
+        assert airflow.task("soft_sensor", run_id, mode)["state"] == "skipped"
+    assert newest(emulator, 3)["status"] == 3
+
+
+def workflow(workflow_id: int, duration: float, outcome: str = "success") -> dict:
+    return {
+        "namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}],
+        "workflows": [
+            {
+                "id": workflow_id,
+                "namespace": "demo",
+                "group": "etl",
+                "max_concurrency": 10000,
+                "nodes": [{"name": "only", "duration": duration, "outcome": outcome}],
+            }
+        ],
+    }

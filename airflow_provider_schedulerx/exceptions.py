@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAmbiguousError,
     SchedulerXAuthenticationError,
@@ -22,8 +23,6 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXThrottledError,
     SchedulerXUnavailableError,
 )
-from airflow_provider_schedulerx.api.following import failure_message
-from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.models import WorkflowInstance
@@ -71,5 +70,5 @@ def raise_unless_successful(instance: WorkflowInstance) -> None:
 
     :raises WorkflowInstanceFailedError: naming the bad nodes.
     """
-    if instance.status is not WorkflowInstanceStatus.SUCCESS:
-        raise WorkflowInstanceFailedError(failure_message(instance))
+    if instance.status is not api.models.WorkflowInstanceStatus.SUCCESS:
+        raise WorkflowInstanceFailedError(api.following.failure_message(instance))

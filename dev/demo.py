@@ -48,6 +48,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ui", action="store_true", help=f"leave Airflow up at http://localhost:{UI_PORT}")
     arguments = parser.parse_args()
+    # However this ends, what it has started ends too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     shutil.rmtree(HOME, ignore_errors=True)
     print(
         "Starting the emulator and Airflow (scheduler, DAG processor, triggerer, API server) ...", flush=True
@@ -65,9 +67,11 @@ def main() -> int:
                     print(
                         f"Airflow is at {airflow.url} (no login); the emulator at {emulator.endpoint}. Ctrl-C ends."
                     )
-                    signal.sigwait({signal.SIGINT, signal.SIGTERM})
-                    return 0
+                    while True:
+                        signal.pause()
                 good = _demo(airflow, emulator)
+        except KeyboardInterrupt:
+            return 0 if arguments.ui else 130
         except StackError as error:
             print(f"\nThe demo failed: {error}\nLogs are in {HOME}")
             return 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+import urllib.request
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -78,8 +79,8 @@ class _Shared:
                 connect=settings.connect_timeout + settings.read_timeout,  # includes the wait for a free one
                 sock_read=settings.read_timeout,
             ),
-            proxy=settings.proxy,
-            trust_env=settings.proxy is None,
+            # Not trust_env, with which aiohttp reads the environment and .netrc again for every request.
+            proxy=settings.proxy or _environment_proxy(settings),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -93,6 +94,13 @@ class _Shared:
         assert self.credential_client is not None  # noqa: S101 - set by open()
         # In a thread: most providers refresh with blocking calls.
         return await asyncio.to_thread(self.credential_client.get_credential)
+
+
+def _environment_proxy(settings: SchedulerXSettings) -> str | None:
+    """What HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the environment say."""
+    if urllib.request.proxy_bypass(settings.endpoint.authority):
+        return None
+    return urllib.request.getproxies().get(settings.endpoint.scheme)
 
 
 def _prepare(settings: SchedulerXSettings) -> tuple[ssl.SSLContext | bool, CredentialClient]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
@@ -37,13 +36,13 @@ class Budget:
         self,
         per_minute: int,
         name: str = "",
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._limit = per_minute
         self._rate = float(per_minute)
         self._name = name
-        self._clock = clock
+        self._clock = clock or asyncio.get_running_loop().time
         self._sleep = sleep
         self._sent: deque[float] = deque()
         self._blocked_until = float("-inf")

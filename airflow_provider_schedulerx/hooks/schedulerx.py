@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
-from airflow_provider_schedulerx.api import calls
-from airflow_provider_schedulerx.api.calls import Call
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
-from airflow_provider_schedulerx.api.stopping import stop_recipe
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_schedulerx.api.calls import Call
     from airflow_provider_schedulerx.api.models import (
         AppGroup,
         JobInstance,
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
         WorkflowInstance,
         WorkflowInstanceSummary,
     )
+    from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
     from airflow_provider_schedulerx.api.transport import SyncTransport
 
 T = TypeVar("T")
@@ -99,7 +98,7 @@ class SchedulerXHook(BaseHook):
 
     def _checked(self, connection: Connection, extra: dict[str, Any]) -> SchedulerXSettings:
         try:
-            return SchedulerXSettings.from_connection(
+            return api.settings.SchedulerXSettings.from_connection(
                 login=connection.login,
                 password=connection.password,
                 host=connection.host,
@@ -122,17 +121,12 @@ class SchedulerXHook(BaseHook):
 
     @cached_property
     def _transport(self) -> SyncTransport:
-        # Imported here: it brings the Alibaba SDKs, which take most of a second.
-        from airflow_provider_schedulerx.api.transport import SyncTransport
-
-        return SyncTransport(self.settings)
+        return api.transport.SyncTransport(self.settings)
 
     @cached_property
     def _impatient_transport(self) -> SyncTransport:
         """For callers that repeat by themselves, or that a person waits for."""
-        from airflow_provider_schedulerx.api.transport import SyncTransport
-
-        return SyncTransport(self.settings, max_retry_seconds=0)
+        return api.transport.SyncTransport(self.settings, max_retry_seconds=0)
 
     def get_conn(self) -> SyncTransport:
         """Return what carries out calls."""
@@ -152,7 +146,7 @@ class SchedulerXHook(BaseHook):
         :return: the ``WfInstanceId``.
         """
         started = self._transport.perform(
-            calls.execute_workflow(self.scope, workflow_id, instance_parameters)
+            api.calls.execute_workflow(self.scope, workflow_id, instance_parameters)
         )
         self.log.info(
             "Started workflow %s: WfInstanceId=%s, RequestId=%s",
@@ -164,7 +158,9 @@ class SchedulerXHook(BaseHook):
 
     def get_workflow_instance(self, workflow_id: int | str, wf_instance_id: int | str) -> WorkflowInstance:
         """Look at a run and its nodes (``GetWorkflowInstance``; Professional edition)."""
-        return self._transport.perform(calls.get_workflow_instance(self.scope, workflow_id, wf_instance_id))
+        return self._transport.perform(
+            api.calls.get_workflow_instance(self.scope, workflow_id, wf_instance_id)
+        )
 
     def list_workflow_instances(self, workflow_id: int | str) -> list[WorkflowInstanceSummary]:
         """List runs of a workflow, newest first (``ListWorkflowInstance``; Professional edition).
@@ -172,11 +168,11 @@ class SchedulerXHook(BaseHook):
         How many runs the service lists, and whether waiting ones are among them, is not documented:
         ask for one that is missing with :meth:`get_workflow_instance`.
         """
-        return self._transport.perform(calls.list_workflow_instances(self.scope, workflow_id))
+        return self._transport.perform(api.calls.list_workflow_instances(self.scope, workflow_id))
 
     def get_workflow(self, workflow_id: int | str) -> Workflow:
         """Look at the definition of a workflow (``GetWorkFlow``)."""
-        return self._transport.perform(calls.get_workflow(self.scope, workflow_id))
+        return self._transport.perform(api.calls.get_workflow(self.scope, workflow_id))
 
     def list_workflows(self, workflow_name: str | None = None, status: str | None = None) -> list[Workflow]:
         """List all workflows of the group, through all pages (``ListWorkFlows``).
@@ -188,7 +184,7 @@ class SchedulerXHook(BaseHook):
         page_num = 1
         while True:
             page, total = self._transport.perform(
-                calls.list_workflows(self.scope, page_num, workflow_name, status)
+                api.calls.list_workflows(self.scope, page_num, workflow_name, status)
             )
             before = len(found)
             found.update((workflow.workflow_id, workflow) for workflow in page)
@@ -202,11 +198,11 @@ class SchedulerXHook(BaseHook):
 
         :raises SchedulerXForeignGroupError: if the job belongs to another application group.
         """
-        self._transport.perform(calls.stop_job_instance(self.scope, job_id, job_instance_id))
+        self._transport.perform(api.calls.stop_job_instance(self.scope, job_id, job_instance_id))
 
     def get_job_instance(self, job_id: int | str, job_instance_id: int | str) -> JobInstance:
         """Look at a job instance (``GetJobInstance``)."""
-        return self._transport.perform(calls.get_job_instance(self.scope, job_id, job_instance_id))
+        return self._transport.perform(api.calls.get_job_instance(self.scope, job_id, job_instance_id))
 
     def get_job_instance_log(
         self,
@@ -232,7 +228,7 @@ class SchedulerXHook(BaseHook):
         offset = 0
         while True:
             lines = self._transport.perform(
-                calls.get_log(
+                api.calls.get_log(
                     self.scope,
                     job_id,
                     job_instance_id,
@@ -243,29 +239,31 @@ class SchedulerXHook(BaseHook):
                 )
             )
             yield from lines
-            if len(lines) < calls.MAX_LOG_LINES:
+            if len(lines) < api.calls.MAX_LOG_LINES:
                 return
             offset += len(lines)
 
     def retry_job_instance(self, job_id: int | str, job_instance_id: int | str) -> None:
         """Run a failed node again, and what comes after it (``RetryJobInstance``; Professional edition)."""
-        self._transport.perform(calls.retry_job_instance(self.scope, job_id, job_instance_id))
+        self._transport.perform(api.calls.retry_job_instance(self.scope, job_id, job_instance_id))
 
     def set_workflow_instance_success(self, workflow_id: int | str, wf_instance_id: int | str) -> None:
         """Mark a run as successful (``SetWfInstanceSuccess``; Professional edition)."""
-        self._transport.perform(calls.set_workflow_instance_success(self.scope, workflow_id, wf_instance_id))
+        self._transport.perform(
+            api.calls.set_workflow_instance_success(self.scope, workflow_id, wf_instance_id)
+        )
 
     def list_namespaces(self) -> list[Namespace]:
         """List the namespaces of the region (``ListNamespaces``)."""
-        return self._transport.perform(calls.list_namespaces(self.scope))
+        return self._transport.perform(api.calls.list_namespaces(self.scope))
 
     def list_groups(self) -> list[AppGroup]:
         """List the application groups of the namespace (``ListGroups``)."""
-        return self._transport.perform(calls.list_groups(self.scope))
+        return self._transport.perform(api.calls.list_groups(self.scope))
 
     def describe_regions(self) -> list[str]:
         """List the ids of the regions in which the service can be used (``DescribeRegions``)."""
-        return self._transport.perform(calls.describe_regions(self.scope))
+        return self._transport.perform(api.calls.describe_regions(self.scope))
 
     def stop_workflow_instance(
         self, workflow_id: int | str, wf_instance_id: int | str, *, timeout: float = 60.0
@@ -280,7 +278,7 @@ class SchedulerXHook(BaseHook):
         :return: the run as it was seen last, or None if it could not be looked at. Ask its
             ``status.is_terminal``.
         """
-        recipe = stop_recipe(self.scope, workflow_id, wf_instance_id, timeout, self.log)
+        recipe = api.stopping.stop_recipe(self.scope, workflow_id, wf_instance_id, timeout, self.log)
         try:
             step = next(recipe)
             while True:
@@ -302,9 +300,7 @@ class SchedulerXHook(BaseHook):
     # twin, because aiohttp sends a GET again by itself when a connection breaks, and this is a GET.
 
     async def _aperform(self, call: Call[T]) -> T:
-        from airflow_provider_schedulerx.api.async_transport import AsyncTransport
-
-        async with AsyncTransport(await self.aget_settings()) as transport:
+        async with api.async_transport.AsyncTransport(await self.aget_settings()) as transport:
             return await transport.perform(call)
 
     async def aget_workflow_instance(
@@ -312,36 +308,34 @@ class SchedulerXHook(BaseHook):
     ) -> WorkflowInstance:
         """:meth:`get_workflow_instance` as a coroutine."""
         scope = (await self.aget_settings()).scope
-        return await self._aperform(calls.get_workflow_instance(scope, workflow_id, wf_instance_id))
+        return await self._aperform(api.calls.get_workflow_instance(scope, workflow_id, wf_instance_id))
 
     async def alist_workflow_instances(self, workflow_id: int | str) -> list[WorkflowInstanceSummary]:
         """:meth:`list_workflow_instances` as a coroutine."""
         scope = (await self.aget_settings()).scope
-        return await self._aperform(calls.list_workflow_instances(scope, workflow_id))
+        return await self._aperform(api.calls.list_workflow_instances(scope, workflow_id))
 
     async def aget_workflow(self, workflow_id: int | str) -> Workflow:
         """:meth:`get_workflow` as a coroutine."""
-        return await self._aperform(calls.get_workflow((await self.aget_settings()).scope, workflow_id))
+        return await self._aperform(api.calls.get_workflow((await self.aget_settings()).scope, workflow_id))
 
     async def astop_job_instance(self, job_id: int | str, job_instance_id: int | str) -> None:
         """:meth:`stop_job_instance` as a coroutine."""
         scope = (await self.aget_settings()).scope
-        await self._aperform(calls.stop_job_instance(scope, job_id, job_instance_id))
+        await self._aperform(api.calls.stop_job_instance(scope, job_id, job_instance_id))
 
     async def aget_job_instance(self, job_id: int | str, job_instance_id: int | str) -> JobInstance:
         """:meth:`get_job_instance` as a coroutine."""
         scope = (await self.aget_settings()).scope
-        return await self._aperform(calls.get_job_instance(scope, job_id, job_instance_id))
+        return await self._aperform(api.calls.get_job_instance(scope, job_id, job_instance_id))
 
     async def astop_workflow_instance(
         self, workflow_id: int | str, wf_instance_id: int | str, *, timeout: float = 60.0
     ) -> WorkflowInstance | None:
         """:meth:`stop_workflow_instance` as a coroutine."""
-        from airflow_provider_schedulerx.api.async_transport import AsyncTransport
-
         settings = await self.aget_settings()
-        recipe = stop_recipe(settings.scope, workflow_id, wf_instance_id, timeout, self.log)
-        async with AsyncTransport(settings, max_retry_seconds=0) as transport:
+        recipe = api.stopping.stop_recipe(settings.scope, workflow_id, wf_instance_id, timeout, self.log)
+        async with api.async_transport.AsyncTransport(settings, max_retry_seconds=0) as transport:
             try:
                 step = next(recipe)
                 while True:
@@ -371,13 +365,15 @@ class SchedulerXHook(BaseHook):
         try:
             scope = self.scope
             if not (scope.namespace and scope.group_id):
-                found = self._impatient_transport.perform(calls.list_namespaces(scope))
+                found = self._impatient_transport.perform(api.calls.list_namespaces(scope))
                 missing = " and ".join(name for name in ("namespace", "group_id") if not getattr(scope, name))
                 return True, (
                     f"Connected to {self.settings.endpoint}: {len(found)} namespaces in {scope.region_id}. "
                     f"The connection does not set {missing}, so every task has to."
                 )
-            _, total = self._impatient_transport.perform(calls.list_workflows(scope, page_num=1, page_size=1))
+            _, total = self._impatient_transport.perform(
+                api.calls.list_workflows(scope, page_num=1, page_size=1)
+            )
         except SchedulerXError as error:
             return False, str(error)
         except Exception as error:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
-from airflow_provider_schedulerx.api.events import MalformedEventError, Outcome, TerminalEvent
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAmbiguousError,
     SchedulerXError,
 )
-from airflow_provider_schedulerx.api.following import Follower, Verdict, node_table
 from airflow_provider_schedulerx.api.parameters import (
     check_id,
     check_seconds,
@@ -179,14 +178,16 @@ class ExecuteWorkflowOperator(BaseOperator):
         self.workflow_id = workflow_id
         self._wf_instance_id = wf_instance_id
         try:
-            ended = TerminalEvent.parse(event, workflow_id=workflow_id, wf_instance_id=wf_instance_id)
-        except MalformedEventError as error:
+            ended = api.events.TerminalEvent.parse(
+                event, workflow_id=workflow_id, wf_instance_id=wf_instance_id
+            )
+        except api.events.MalformedEventError as error:
             raise WorkflowInstanceUndecidedError(
                 f"The trigger's event cannot be used: {error}. Workflow instance {wf_instance_id} may be active, so "
                 "the task is not retried, since that would start a second run"
             ) from None
         with self._after_start(wf_instance_id):
-            if ended.outcome is Outcome.TIMEOUT:
+            if ended.outcome is api.events.Outcome.TIMEOUT:
                 self._give_up(wf_instance_id, ended.message)
             if ended.instance is None:
                 raise self._undecided(wf_instance_id, ended.message)
@@ -259,7 +260,9 @@ class ExecuteWorkflowOperator(BaseOperator):
         wf_instance_id = instance.wf_instance_id
         self._has_ended = True
         if instance.nodes:
-            self.log.info("Nodes of workflow instance %s:\n%s", wf_instance_id, node_table(instance))
+            self.log.info(
+                "Nodes of workflow instance %s:\n%s", wf_instance_id, api.following.node_table(instance)
+            )
         raise_unless_successful(instance)
         self.log.info("Workflow instance %s succeeded", wf_instance_id)
 
@@ -316,7 +319,7 @@ class ExecuteWorkflowOperator(BaseOperator):
 
     def _wait(self, wf_instance_id: int) -> WorkflowInstance:
         """Look at the run until it has ended. :return: how it was then."""
-        follower = Follower(self.poll_failure_tolerance)
+        follower = api.following.Follower(self.poll_failure_tolerance)
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         while True:
             # Whether time is up is asked first, so that a run that ended meanwhile still counts.
@@ -331,9 +334,9 @@ class ExecuteWorkflowOperator(BaseOperator):
                 verdict, lines = follower.saw(instance, time.monotonic())
                 for line in lines:
                     self.log.info("%s", line)
-                if verdict in (Verdict.SUCCESS, Verdict.FAILED):
+                if verdict in (api.following.Verdict.SUCCESS, api.following.Verdict.FAILED):
                     return instance
-                if verdict is Verdict.UNDECIDED:
+                if verdict is api.following.Verdict.UNDECIDED:
                     raise self._undecided(
                         wf_instance_id,
                         f"it shows the status {instance.status.value}, which is not documented",

@@ -16,9 +16,8 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_schedulerx.api.events import MalformedEventError, Outcome, TerminalEvent
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
-from airflow_provider_schedulerx.api.following import Follower, Verdict, node_table
 from airflow_provider_schedulerx.api.parameters import check_id, check_seconds
 from airflow_provider_schedulerx.exceptions import (
     WorkflowInstanceFailedError,
@@ -112,9 +111,9 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         )
 
     @cached_property
-    def _follower(self) -> Follower:
+    def _follower(self) -> api.following.Follower:
         # In mode reschedule every poke is a new process, which cannot know for how long looks have failed.
-        return Follower(float("inf") if self.reschedule else self.poll_failure_tolerance)
+        return api.following.Follower(float("inf") if self.reschedule else self.poll_failure_tolerance)
 
     def execute(self, context: Context) -> Any:
         """Wait here or, if deferrable, in the triggerer. :return: the ``WfInstanceId``."""
@@ -171,12 +170,12 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         verdict, lines = self._follower.saw(instance, time.monotonic())
         for line in lines:
             self.log.info("%s", line)
-        if verdict is Verdict.UNDECIDED:
+        if verdict is api.following.Verdict.UNDECIDED:
             raise WorkflowInstanceSensorError(
                 f"Workflow instance {self.wf_instance_id} shows the status {instance.status.value}, which is not "
                 "documented"
             )
-        if verdict is Verdict.ACTIVE:
+        if verdict is api.following.Verdict.ACTIVE:
             return PokeReturnValue(is_done=False)
         return self._finish(instance)
 
@@ -185,10 +184,12 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     ) -> int:
         """Go on after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``."""
         try:
-            ended = TerminalEvent.parse(event, workflow_id=workflow_id, wf_instance_id=wf_instance_id)
-        except MalformedEventError as error:
+            ended = api.events.TerminalEvent.parse(
+                event, workflow_id=workflow_id, wf_instance_id=wf_instance_id
+            )
+        except api.events.MalformedEventError as error:
             raise WorkflowInstanceSensorError(f"The trigger's event cannot be used: {error}") from None
-        if ended.outcome is Outcome.TIMEOUT:
+        if ended.outcome is api.events.Outcome.TIMEOUT:
             raise AirflowSensorTimeout(
                 f"Workflow instance {wf_instance_id} has not ended within timeout={self.timeout:g} s ({ended.message})"
             )
@@ -201,6 +202,10 @@ class WorkflowInstanceSensor(BaseSensorOperator):
 
     def _finish(self, instance: WorkflowInstance) -> PokeReturnValue:
         if instance.nodes:
-            self.log.info("Nodes of workflow instance %s:\n%s", instance.wf_instance_id, node_table(instance))
+            self.log.info(
+                "Nodes of workflow instance %s:\n%s",
+                instance.wf_instance_id,
+                api.following.node_table(instance),
+            )
         raise_unless_successful(instance)
         return PokeReturnValue(is_done=True, xcom_value=instance.wf_instance_id)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
-from airflow_provider_schedulerx.api.following import Follower, Verdict
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.triggers.user_action import HAS_ON_KILL, user_acted_on
 
 if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
     from airflow_provider_schedulerx.api.models import WorkflowInstance
     from airflow_provider_schedulerx.api.poller import WorkflowPoller
 
@@ -116,24 +115,25 @@ class WorkflowInstanceTrigger(BaseTrigger):
             event = await self._wait()
         except asyncio.CancelledError:
             # Airflow 3.3 calls on_kill by itself; before, only the task's state tells why we are ended.
-            if not HAS_ON_KILL and self.cancel_on_kill and await user_acted_on(self.task_instance):
-                await self.on_kill()
+            if not hasattr(BaseTrigger, "on_kill") and self.cancel_on_kill:
+                from airflow_provider_schedulerx.triggers.user_action import user_acted_on
+
+                if await user_acted_on(self.task_instance):
+                    await self.on_kill()
             raise
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> TerminalEvent:
-        from airflow_provider_schedulerx.api.poller import shared_poller
-
         hook = self._hook()
         try:
             settings = await hook.aget_settings()
-            async with shared_poller(settings, self.workflow_id) as poller:
+            async with api.poller.shared_poller(settings, self.workflow_id) as poller:
                 return await self._follow(poller)
         except SchedulerXError as error:
-            return self._event(Outcome.UNDECIDED, message=str(error))
+            return self._event(api.events.Outcome.UNDECIDED, message=str(error))
 
     async def _follow(self, poller: WorkflowPoller) -> TerminalEvent:
-        follower = Follower(self.poll_failure_tolerance)
+        follower = api.following.Follower(self.poll_failure_tolerance)
         age = 0.0 if self.started_at is None else max(0.0, time.time() - self.started_at)
         watch = poller.watch(self.wf_instance_id, poll_interval=self.poll_interval, age=age)
         try:
@@ -145,17 +145,17 @@ class WorkflowInstanceTrigger(BaseTrigger):
                     return await self._time_is_up(poller)
                 if isinstance(look, SchedulerXError):
                     if not follower.missed(look, time.monotonic()):
-                        return self._event(Outcome.UNDECIDED, message=str(look))
+                        return self._event(api.events.Outcome.UNDECIDED, message=str(look))
                     self.log.warning("Cannot look at workflow instance %s: %s", self.wf_instance_id, look)
                     continue
                 verdict, lines = follower.saw(look, time.monotonic())
                 for line in lines:
                     self.log.info("%s", line)
-                if verdict in (Verdict.SUCCESS, Verdict.FAILED):
-                    return self._event(Outcome.ENDED, look)
-                if verdict is Verdict.UNDECIDED:
+                if verdict in (api.following.Verdict.SUCCESS, api.following.Verdict.FAILED):
+                    return self._event(api.events.Outcome.ENDED, look)
+                if verdict is api.following.Verdict.UNDECIDED:
                     return self._event(
-                        Outcome.UNDECIDED,
+                        api.events.Outcome.UNDECIDED,
                         message=f"it shows the status {look.status.value}, which is not documented",
                     )
         finally:
@@ -166,15 +166,15 @@ class WorkflowInstanceTrigger(BaseTrigger):
         try:
             look = await poller.look(self.wf_instance_id)
         except SchedulerXError as error:
-            return self._event(Outcome.TIMEOUT, message=f"the last look at it failed: {error}")
+            return self._event(api.events.Outcome.TIMEOUT, message=f"the last look at it failed: {error}")
         if look.status.is_terminal:
-            return self._event(Outcome.ENDED, look)
-        return self._event(Outcome.TIMEOUT, message=f"it was {look.status.name} then")
+            return self._event(api.events.Outcome.ENDED, look)
+        return self._event(api.events.Outcome.TIMEOUT, message=f"it was {look.status.name} then")
 
     def _event(
         self, outcome: Outcome, instance: WorkflowInstance | None = None, message: str = ""
     ) -> TerminalEvent:
-        return TerminalEvent(outcome, self.workflow_id, self.wf_instance_id, instance, message)
+        return api.events.TerminalEvent(outcome, self.workflow_id, self.wf_instance_id, instance, message)
 
     async def on_kill(self) -> None:
         """Stop the run, because a user ended the task.

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger
-
-#: Whether Airflow calls ``on_kill`` of a trigger by itself (3.3 and newer).
-HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
-
 
 async def user_acted_on(task_instance: Any) -> bool:
     """Whether a task is no longer deferred, so that its trigger was cancelled because of a user.

@@ -1,0 +1,151 @@
+"""CPU of one poll over TLS: ours, the official SDK's asynchronous call, and a bare pooled aiohttp GET.
+
+All three ask the same local TLS server, in a process of its own, for the same bytes. Only this
+process's CPU counts; the three take turns, and the median of the rounds is shown.
+
+    python -m benchmarks.cpu_per_poll
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import ssl
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
+
+import aiohttp
+from aiohttp import web
+from alibabacloud_schedulerx220190430 import models as sdk
+from alibabacloud_schedulerx220190430.client import Client as SdkClient
+from alibabacloud_tea_openapi.utils_models import Config
+
+from airflow_provider_schedulerx.api import calls
+from airflow_provider_schedulerx.api.async_transport import AsyncTransport
+from airflow_provider_schedulerx.api.settings import SchedulerXSettings
+from airflow_provider_schedulerx.emulator.tls import make_certificate
+
+ROUNDS, POLLS, SDK_POLLS = 15, 400, 20
+
+NODES = [
+    {
+        "JobId": 1000 + number,
+        "JobInstanceId": 36508287844 + number,
+        "JobName": f"job-{number}",
+        "Status": 3,
+        "Attempt": 0,
+        "StartTime": "2023-01-03 18:00:01",
+        "ScheduleTime": "2023-01-03 18:00:00",
+        "WorkAddr": "10.0.0.1:34567",
+        "Result": "",
+    }
+    for number in range(3)
+]
+BODY = json.dumps(
+    {
+        "Code": 200,
+        "Success": True,
+        "Message": "",
+        "RequestId": "4F68ABED-AC31-4412-9297-D9A8F0401108",
+        "Data": {
+            "WfInstanceInfo": {"Status": 3, "StartTime": "2023-01-03 18:00:01"},
+            "WfInstanceDag": {"Nodes": NODES, "Edges": [{"Source": 0, "Target": 1000}]},
+        },
+    }
+).encode()
+
+
+def serve(chain_file: str, ready: Connection) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=BODY, content_type="application/json")
+
+    async def main() -> None:
+        app = web.Application()
+        app.router.add_route("*", "/", answer)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(chain_file)
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        ready.send(runner.addresses[0][1])
+        await asyncio.Event().wait()
+
+    asyncio.run(main())
+
+
+async def cpu(poll: Callable[[], Awaitable[object]], count: int) -> float:
+    """Seconds of CPU per poll."""
+    began = time.process_time()
+    for _ in range(count):
+        await poll()
+    return (time.process_time() - began) / count
+
+
+async def measure(port: int, ca_file: str) -> dict[str, float]:
+    authority = f"127.0.0.1:{port}"
+    settings = SchedulerXSettings.from_connection(
+        login="key",
+        password="secret",
+        host=f"https://{authority}",
+        extra={"region_id": "cn-hangzhou", "namespace": "n", "group_id": "g", "ca_file": ca_file},
+    )
+    client = SdkClient(
+        Config(
+            access_key_id="key",
+            access_key_secret="secret",
+            endpoint=authority,
+            region_id="cn-hangzhou",
+            ca=ca_file,
+        )
+    )
+    scope = {"region_id": "cn-hangzhou", "namespace": "n", "group_id": "g"}
+    call = calls.get_workflow_instance(settings.scope, 1, 2)
+    tls = ssl.create_default_context(cafile=ca_file)
+    async with (
+        AsyncTransport(settings, max_retry_seconds=0) as transport,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
+    ):
+
+        async def bare() -> bytes:
+            async with session.get(f"https://{authority}{call.target}") as response:
+                return await response.read()
+
+        async def official() -> object:
+            request = sdk.GetWorkflowInstanceRequest(**scope, workflow_id=1, wf_instance_id=2)
+            return await client.get_workflow_instance_async(request)
+
+        polls = {
+            "ours": (lambda: transport.perform(call), POLLS),
+            "bare aiohttp GET": (bare, POLLS),
+            "official SDK": (official, SDK_POLLS),
+        }
+        for poll, _ in polls.values():
+            await cpu(poll, 3)
+        rounds: dict[str, list[float]] = {name: [] for name in polls}
+        for _ in range(ROUNDS):
+            for name, (poll, count) in polls.items():
+                rounds[name].append(await cpu(poll, count))
+        return {name: statistics.median(values) for name, values in rounds.items()}
+
+
+def main() -> None:
+    certificate = make_certificate("127.0.0.1")
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.Process(target=serve, args=(str(certificate.chain_file), theirs), daemon=True)
+    server.start()
+    result = asyncio.run(measure(ours.recv(), str(certificate.ca_file)))
+    server.terminate()
+    for name, seconds in result.items():
+        print(f"{name:18} {seconds * 1000:8.3f} ms of CPU per poll")
+    mine = result["ours"]
+    print(
+        f"ratio: {result['official SDK'] / mine:.0f} times less than the official SDK (target: at least 60)"
+    )
+    print(f"ratio: {mine / result['bare aiohttp GET']:.2f} times a bare GET (target: at most 1.6)")
+
+
+if __name__ == "__main__":
+    main()

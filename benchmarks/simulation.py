@@ -1,0 +1,215 @@
+"""Hours in seconds: an event loop whose clock jumps to the next timer, and a service inside the process.
+
+The poller, its budgets and intervals are the real ones; only the network is replaced, by the
+emulator's own engine and handlers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import selectors
+import statistics
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from airflow_provider_schedulerx.api import poller
+from airflow_provider_schedulerx.api.calls import Call
+from airflow_provider_schedulerx.api.models import WorkflowInstance
+from airflow_provider_schedulerx.api.poller import shared_poller
+from airflow_provider_schedulerx.api.settings import SchedulerXSettings
+from airflow_provider_schedulerx.emulator import definitions
+from airflow_provider_schedulerx.emulator.authentication import Request
+from airflow_provider_schedulerx.emulator.engine import Engine
+from airflow_provider_schedulerx.emulator.operations import OPERATIONS, Arguments
+
+T = TypeVar("T")
+
+#: Seconds that a call takes.
+LATENCY = 0.05
+
+
+class _JumpingSelector(selectors.BaseSelector):
+    """Instead of waiting, tells the loop that the time has passed."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._inner = selectors.DefaultSelector()
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = self._inner.select(0)
+        if not ready and timeout:
+            self.now += timeout
+        return ready
+
+    def register(self, *arguments: Any) -> Any:
+        return self._inner.register(*arguments)
+
+    def unregister(self, fileobj: Any) -> Any:
+        return self._inner.unregister(fileobj)
+
+    def get_map(self) -> Any:
+        return self._inner.get_map()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _JumpingLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.now
+
+
+def run_simulated(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in simulated time."""
+    with asyncio.Runner(loop_factory=_JumpingLoop) as runner:
+        return runner.run(main())
+
+
+@dataclass
+class Service:
+    """The emulator's engine in simulated time; counts calls by operation and minute."""
+
+    durations: list[list[float]]
+    calls: Counter[str] = field(default_factory=Counter)
+    times: dict[str, list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Start a run for each duration (seconds), in as many workflows as there are lists. One in ten fails."""
+        loop = asyncio.get_running_loop()
+        nodes = [{"name": "only", "duration": 1, "outcome": ["success", "failed"]}]
+        self.definitions = definitions.parse(
+            {
+                "namespaces": [{"id": "n", "groups": ["g"]}],
+                "workflows": [
+                    {"id": number, "namespace": "n", "group": "g", "max_concurrency": 10**6, "nodes": nodes}
+                    for number in range(1, len(self.durations) + 1)
+                ],
+            }
+        )
+        self.engine = Engine(self.definitions.workflows.values(), clock=loop.time)
+        self.ends: dict[int, float] = {}
+        self.workflow_of: dict[int, int] = {}
+        for workflow_id, durations in enumerate(self.durations, 1):
+            workflow = self.engine.workflows[workflow_id]
+            for number, duration in enumerate(durations):
+                run = self.engine.execute(workflow, None)
+                # The engine plans the end of a node when it starts it: give each run an end of its own.
+                (node,) = run.nodes.values()
+                node.ends = self.ends[run.wf_instance_id] = loop.time() + duration
+                node.attempt = 1 if number % 10 == 0 else 0  # the second attempt is the one that fails
+                self.workflow_of[run.wf_instance_id] = workflow_id
+            self.engine._look_again(workflow)
+
+    def perform(self, call: Call[T]) -> T:
+        name = call.operation.name
+        self.calls[name] += 1
+        self.times.setdefault(name, []).append(asyncio.get_running_loop().time())
+        request = Request(call.operation.method, "/", call.query, {}, b"", {})
+        data = OPERATIONS[name].handle(Arguments(request, self.definitions, self.engine))
+        return call.parse({"Success": True, "Data": data})
+
+    def busiest_minute(self) -> int:
+        """The most calls of one operation in any 60 seconds."""
+        busiest = 0
+        for times in self.times.values():
+            start = 0
+            for end, at in enumerate(times):
+                while times[start] <= at - 60:
+                    start += 1
+                busiest = max(busiest, end - start + 1)
+        return busiest
+
+
+SETTINGS = SchedulerXSettings.from_connection(
+    login="k", password="s", extra={"region_id": "cn-hangzhou", "namespace": "n", "group_id": "g"}
+)
+
+
+@dataclass
+class Result:
+    """:ivar delays: seconds between the end of a run and its being noticed."""
+
+    calls: Counter[str]
+    busiest_minute: int
+    delays: list[float]
+
+    @property
+    def total(self) -> int:
+        return sum(self.calls.values())
+
+    @property
+    def median_delay(self) -> float:
+        return statistics.median(self.delays)
+
+    @property
+    def p95_delay(self) -> float:
+        return statistics.quantiles(self.delays, n=20)[-1]
+
+
+async def follow_with_poller(service: Service, poll_interval: float) -> Result:
+    """All runs, each as one trigger would follow it, over the shared pollers."""
+
+    class Transport:
+        def __init__(self, *arguments: Any, **keywords: Any) -> None:
+            pass
+
+        async def __aenter__(self) -> Transport:
+            return self
+
+        async def __aexit__(self, *exception: object) -> None:
+            pass
+
+        async def perform(self, call: Call[T]) -> T:
+            await asyncio.sleep(LATENCY)
+            return service.perform(call)
+
+    real, poller.AsyncTransport = poller.AsyncTransport, Transport  # type: ignore[misc,assignment]
+    loop = asyncio.get_running_loop()
+    delays: list[float] = []
+
+    async def follow(wf_instance_id: int) -> None:
+        async with shared_poller(SETTINGS, service.workflow_of[wf_instance_id]) as shared:
+            watch = shared.watch(wf_instance_id, poll_interval=poll_interval, age=0)
+            while True:
+                look = await watch.next()
+                if isinstance(look, WorkflowInstance) and look.status.is_terminal:
+                    delays.append(loop.time() - service.ends[wf_instance_id])
+                    shared.unwatch(watch)
+                    return
+
+    try:
+        await asyncio.gather(*map(follow, service.ends))
+    finally:
+        poller.AsyncTransport = real  # type: ignore[misc]
+    return Result(service.calls, service.busiest_minute(), delays)
+
+
+async def follow_one_by_one(service: Service, interval: float) -> Result:
+    """The usual design: one GetWorkflowInstance per run and interval, without any quota."""
+    from airflow_provider_schedulerx.api import calls
+
+    loop = asyncio.get_running_loop()
+    delays: list[float] = []
+    rng = random.Random(3)
+
+    async def follow(wf_instance_id: int) -> None:
+        await asyncio.sleep(rng.uniform(0, interval))
+        call = calls.get_workflow_instance(
+            SETTINGS.scope, service.workflow_of[wf_instance_id], wf_instance_id
+        )
+        while True:
+            await asyncio.sleep(LATENCY)
+            if service.perform(call).status.is_terminal:
+                delays.append(loop.time() - service.ends[wf_instance_id])
+                return
+            await asyncio.sleep(interval)
+
+    await asyncio.gather(*map(follow, service.ends))
+    return Result(service.calls, service.busiest_minute(), delays)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+from benchmarks import triggerer
+from dev import crowd
 from dev.stack import AirflowStack, wait_for
 from tests.conftest import ROOT, WORKFLOWS
 
@@ -174,3 +179,41 @@ def workflow(workflow_id: int, duration: float, outcome: str = "success") -> dic
             }
         ],
     }
+
+
+def test_a_thousand_runs_end_with_every_outcome_right_and_none_told_twice(tmp_path: Path) -> None:
+    """1,000 runs of 20 workflows, inside the default quota of 100 calls a minute and operation."""
+    with EmulatorProcess("--quota", "100") as emulator:
+        emulator.set_quota(1_000_000)  # the starts are not what is tested
+        emulator.add_workflows(triggerer.workflows(duration=40, failing=(3, 11)))
+        runs = triggerer.start_runs(emulator, 1000)
+        emulator.set_quota(100)
+        triggers = [
+            WorkflowInstanceTrigger(workflow_id=workflow_id, wf_instance_id=run, poll_interval=20).serialize()
+            for workflow_id, run in runs
+        ]
+        stack = triggerer.stack_for(tmp_path, emulator)
+        crowd.defer_crowd(stack, tmp_path / "dags", triggers)
+        stack.start_component("triggerer")
+        try:
+            wait_for(
+                "every trigger has fired",
+                lambda: all(event is not None for _, _, event in crowd.events(stack)),
+                240,
+                pause=10,
+            )
+        finally:
+            stack.stop()
+        for (workflow_id, run), (_, state, event) in zip(runs, crowd.events(stack), strict=True):
+            assert state == "scheduled"
+            ended = TerminalEvent.parse(event, workflow_id=workflow_id, wf_instance_id=run)
+            assert ended.outcome is Outcome.ENDED
+            assert ended.instance is not None
+            failed = workflow_id - 2000 in (3, 11)
+            assert ended.instance.status == (5 if failed else 4)
+        counters = emulator.counters()
+        logs = [file for file in tmp_path.rglob("*.log") if file.is_file()]
+        fired = sum(file.read_text(errors="replace").count("Trigger fired event") for file in logs)
+    assert "Throttling.User" not in counters["outcomes"]["ListWorkflowInstance"]
+    assert "Throttling.User" not in counters["outcomes"].get("GetWorkflowInstance", {})
+    assert fired == 1000, "once for each"

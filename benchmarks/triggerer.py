@@ -1,0 +1,144 @@
+"""Event-loop lag and CPU of a real triggerer process with 1,000 waiting runs of 20 workflows, over TLS.
+
+Ours, inside the default quota of 100 calls a minute, against the usual design: a trigger per run
+that asks for it with the official SDK's asynchronous call every 30 seconds, which would need 2,000
+calls a minute.
+
+    python -m benchmarks.triggerer
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_schedulerx.api import calls
+from airflow_provider_schedulerx.api.settings import SchedulerXSettings
+from airflow_provider_schedulerx.api.transport import SyncTransport
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+from benchmarks.probe import LagProbe, SdkTrigger
+from dev import crowd
+from dev.stack import AirflowStack, wait_for
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS, WORKFLOWS, POLL_INTERVAL = 1000, 20, 30.0
+WARM_UP, SECONDS = 45.0, 60.0
+
+
+def workflows(duration: float = 100_000, failing: tuple[int, ...] = ()) -> dict[str, Any]:
+    return {
+        "namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}],
+        "workflows": [
+            {
+                "id": 2000 + number,
+                "namespace": "demo",
+                "group": "etl",
+                "max_concurrency": 10**6,
+                "nodes": [
+                    {
+                        "name": "only",
+                        "duration": duration,
+                        "outcome": "failed" if number in failing else "success",
+                    }
+                ],
+            }
+            for number in range(WORKFLOWS)
+        ],
+    }
+
+
+def start_runs(emulator: EmulatorProcess, count: int) -> list[tuple[int, int]]:
+    """:return: (workflow id, run id) of each."""
+    connection = emulator.connection()
+    settings = SchedulerXSettings.from_connection(
+        login=connection["login"],
+        password=connection["password"],
+        host=connection["host"],
+        extra=connection["extra"],
+    )
+    transport = SyncTransport(settings)
+
+    def start(number: int) -> tuple[int, int]:
+        workflow_id = 2000 + number % WORKFLOWS
+        started = transport.perform(calls.execute_workflow(settings.scope, workflow_id))
+        return workflow_id, started.wf_instance_id
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(start, range(count)))
+
+
+def stack_for(home: Path, emulator: EmulatorProcess, **extra: Any) -> AirflowStack:
+    stack = AirflowStack(
+        home,
+        home / "dags",
+        {"schedulerx_default": emulator.connection(**extra)},
+        {"AIRFLOW__TRIGGERER__CAPACITY": str(RUNS + 10)},
+    )
+    stack.env["PYTHONPATH"] = str(ROOT)
+    return stack
+
+
+def measure(emulator: EmulatorProcess, triggers: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Run a triggerer with these triggers and a probe. :return: what the probe found, and calls made."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        stack = stack_for(home, emulator)
+        file = home / "lag.json"
+        crowd.defer_crowd(
+            stack, home / "dags", [*triggers, LagProbe(str(file), WARM_UP, SECONDS).serialize()]
+        )
+        before = sum(emulator.counters()["calls"].values())
+        began = time.monotonic()
+        stack.start_component("triggerer")
+        try:
+            wait_for("the probe has measured", file.exists, WARM_UP + SECONDS + 240, pause=1)
+            minutes = (time.monotonic() - began) / 60
+            found = json.loads(file.read_text())
+        finally:
+            stack.stop()
+        found["calls_per_minute"] = (sum(emulator.counters()["calls"].values()) - before) / minutes
+    return found
+
+
+def main() -> None:
+    results = {}
+    with EmulatorProcess("--tls", "--quota", "1000000") as emulator:
+        emulator.add_workflows(workflows())
+        runs = start_runs(emulator, RUNS)
+        ours = [
+            WorkflowInstanceTrigger(workflow_id=workflow_id, wf_instance_id=run, poll_interval=POLL_INTERVAL)
+            for workflow_id, run in runs
+        ]
+        usual = [
+            SdkTrigger(emulator.endpoint, str(emulator.ca_file), workflow_id, run, POLL_INTERVAL)
+            for workflow_id, run in runs
+        ]
+        for name, triggers in (("ours", ours), ("one SDK call per run", usual)):
+            results[name] = measure(emulator, [trigger.serialize() for trigger in triggers])
+    print(
+        f"{RUNS} waiting runs of {WORKFLOWS} workflows, poll_interval {POLL_INTERVAL:g} s, {SECONDS:g} s measured"
+    )
+    for name, found in results.items():
+        lags = sorted(found["lags"])
+        p99 = statistics.quantiles(lags, n=100)[98]
+        found["p99"] = p99
+        print(
+            f"{name:21} event-loop lag median {statistics.median(lags) * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, "
+            f"max {lags[-1] * 1000:.0f} ms; CPU {found['cpu'] * 100:.1f} % of a core; "
+            f"{found['calls_per_minute']:.0f} calls a minute"
+        )
+    mine, peer = results["ours"], results["one SDK call per run"]
+    print(
+        f"ratio: CPU {peer['cpu'] / mine['cpu']:.0f} times less, lag p99 {peer['p99'] / mine['p99']:.0f} times less"
+    )
+    print(f"p99 under 20 ms: {mine['p99'] < 0.020}")
+
+
+if __name__ == "__main__":
+    main()

@@ -10,8 +10,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 
+from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
     SchedulerXAuthenticationError,
@@ -266,6 +268,74 @@ def test_a_wrong_key_fails_before_anything_starts(
     with pytest.raises(SchedulerXAuthenticationError):
         execute(operator())
     assert emulator.counters()["starts"] == starts
+
+
+class Resumed(TaskInstance):
+    task_id, map_index = "run", -1
+
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == ("run", -1)
+        return self.xcoms.get(key)
+
+
+def resume(task: ExecuteWorkflowOperator, ti: Resumed, method: str, kwargs: dict[str, Any]) -> Any:
+    return task.resume_execution(method, kwargs, {"ti": ti})  # type: ignore[typeddict-item]
+
+
+def deferred_run(workflow_id: int) -> tuple[ExecuteWorkflowOperator, Resumed]:
+    """A task that has deferred, as the worker sees it that goes on with it."""
+    ti = Resumed()
+    task = operator(workflow_id=workflow_id, deferrable=True, timeout=60)
+    with pytest.raises(TaskDeferred) as deferral:
+        task.execute({"ti": ti})  # type: ignore[typeddict-item]
+    assert deferral.value.method_name == "execute_complete"
+    assert deferral.value.timeout > timedelta(seconds=60)
+    arguments = deferral.value.trigger.serialize()[1]
+    assert 0 < arguments["deadline"] - time.time() <= 60
+    assert deferral.value.kwargs == {"workflow_id": workflow_id, "wf_instance_id": ti.xcoms["WfInstanceId"]}
+    return operator(workflow_id=workflow_id, deferrable=True, timeout=60), ti
+
+
+def test_a_deferral_that_airflow_times_out_stops_the_run(emulator: EmulatorProcess) -> None:
+    task, ti = deferred_run(3)
+    with pytest.raises(WorkflowInstanceStoppedError, match="Airflow ended the deferral"):
+        resume(task, ti, "__fail__", {"error": "Trigger timeout"})
+    assert status_of(3, emulator) == 5
+
+
+def test_a_trigger_that_fails_leaves_the_run_and_is_not_retried(emulator: EmulatorProcess) -> None:
+    task, ti = deferred_run(3)
+    with pytest.raises(WorkflowInstanceUndecidedError, match="Trigger failure"):
+        resume(task, ti, "__fail__", {"error": "Trigger failure", "traceback": ["boom"]})
+    assert status_of(3, emulator) == 3
+
+
+@pytest.mark.parametrize("event", [None, {}, {"version": 1, "outcome": "ended"}, {"status": "success"}])
+def test_an_event_that_is_not_ours_is_never_success(emulator: EmulatorProcess, event: Any) -> None:
+    task, ti = deferred_run(3)
+    ids = {"workflow_id": 3, "wf_instance_id": ti.xcoms["WfInstanceId"]}
+    with pytest.raises(WorkflowInstanceUndecidedError, match="event cannot be used"):
+        resume(task, ti, "execute_complete", {"event": event, **ids})
+
+
+def test_an_event_decides_as_a_look_does(emulator: EmulatorProcess) -> None:
+    task, ti = deferred_run(2)
+    run = ti.xcoms["WfInstanceId"]
+    ids = {"workflow_id": 2, "wf_instance_id": run}
+    for status, error in ((4, None), (5, WorkflowInstanceFailedError)):
+        instance = WorkflowInstance(2, run, WorkflowInstanceStatus(status))
+        event = TerminalEvent(Outcome.ENDED, 2, run, instance).to_payload()
+        if error is None:
+            assert resume(task, ti, "execute_complete", {"event": event, **ids}) == run
+        else:
+            with pytest.raises(error):
+                resume(task, ti, "execute_complete", {"event": event, **ids})
+
+
+def test_a_run_that_has_ended_already_never_defers(emulator: EmulatorProcess) -> None:
+    emulator.add_fault("GetWorkflowInstance", "delay", seconds=1.5)  # longer than the run takes
+    returned, _ = execute(operator(deferrable=True))
+    assert emulator.instances(1)[-1]["wf_instance_id"] == returned
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import ssl
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -237,6 +238,13 @@ def _ca_file(value: str | None) -> str | None:
             f"ca_file {value!r} is not a file on this machine; every worker and triggerer needs it",
             field="ca_file",
         )
+    if value is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
+        except OSError as error:
+            raise SchedulerXConfigurationError(
+                f"ca_file {value!r} is not a PEM file of certificates: {error.strerror}", field="ca_file"
+            ) from None
     return value
 
 

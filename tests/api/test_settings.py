@@ -105,6 +105,7 @@ def test_the_type_is_inferred_only_where_it_is_plain(fields: dict, chosen: str) 
         ({"read_timeout": True}, "read_timeout", "number of seconds"),
         ({"proxy": "socks5://x"}, "proxy", "http://proxy"),
         ({"ca_file": "/no/such.pem"}, "ca_file", "every worker"),
+        ({"ca_file": __file__}, "ca_file", "not a PEM file"),
         ({"console_url": "https://x/{instance}"}, "console_url", "{wf_instance_id}"),
         ({"console_url": "https://x/{region_id.__class__}"}, "console_url", "may have"),
         ({"console_url": "https://x/{"}, "console_url", "not a template"),

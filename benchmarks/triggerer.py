@@ -91,7 +91,7 @@ def measure(emulator: EmulatorProcess, triggers: list[tuple[str, dict[str, Any]]
         stack = stack_for(home, emulator)
         file = home / "lag.json"
         crowd.defer_crowd(
-            stack, home / "dags", [*triggers, LagProbe(str(file), WARM_UP, SECONDS).serialize()]
+            stack, home / "dags", [LagProbe(str(file), WARM_UP, SECONDS).serialize(), *triggers]
         )
         before = sum(emulator.counters()["calls"].values())
         began = time.monotonic()
@@ -127,17 +127,17 @@ def main() -> None:
     for name, found in results.items():
         lags = sorted(found["lags"])
         p99 = statistics.quantiles(lags, n=100)[98]
-        found["p99"] = p99
         print(
             f"{name:21} event-loop lag median {statistics.median(lags) * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, "
             f"max {lags[-1] * 1000:.0f} ms; CPU {found['cpu'] * 100:.1f} % of a core; "
             f"{found['calls_per_minute']:.0f} calls a minute"
         )
     mine, peer = results["ours"], results["one SDK call per run"]
-    print(
-        f"ratio: CPU {peer['cpu'] / mine['cpu']:.0f} times less, lag p99 {peer['p99'] / mine['p99']:.0f} times less"
-    )
-    print(f"p99 under 20 ms: {mine['p99'] < 0.020}")
+    # A blocked loop gives few samples, so the longest block says more of the usual design than its p99.
+    longest = [max(found["lags"]) for found in (peer, mine)]
+    print(f"ratio: CPU {peer['cpu'] / mine['cpu']:.0f} times less")
+    print(f"ratio: longest block {longest[0] / longest[1]:.0f} times less")
+    print(f"p99 under 20 ms: {statistics.quantiles(mine['lags'], n=100)[98] < 0.020}")
 
 
 if __name__ == "__main__":

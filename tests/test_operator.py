@@ -97,21 +97,22 @@ def test_without_waiting_it_returns_right_after_the_start(emulator: EmulatorProc
 def test_id_and_link_are_pushed_before_the_wait(emulator: EmulatorProcess) -> None:
     ti = TaskInstance()
     task = operator(workflow_id=3)
+    seen: list[int] = []
 
-    def run() -> None:
-        with pytest.raises(AirflowException):
-            task.execute({"ti": ti})  # type: ignore[typeddict-item]
+    def kill_when_pushed() -> None:
+        deadline = time.monotonic() + 10
+        while len(ti.xcoms) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        seen.append(status_of(3, emulator))
+        task.on_kill()
 
-    worker = threading.Thread(target=run)
-    worker.start()
-    deadline = time.monotonic() + 10
-    while len(ti.xcoms) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert status_of(3, emulator) == 3
-    task.on_kill()
-    worker.join(10)
-    assert not worker.is_alive()
+    killer = threading.Thread(target=kill_when_pushed)
+    killer.start()
+    with pytest.raises(AirflowException):
+        task.execute({"ti": ti})  # type: ignore[typeddict-item]
+    killer.join(10)
+    assert len(ti.xcoms) == 2
+    assert seen == [3]
     assert status_of(3, emulator) == 5
 
 

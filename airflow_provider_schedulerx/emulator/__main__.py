@@ -59,6 +59,9 @@ def _arguments() -> argparse.Namespace:
 
 
 async def _run(arguments: argparse.Namespace) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     known = definitions.load(arguments.workflows)
     store = Store(arguments.state) if arguments.state else None
     engine = Engine(known.workflows.values(), store=store, speed=arguments.speed)
@@ -84,9 +87,6 @@ async def _run(arguments: argparse.Namespace) -> None:
         flush=True,
     )
 
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await stopped.wait()
     await service.cleanup()
     await admin.cleanup()

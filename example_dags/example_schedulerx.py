@@ -22,7 +22,7 @@ with DAG(
     ExecuteWorkflowOperator(
         task_id="nightly_etl",
         workflow_id=101,
-        instance_parameters={"day": "{{ dag_run.run_after | ds }}", "source": "airflow"},
+        instance_parameters={"run": "{{ run_id }}", "source": "airflow"},
         poll_interval=1,
         timeout=120,
     )

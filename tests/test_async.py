@@ -367,6 +367,22 @@ def test_where_listing_is_refused_runs_are_asked_for_and_it_is_said_once(
     assert caplog.text.count("cannot be listed") == 1
 
 
+def test_where_lists_lack_what_is_needed_runs_are_asked_for(emulator: EmulatorProcess) -> None:
+    body = '{"Success": true, "Code": 200, "Data": {"WfInstanceInfos": [{"WorkflowId": 1}]}}'
+
+    async def main() -> None:
+        async with polling(emulator, 1) as made:
+            ids = await asyncio.to_thread(start_many, emulator, 1, 2)
+            emulator.add_fault("ListWorkflowInstance", "error", status=200, body=body, count=1000)
+            lists = emulator.calls("ListWorkflowInstance")
+            watches = [made.watch(each, poll_interval=0.2, age=0) for each in ids]
+            looks = await asyncio.gather(*map(last_look, watches))
+            assert {look.status for look in looks} == {WorkflowInstanceStatus.SUCCESS}
+            assert emulator.calls("ListWorkflowInstance") == lists + 3
+
+    asyncio.run(main())
+
+
 def test_a_run_is_never_told_by_a_list_older_than_its_watch(emulator: EmulatorProcess) -> None:
     """A list that was asked for before a run was retried would still call it failed."""
 

@@ -133,13 +133,10 @@ def test_the_example_dag_runs_inline_with_dag_test(emulator: EmulatorProcess, tm
             [sys.executable, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True
         )
         program = (
-            "import runpy\n"
-            f"dags = runpy.run_path({str(ROOT / 'example_dags' / 'example_schedulerx.py')!r})\n"
-            "from airflow.providers.common.compat.sdk import DAG\n"
             "from airflow.models.dagbag import DagBag\n"
-            "for dag_id in ('example_schedulerx', 'example_schedulerx_failure'):\n"
-            f"    dag = DagBag({str(ROOT / 'example_dags')!r}).dags[dag_id]\n"
-            "    run = dag.test()\n"
+            f"dags = DagBag({str(ROOT / 'example_dags')!r}).dags\n"
+            "for dag_id in ('example_schedulerx', 'example_schedulerx_failure', 'example_schedulerx_deferrable'):\n"
+            "    run = dags[dag_id].test()\n"
             "    print(dag_id, 'ended as', run.state)\n"
         )
         done = subprocess.run(
@@ -147,7 +144,8 @@ def test_the_example_dag_runs_inline_with_dag_test(emulator: EmulatorProcess, tm
         )
         assert "example_schedulerx ended as success" in done.stdout, done.stdout + done.stderr
         assert "example_schedulerx_failure ended as failed" in done.stdout, done.stdout + done.stderr
-        assert local.starts(101) == local.starts(102) == 1
+        assert "example_schedulerx_deferrable ended as success" in done.stdout, done.stdout + done.stderr
+        assert (local.starts(101), local.starts(102)) == (3, 1)
 
 
 def test_the_stack_ends_quietly(airflow: AirflowStack) -> None:

@@ -50,6 +50,9 @@ Look = WorkflowInstance | SchedulerXError
 
 #: Seconds after which a refused listing is tried again.
 _LIST_AGAIN = 3600.0
+#: Listings in a row that fail, before runs are asked for one by one for so many seconds.
+_LIST_FAILURES = 3
+_LIST_SOON = 60.0
 #: Share of the budget up to which the nodes of a successful run are fetched too, for its log.
 _SPARE_SHARE = 0.2
 
@@ -94,6 +97,7 @@ class WorkflowPoller:
         self._wake = asyncio.Event()
         self._usual_duration: float | None = None
         self._list_refused_until = float("-inf")
+        self._list_failures = 0
         self.users = 0
 
     # What the outside sees.
@@ -202,9 +206,15 @@ class WorkflowPoller:
                     error,
                 )
                 return
+            if not isinstance(error, SchedulerXThrottledError):
+                self._list_failures += 1
+                if self._list_failures % _LIST_FAILURES == 0:
+                    # Perhaps only listing is broken, or its answers lack what is needed.
+                    self._list_refused_until = self._now() + _LIST_SOON
             self._tell_all(watches, error)
             self._plan(watches)
             return
+        self._list_failures = 0
         self._usual_duration = usual_duration(summaries)
         listed = {summary.wf_instance_id: summary for summary in summaries}
         missing: list[Watch] = []

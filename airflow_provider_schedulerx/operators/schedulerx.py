@@ -168,13 +168,23 @@ class ExecuteWorkflowOperator(BaseOperator):
             ) from error
 
     def execute_complete(
-        self, context: Context, event: Any = None, *, workflow_id: int, wf_instance_id: int
+        self,
+        context: Context,
+        event: Any = None,
+        workflow_id: int | None = None,
+        wf_instance_id: int | None = None,
     ) -> int:
         """Go on after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``.
 
         :param event: of :class:`~airflow_provider_schedulerx.triggers.schedulerx.WorkflowInstanceTrigger`.
+        :param workflow_id: as it was at the start, whatever a template gives now. ``dag.test()`` of Airflow
+            2.11 loses this and the next one; then they are looked up again.
+        :param wf_instance_id: the run that was deferred for.
         """
-        # As they were at the start, whatever a template gives now.
+        if workflow_id is None:
+            workflow_id = check_id("workflow_id", self.workflow_id)
+        if wf_instance_id is None:
+            wf_instance_id = check_id("wf_instance_id", self._recorded(context))
         self.workflow_id = workflow_id
         self._wf_instance_id = wf_instance_id
         try:
@@ -200,13 +210,15 @@ class ExecuteWorkflowOperator(BaseOperator):
         Airflow says so with the method ``__fail__``, and calls neither ``execute_complete`` nor ``on_kill``.
         """
         if next_method == "__fail__":
-            ti = context["ti"]
-            wf_instance_id = ti.xcom_pull(
-                task_ids=ti.task_id, key=XCOM_WF_INSTANCE_ID, map_indexes=ti.map_index
-            )
+            wf_instance_id = self._recorded(context)
             if wf_instance_id is not None:
                 self._end_without_event(int(wf_instance_id), next_kwargs or {})
         return super().resume_execution(next_method, next_kwargs, context)
+
+    def _recorded(self, context: Context) -> Any:
+        """The id of the run that this try has started, or None."""
+        ti = context["ti"]
+        return ti.xcom_pull(task_ids=ti.task_id, key=XCOM_WF_INSTANCE_ID, map_indexes=ti.map_index)
 
     def _end_without_event(self, wf_instance_id: int, reason: dict[str, Any]) -> NoReturn:
         self._wf_instance_id = wf_instance_id

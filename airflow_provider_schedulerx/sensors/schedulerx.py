@@ -180,9 +180,17 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         return self._finish(instance)
 
     def execute_complete(
-        self, context: Context, event: Any = None, *, workflow_id: int, wf_instance_id: int
+        self,
+        context: Context,
+        event: Any = None,
+        workflow_id: int | None = None,
+        wf_instance_id: int | None = None,
     ) -> int:
         """Go on after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``."""
+        if workflow_id is None:  # dag.test() of Airflow 2.11 loses them
+            workflow_id = check_id("workflow_id", self.workflow_id)
+        if wf_instance_id is None:
+            wf_instance_id = check_id("wf_instance_id", self.wf_instance_id)
         try:
             ended = api.events.TerminalEvent.parse(
                 event, workflow_id=workflow_id, wf_instance_id=wf_instance_id

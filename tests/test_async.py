@@ -288,6 +288,24 @@ def test_a_failed_run_is_reported_with_its_nodes(emulator: EmulatorProcess) -> N
     asyncio.run(main())
 
 
+def test_the_nodes_of_a_failed_run_are_asked_for_once(emulator: EmulatorProcess) -> None:
+    async def main() -> None:
+        async with polling(emulator, 2) as made:
+            ids = await asyncio.to_thread(start_many, emulator, 2, 3)
+            await asyncio.sleep(0.5)
+            # While the nodes are on their way, the runs are listed again because of another one.
+            other = await asyncio.to_thread(start_many, emulator, 2, 1)
+            gets = emulator.calls("GetWorkflowInstance")
+            emulator.add_fault("GetWorkflowInstance", "delay", seconds=1, count=3)
+            watches = [
+                made.watch(each, poll_interval=0.3 if each in other else 5, age=0) for each in ids + other
+            ]
+            await asyncio.gather(*map(last_look, watches))
+            assert emulator.calls("GetWorkflowInstance") - gets == 4
+
+    asyncio.run(main())
+
+
 def test_rather_without_nodes_than_late(emulator: EmulatorProcess) -> None:
     async def main() -> None:
         async with polling(emulator, 2) as made:

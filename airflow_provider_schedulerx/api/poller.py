@@ -180,8 +180,9 @@ class WorkflowPoller:
                 self._plan(self._watches)
 
     async def _round(self) -> None:
-        if len({watch.wf_instance_id for watch in self._watches}) == 1 or self._is_list_refused():
-            await self._look_at_each([watch for watch in self._watches if watch.due_at <= self._now()])
+        active = self._active()
+        if len({watch.wf_instance_id for watch in active}) == 1 or self._is_list_refused():
+            await self._look_at_each([watch for watch in active if watch.due_at <= self._now()])
         else:
             await self._list()
 
@@ -189,7 +190,7 @@ class WorkflowPoller:
         await self._list_budget.take()
         # Only who is here before the list is asked for may be told by it: an older list may show a
         # run's earlier state.
-        watches = list(self._watches)
+        watches = self._active()
         if not watches:
             return
         try:
@@ -299,7 +300,7 @@ class WorkflowPoller:
     def _plan(self, watches: Iterable[Watch]) -> None:
         """Say when these runs are looked at next."""
         now = self._now()
-        active = [watch for watch in self._watches if not watch.is_over]
+        active = self._active()
         each = self._is_list_refused() or len(active) == 1
         budget, other = (
             (self._get_budget, self._list_budget) if each else (self._list_budget, self._get_budget)
@@ -321,6 +322,10 @@ class WorkflowPoller:
             interval = min(self._interval(watch, now) * wish_stretch, watch.poll_interval * need_stretch)
             # Only downwards, since poll_interval is a promise.
             watch.due_at = now + interval * random.uniform(0.8, 1.0)  # noqa: S311
+
+    def _active(self) -> list[Watch]:
+        """Watches whose run is not known to have ended."""
+        return [watch for watch in self._watches if not watch.is_over]
 
     def _interval(self, watch: Watch, now: float) -> float:
         return wished_interval(now - watch.started_at, watch.poll_interval, self._usual_duration)

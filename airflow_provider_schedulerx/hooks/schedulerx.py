@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
@@ -68,6 +68,17 @@ class SchedulerXHook(BaseHook):
         self.namespace = namespace
         self.namespace_source = namespace_source
         self.group_id = group_id
+
+    @classmethod
+    def of(cls, owner: Any) -> Self:
+        """The hook of an operator, sensor or trigger, which have its arguments as attributes."""
+        return cls(
+            owner.schedulerx_conn_id,
+            region_id=owner.region_id,
+            namespace=owner.namespace,
+            namespace_source=owner.namespace_source,
+            group_id=owner.group_id,
+        )
 
     @cached_property
     def settings(self) -> SchedulerXSettings:

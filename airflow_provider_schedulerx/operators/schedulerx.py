@@ -134,13 +134,7 @@ class ExecuteWorkflowOperator(BaseOperator):
     @cached_property
     def hook(self) -> SchedulerXHook:
         """The hook for this task's connection and scope."""
-        return SchedulerXHook(
-            self.schedulerx_conn_id,
-            region_id=self.region_id,
-            namespace=self.namespace,
-            namespace_source=self.namespace_source,
-            group_id=self.group_id,
-        )
+        return SchedulerXHook.of(self)
 
     def execute(self, context: Context) -> int:
         """Start the run and follow it. :return: the ``WfInstanceId``."""

@@ -102,13 +102,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     @cached_property
     def hook(self) -> SchedulerXHook:
         """The hook for this task's connection and scope."""
-        return SchedulerXHook(
-            self.schedulerx_conn_id,
-            region_id=self.region_id,
-            namespace=self.namespace,
-            namespace_source=self.namespace_source,
-            group_id=self.group_id,
-        )
+        return SchedulerXHook.of(self)
 
     @cached_property
     def _follower(self) -> api.following.Follower:

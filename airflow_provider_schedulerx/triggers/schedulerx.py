@@ -100,15 +100,6 @@ class WorkflowInstanceTrigger(BaseTrigger):
             },
         )
 
-    def _hook(self) -> SchedulerXHook:
-        return SchedulerXHook(
-            self.schedulerx_conn_id,
-            region_id=self.region_id,
-            namespace=self.namespace,
-            namespace_source=self.namespace_source,
-            group_id=self.group_id,
-        )
-
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the end of the run, and yield exactly one event."""
         try:
@@ -124,7 +115,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> TerminalEvent:
-        hook = self._hook()
+        hook = SchedulerXHook.of(self)
         try:
             settings = await hook.aget_settings()
             async with api.poller.shared_poller(settings, self.workflow_id) as poller:
@@ -198,7 +189,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
 
     async def _stop(self) -> None:
         try:
-            await self._hook().astop_workflow_instance(
+            await SchedulerXHook.of(self).astop_workflow_instance(
                 self.workflow_id, self.wf_instance_id, timeout=_STOP_SECONDS
             )
         except Exception as error:

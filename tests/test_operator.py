@@ -256,6 +256,18 @@ def test_a_kill_during_a_long_sleep_ends_it_soon(emulator: EmulatorProcess) -> N
     assert status_of(3, emulator) == 5
 
 
+def test_a_kill_that_leaves_the_run_allows_no_retry(emulator: EmulatorProcess) -> None:
+    task = operator(workflow_id=3, poll_interval=600, cancel_on_kill=False)
+    before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
+    try:
+        threading.Timer(1, lambda: signal.raise_signal(signal.SIGTERM)).start()
+        with pytest.raises(WorkflowInstanceUndecidedError, match="may be active"):
+            execute(task)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert status_of(3, emulator) == 3
+
+
 def test_a_refused_start_passes_the_reason_on(emulator: EmulatorProcess) -> None:
     with pytest.raises(SchedulerXRejectedError, match="disabled"):
         execute(operator(workflow_id=6))

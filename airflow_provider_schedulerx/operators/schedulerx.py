@@ -294,7 +294,8 @@ class ExecuteWorkflowOperator(BaseOperator):
             return
         self.log.info("Stopping workflow instance %s", wf_instance_id)
         try:
-            self.hook.stop_workflow_instance(self.workflow_id, wf_instance_id)
+            last = self.hook.stop_workflow_instance(self.workflow_id, wf_instance_id)
+            self._has_ended = last is not None and last.status.is_terminal
         except Exception:
             self.log.exception("Workflow instance %s could not be stopped", wf_instance_id)
 
@@ -391,9 +392,11 @@ class ExecuteWorkflowOperator(BaseOperator):
             time.sleep(min(left, 1.0))
 
     def _raise_killed(self) -> NoReturn:
-        raise WorkflowInstanceStoppedError(
-            f"The task was killed while workflow instance {self._wf_instance_id} ran"
-        )
+        """After on_kill. Airflow may retry only if the run has surely ended."""
+        killed = f"The task was killed while workflow instance {self._wf_instance_id} ran"
+        if self._has_ended:
+            raise WorkflowInstanceStoppedError(f"{killed}, which was stopped")
+        raise WorkflowInstanceUndecidedError(f"{killed}, which may be active, so the task is not retried")
 
 
 def _is_literal(value: Any) -> bool:

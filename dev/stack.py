@@ -96,6 +96,9 @@ class AirflowStack:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            # How late a task's supervisor may notice its end. With the usual 5 seconds, the end of a task that
+            # defers can be told after it has resumed, and Airflow 3.3.2 then calls the resumed one failed.
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             **{
                 f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection)

@@ -16,10 +16,10 @@ with DAG(
     catchup=False,
     tags=["example", "schedulerx"],
 ):
-    ExecuteWorkflowOperator(task_id="nightly_etl", workflow_id=101, poll_interval=2, deferrable=True)
+    etl = ExecuteWorkflowOperator(task_id="nightly_etl", workflow_id=101, poll_interval=2, deferrable=True)
 
     start = ExecuteWorkflowOperator(task_id="start", workflow_id=101, wait_for_completion=False)
-    WorkflowInstanceSensor(
+    wait = WorkflowInstanceSensor(
         task_id="wait",
         workflow_id=101,
         wf_instance_id=start.output,
@@ -27,3 +27,4 @@ with DAG(
         timeout=120,
         deferrable=True,
     )
+    etl >> start >> wait

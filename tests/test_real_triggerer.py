@@ -64,8 +64,8 @@ def test_success_and_failure_end_as_without_deferral(
     airflow: AirflowStack, emulator: EmulatorProcess
 ) -> None:
     good = airflow.trigger("deferred", {"workflow_id": 1})
-    bad = airflow.trigger("deferred", {"workflow_id": 2})
     assert airflow.wait_for_run("deferred", good) == "success"
+    bad = airflow.trigger("deferred", {"workflow_id": 2})
     assert airflow.wait_for_run("deferred", bad) == "failed"
     wf_instance_id = newest(emulator, 1)["wf_instance_id"]
     assert airflow.xcom("deferred", good, "run", "WfInstanceId") == wf_instance_id

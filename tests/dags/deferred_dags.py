@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, chain
 
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from airflow_provider_schedulerx.sensors.schedulerx import WorkflowInstanceSensor
@@ -43,26 +43,38 @@ with dag("operator_then_sensor"):
     start = ExecuteWorkflowOperator(
         task_id="start", workflow_id="{{ dag_run.conf['workflow_id'] }}", wait_for_completion=False
     )
-    for mode in ("poke", "reschedule", "deferred"):
-        WorkflowInstanceSensor(
-            task_id=mode,
-            workflow_id="{{ dag_run.conf['workflow_id'] }}",
-            wf_instance_id=start.output,
-            poke_interval=1,
-            timeout=60,
-            mode="reschedule" if mode == "reschedule" else "poke",
-            deferrable=mode == "deferred",
-        )
+    chain(
+        start,
+        *(
+            WorkflowInstanceSensor(
+                task_id=mode,
+                workflow_id="{{ dag_run.conf['workflow_id'] }}",
+                wf_instance_id=start.output,
+                poke_interval=1,
+                timeout=60,
+                mode="reschedule" if mode == "reschedule" else "poke",
+                deferrable=mode == "deferred",
+                trigger_rule="all_done",
+            )
+            for mode in ("poke", "reschedule", "deferred")
+        ),
+    )
 
 with dag("soft_sensor"):
     start = ExecuteWorkflowOperator(task_id="start", workflow_id=3, wait_for_completion=False)
-    for mode in ("poke", "deferred"):
-        WorkflowInstanceSensor(
-            task_id=mode,
-            workflow_id=3,
-            wf_instance_id=start.output,
-            poke_interval=1,
-            timeout=3,
-            soft_fail=True,
-            deferrable=mode == "deferred",
-        )
+    chain(
+        start,
+        *(
+            WorkflowInstanceSensor(
+                task_id=mode,
+                workflow_id=3,
+                wf_instance_id=start.output,
+                poke_interval=1,
+                timeout=3,
+                soft_fail=True,
+                deferrable=mode == "deferred",
+                trigger_rule="all_done",
+            )
+            for mode in ("poke", "deferred")
+        ),
+    )

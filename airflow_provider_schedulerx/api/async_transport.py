@@ -10,7 +10,6 @@ import asyncio
 import re
 import ssl
 import urllib.request
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -23,11 +22,10 @@ from airflow_provider_schedulerx.api.answers import Answer, interpret, undecided
 from airflow_provider_schedulerx.api.calls import EXECUTE_WORKFLOW, Call, Operation
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthenticationError,
-    SchedulerXConfigurationError,
     SchedulerXError,
     SchedulerXUnavailableError,
 )
-from airflow_provider_schedulerx.api.redaction import guard_sdk_logs, without_secrets
+from airflow_provider_schedulerx.api.redaction import without_secrets
 from airflow_provider_schedulerx.api.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.signing import sign
 
@@ -66,7 +64,6 @@ class _Shared:
 
     async def _open(self) -> None:
         settings = self.settings
-        guard_sdk_logs()
         # In a thread: reading certificates and importing an SDK take long enough to be noticed.
         tls, client = await asyncio.to_thread(_prepare, settings)
         self.credential_client = client
@@ -109,14 +106,7 @@ def _prepare(settings: SchedulerXSettings) -> tuple[ssl.SSLContext | bool, Crede
         tls = ssl.create_default_context()
         if settings.ca_file:
             tls.load_verify_locations(settings.ca_file)
-    try:
-        return tls, settings.credential.client(settings.proxy)
-    except Exception as error:
-        raise SchedulerXConfigurationError(
-            f"credential_type {settings.credential.credential_type!r} cannot be used: "
-            f"{without_secrets(error, settings.secrets)}",
-            field="credential_type",
-        ) from None
+    return tls, settings.credential_client()
 
 
 _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], _Shared]] = WeakKeyDictionary()
@@ -147,12 +137,7 @@ class AsyncTransport:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self._leave()
 
     async def _leave(self) -> None:

@@ -17,7 +17,6 @@ import random
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -141,12 +140,7 @@ class WorkflowPoller:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self.users -= 1
         if self.users:
             return
@@ -158,7 +152,7 @@ class WorkflowPoller:
             budget.demand(self, 0, 0)
         if self._is_open:
             self._is_open = False
-            await self._transport.__aexit__(kind, error, traceback)
+            await self._transport.__aexit__(*exception)
 
     # The work.
 
@@ -372,15 +366,10 @@ class shared_poller:
         self._poller = poller
         return await poller.__aenter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         poller = self._poller
         if poller is None:
             return
         if poller.users == 1:
             _pollers[asyncio.get_running_loop()].pop(self._key, None)
-        await poller.__aexit__(kind, error, traceback)
+        await poller.__aexit__(*exception)

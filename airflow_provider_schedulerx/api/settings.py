@@ -9,7 +9,7 @@ import ssl
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_schedulerx.api.credentials import (
@@ -19,6 +19,10 @@ from airflow_provider_schedulerx.api.credentials import (
 )
 from airflow_provider_schedulerx.api.endpoints import Endpoint, check_region, resolve_endpoint
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
+from airflow_provider_schedulerx.api.redaction import guard_sdk_logs, without_secrets
+
+if TYPE_CHECKING:
+    from alibabacloud_credentials.client import Client as CredentialClient
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +107,21 @@ class SchedulerXSettings:
     ca_file: str | None = None
     console_url: str = DEFAULT_CONSOLE_URL
     calls_per_minute: int = DEFAULT_CALLS_PER_MINUTE
+
+    def credential_client(self) -> CredentialClient:
+        """Make what gives and refreshes the credential; from here on the SDKs may log.
+
+        :raises SchedulerXConfigurationError: if alibabacloud-credentials does not take the fields.
+        """
+        guard_sdk_logs()
+        try:
+            return self.credential.client(self.proxy)
+        except Exception as error:
+            raise SchedulerXConfigurationError(
+                f"credential_type {self.credential.credential_type!r} cannot be used: "
+                f"{without_secrets(error, self.secrets)}",
+                field="credential_type",
+            ) from None
 
     @property
     def identity(self) -> tuple[object, ...]:

@@ -29,11 +29,10 @@ from airflow_provider_schedulerx.api.answers import Answer, interpret, undecided
 from airflow_provider_schedulerx.api.calls import Call, Operation
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthenticationError,
-    SchedulerXConfigurationError,
     SchedulerXError,
     SchedulerXUnavailableError,
 )
-from airflow_provider_schedulerx.api.redaction import guard_sdk_logs, without_secrets
+from airflow_provider_schedulerx.api.redaction import without_secrets
 from airflow_provider_schedulerx.api.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.signing import API_VERSION, sign
 
@@ -71,17 +70,9 @@ class SyncTransport:
     def __init__(
         self, settings: SchedulerXSettings, max_retry_seconds: float = retrying.MAX_RETRY_SECONDS
     ) -> None:
-        guard_sdk_logs()
         self._settings = settings
         self._policy = retrying.policy(max_retry_seconds)
-        try:
-            self._credential = settings.credential.client(settings.proxy)
-        except Exception as error:
-            raise SchedulerXConfigurationError(
-                f"credential_type {settings.credential.credential_type!r} cannot be used: "
-                f"{without_secrets(error, settings.secrets)}",
-                field="credential_type",
-            ) from None
+        self._credential = settings.credential_client()
 
     def perform(self, call: Call[T]) -> T:
         """Carry out a call.

@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 #: Key under which the id of the run is pushed to XCom.
 XCOM_WF_INSTANCE_ID = "WfInstanceId"
 
-#: Seconds by which Airflow's own timeout of a deferral comes after ours.
-_DEFERRAL_MARGIN = 120.0
-
 
 class ExecuteWorkflowOperator(BaseOperator):
     """Start a run of a SchedulerX workflow (``ExecuteWorkflow``) and, by default, wait until it has ended.
@@ -238,27 +235,22 @@ class ExecuteWorkflowOperator(BaseOperator):
         except SchedulerXError as error:
             # The trigger has more patience.
             self.log.warning("Cannot look at workflow instance %s: %s", wf_instance_id, error)
-        from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+        from airflow_provider_schedulerx.triggers.schedulerx import DEFERRAL_MARGIN, WorkflowInstanceTrigger
 
         self.defer(
-            trigger=WorkflowInstanceTrigger(
+            trigger=WorkflowInstanceTrigger.of(
+                self,
                 workflow_id=workflow_id,
                 wf_instance_id=wf_instance_id,
-                schedulerx_conn_id=self.schedulerx_conn_id,
-                region_id=self.region_id,
-                namespace=self.namespace,
-                namespace_source=self.namespace_source,
-                group_id=self.group_id,
                 poll_interval=self.poll_interval,
                 deadline=deadline,
                 started_at=now,
-                poll_failure_tolerance=self.poll_failure_tolerance,
                 cancel_on_kill=self.cancel_on_kill,
             ),
             method_name="execute_complete",
             kwargs={"workflow_id": workflow_id, "wf_instance_id": wf_instance_id},
             # The trigger keeps the deadline itself; this is for a triggerer that is away.
-            timeout=None if deadline is None else timedelta(seconds=deadline - now + _DEFERRAL_MARGIN),
+            timeout=None if deadline is None else timedelta(seconds=deadline - now + DEFERRAL_MARGIN),
         )
 
     def _finish(self, instance: WorkflowInstance) -> None:

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_schedulerx.api.models import WorkflowInstance
 
-#: Seconds by which Airflow's own timeout of a deferral comes after ours.
-_DEFERRAL_MARGIN = 120.0
-
 
 class WorkflowInstanceSensor(BaseSensorOperator):
     """Wait until a run of a SchedulerX workflow has succeeded; return its ``WfInstanceId``.
@@ -125,25 +122,20 @@ class WorkflowInstanceSensor(BaseSensorOperator):
             if self.soft_fail or getattr(self, "never_fail", False):
                 raise AirflowSkipException(f"Skipped because of soft_fail: {error}") from error
             raise
-        from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+        from airflow_provider_schedulerx.triggers.schedulerx import DEFERRAL_MARGIN, WorkflowInstanceTrigger
 
         self.defer(
-            trigger=WorkflowInstanceTrigger(
+            trigger=WorkflowInstanceTrigger.of(
+                self,
                 workflow_id=workflow_id,
                 wf_instance_id=wf_instance_id,
-                schedulerx_conn_id=self.schedulerx_conn_id,
-                region_id=self.region_id,
-                namespace=self.namespace,
-                namespace_source=self.namespace_source,
-                group_id=self.group_id,
                 poll_interval=max(1.0, float(self.poke_interval)),
                 deadline=time.time() + self.timeout,
-                poll_failure_tolerance=self.poll_failure_tolerance,
                 cancel_on_kill=False,
             ),
             method_name="execute_complete",
             kwargs={"workflow_id": workflow_id, "wf_instance_id": wf_instance_id},
-            timeout=timedelta(seconds=self.timeout + _DEFERRAL_MARGIN),
+            timeout=timedelta(seconds=self.timeout + DEFERRAL_MARGIN),
         )
 
     def poke(self, context: Context) -> PokeReturnValue:

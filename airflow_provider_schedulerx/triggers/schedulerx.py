@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Seconds for stopping a run in :meth:`WorkflowInstanceTrigger.on_kill`: less than Airflow's
 #: ``[triggerer] on_kill_timeout`` of 30.
 _STOP_SECONDS = 25.0
+
+#: Seconds by which Airflow's own timeout of a deferral comes after the deadline of the trigger.
+DEFERRAL_MARGIN = 120.0
 
 #: Stops under way. An event loop holds its tasks only weakly, and Airflow drops the trigger.
 _stopping: set[asyncio.Task[None]] = set()
@@ -79,6 +82,22 @@ class WorkflowInstanceTrigger(BaseTrigger):
         self.started_at = started_at
         self.poll_failure_tolerance = poll_failure_tolerance
         self.cancel_on_kill = cancel_on_kill
+
+    @classmethod
+    def of(cls, owner: Any, **arguments: Any) -> Self:
+        """The trigger of an operator or sensor, which have the connection and its scope as attributes.
+
+        :param arguments: all the others.
+        """
+        return cls(
+            schedulerx_conn_id=owner.schedulerx_conn_id,
+            region_id=owner.region_id,
+            namespace=owner.namespace,
+            namespace_source=owner.namespace_source,
+            group_id=owner.group_id,
+            poll_failure_tolerance=owner.poll_failure_tolerance,
+            **arguments,
+        )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""

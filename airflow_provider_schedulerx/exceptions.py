@@ -39,6 +39,8 @@ __all__ = [
     "SchedulerXThrottledError",
     "SchedulerXUnavailableError",
     "WorkflowInstanceFailedError",
+    "WorkflowInstanceLostError",
+    "WorkflowInstanceRunningError",
     "WorkflowInstanceSensorError",
     "WorkflowInstanceStoppedError",
     "WorkflowInstanceUndecidedError",
@@ -58,10 +60,20 @@ class WorkflowInstanceSensorError(AirflowException):
     """A sensor can no longer follow a run. A retry of the sensor looks again, and starts nothing."""
 
 
-class WorkflowInstanceUndecidedError(AirflowFailException):
-    """A run may exist and be active, and this task cannot know how it ends.
+class WorkflowInstanceLostError(AirflowException):
+    """A run may be active, and this try cannot follow it to its end. A retry takes it up again, and starts none
+    beside it.
+    """
 
-    Airflow does not retry the task, because a retry would start a second run beside it.
+
+class WorkflowInstanceRunningError(AirflowException):
+    """The workflow has an active run already, and ``if_running`` is ``fail``. Nothing was started."""
+
+
+class WorkflowInstanceUndecidedError(AirflowFailException):
+    """A run may exist and be active, and nobody but a person can tell how it ends.
+
+    Airflow does not retry the task, because a retry could start a second run beside it.
     """
 
 

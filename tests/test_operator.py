@@ -42,7 +42,14 @@ def connection(hook: SchedulerXHook) -> None:
 
 def operator(**arguments: Any) -> ExecuteWorkflowOperator:
     return ExecuteWorkflowOperator(
-        **{"task_id": "run", "workflow_id": 1, "poll_interval": 0.1, "poll_failure_tolerance": 5, **arguments}
+        **{
+            "task_id": "run",
+            "workflow_id": 1,
+            "poll_interval": 0.1,
+            "poll_failure_tolerance": 5,
+            "settling_time": 1,
+            **arguments,
+        }
     )
 
 
@@ -130,13 +137,13 @@ def test_a_run_that_cannot_be_recorded_is_not_started_again(emulator: EmulatorPr
 @pytest.mark.parametrize(
     "effect", [{"effect": "drop", "when": "after"}, {"effect": "truncate"}, {"effect": "error"}]
 )
-def test_a_lost_answer_fails_without_retry_and_starts_no_second_run(
+def test_a_lost_answer_fails_a_task_that_is_not_durable_and_starts_no_second_run(
     emulator: EmulatorProcess, effect: dict
 ) -> None:
     made = emulator.calls("ExecuteWorkflow")
     emulator.add_fault("ExecuteWorkflow", **effect)
     with pytest.raises(WorkflowInstanceUndecidedError, match="may have been started") as caught:
-        execute(operator())
+        execute(operator(durable=False))
     assert isinstance(caught.value, AirflowFailException)
     assert emulator.calls("ExecuteWorkflow") == made + 1
 
@@ -305,7 +312,11 @@ def deferred_run(workflow_id: int) -> tuple[ExecuteWorkflowOperator, Resumed]:
     assert deferral.value.timeout > timedelta(seconds=60)
     arguments = deferral.value.trigger.serialize()[1]
     assert 0 < arguments["deadline"] - time.time() <= 60
-    assert deferral.value.kwargs == {"workflow_id": workflow_id, "wf_instance_id": ti.xcoms["WfInstanceId"]}
+    assert deferral.value.kwargs == {
+        "workflow_id": workflow_id,
+        "wf_instance_id": ti.xcoms["WfInstanceId"],
+        "is_own": True,
+    }
     return operator(workflow_id=workflow_id, deferrable=True, timeout=60), ti
 
 

@@ -8,7 +8,8 @@ Data flows one way through these modules::
 
 ``calls`` says what each operation takes and gives, ``signing`` and ``answers`` hold no network
 code, so that the synchronous and the asynchronous side share them. On top of them, ``following``
-decides what looks at a run mean, ``stopping`` ends a run, and ``poller``, with ``intervals`` and
+decides what looks at a run mean, ``stopping`` ends a run, ``intents`` and ``reconciling`` find out whether
+a lost start started one, and ``poller``, with ``intervals`` and
 ``budget``, follows many runs at once.
 
 Modules are imported when they are first used (``api.calls``), because DAG files, which import the
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
         events,
         exceptions,
         following,
+        intents,
         models,
         parameters,
         poller,
+        reconciling,
         retrying,
         settings,
         stopping,
@@ -42,9 +45,11 @@ __all__ = [
     "events",
     "exceptions",
     "following",
+    "intents",
     "models",
     "parameters",
     "poller",
+    "reconciling",
     "retrying",
     "settings",
     "stopping",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
@@ -52,6 +52,19 @@ def check_seconds(name: str, value: float | timedelta) -> float:
     return float(seconds)
 
 
+def check_choice(name: str, value: Any, choices: Any) -> Any:
+    """Return a value that is one of a ``Literal``'s.
+
+    :raises SchedulerXConfigurationError: naming the choices.
+    """
+    allowed = get_args(choices)
+    if value not in allowed:
+        raise SchedulerXConfigurationError(
+            f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r:.80}", field=name
+        )
+    return value
+
+
 def encode_instance_parameters(value: Any) -> str | None:
     """Return ``InstanceParameters`` for the wire, or None to leave it out.
 
@@ -89,6 +102,35 @@ def encode_instance_parameters(value: Any) -> str | None:
             field=field,
         )
     return text
+
+
+def with_run_marker(value: Any, key: str, marker: str) -> str:
+    """Return ``InstanceParameters`` for the wire with ``"key": "marker"`` added to the JSON object that they are.
+
+    :param value: None, a dict, or a str that holds a JSON object, whose other text stays as it is.
+    :raises SchedulerXConfigurationError: if ``value`` is something else or has the key already, or if all of it
+        is more than 1,000 bytes of UTF-8.
+    """
+    text = encode_instance_parameters({} if value is None else value) or "{}"
+    try:
+        existing = json.loads(text)
+    except ValueError:
+        existing = None
+    if not isinstance(existing, dict):
+        raise SchedulerXConfigurationError(
+            "run_marker needs instance_parameters that are a JSON object (a dict, or a str that holds one), or none; "
+            "pass them so, or leave run_marker off",
+            field="run_marker",
+        )
+    if key in existing:
+        raise SchedulerXConfigurationError(
+            f"instance_parameters have the key {key!r} already, under which run_marker puts its mark; choose another "
+            "run_marker_key",
+            field="run_marker_key",
+        )
+    mark = f"{json.dumps(key, ensure_ascii=False)}:{json.dumps(marker)}"
+    marked = f"{text.rstrip()[:-1].rstrip()}{',' if existing else ''}{mark}}}"
+    return encode_instance_parameters(marked) or ""
 
 
 def canonical_query(query: Mapping[str, str]) -> str:

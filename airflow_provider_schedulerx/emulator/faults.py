@@ -23,6 +23,7 @@ class Fault:
     :ivar when: ``before`` or ``after`` the request is carried out. A truncated answer is always
         after, a throttled request never carried out.
     :ivar count: how often it still happens; :ivar skip: how many calls pass before that.
+    :ivar parameters: only calls whose ``InstanceParameters`` contain this text; None means all.
     :ivar retry_after_ms: for ``throttle``: value of ``x-acs-retry-after``; None leaves it out.
     """
 
@@ -37,6 +38,7 @@ class Fault:
     message: str = "The request has failed due to a temporary failure of the server."
     body: str | None = None
     retry_after_ms: int | None = None
+    parameters: str | None = None
 
     def __post_init__(self) -> None:
         if self.effect not in EFFECTS:
@@ -55,10 +57,12 @@ class Faults:
     def __init__(self) -> None:
         self.pending: list[Fault] = []
 
-    def take(self, operation: str) -> Fault | None:
+    def take(self, operation: str, parameters: str | None = None) -> Fault | None:
         """The fault, if any, that this call of an operation meets."""
         for fault in self.pending:
             if fault.operation not in (operation, "*"):
+                continue
+            if fault.parameters is not None and fault.parameters not in (parameters or ""):
                 continue
             if fault.skip > 0:
                 fault.skip -= 1

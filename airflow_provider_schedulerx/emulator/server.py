@@ -56,7 +56,7 @@ class Emulator:
         fault: Fault | None = None
         try:
             spec = self._admit(request, operation)
-            fault = self.faults.take(operation)
+            fault = self.faults.take(operation, request.parameter("InstanceParameters"))
             if fault and fault.when == "before":
                 await _apply(fault)
             status, headers, body = 200, {}, self._carry_out(spec, request, operation)

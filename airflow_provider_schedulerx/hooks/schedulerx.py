@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_schedulerx.api.calls import Call
+    from airflow_provider_schedulerx.api.intents import StartIntent
     from airflow_provider_schedulerx.api.models import (
         AppGroup,
         JobInstance,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         WorkflowInstance,
         WorkflowInstanceSummary,
     )
+    from airflow_provider_schedulerx.api.reconciling import Reconciled
     from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
     from airflow_provider_schedulerx.api.transport import SyncTransport
 
@@ -290,22 +292,50 @@ class SchedulerXHook(BaseHook):
             ``status.is_terminal``.
         """
         recipe = api.stopping.stop_recipe(self.scope, workflow_id, wf_instance_id, timeout, self.log)
+        return self._drive(recipe, self._impatient_transport, time.sleep)
+
+    def reconcile(
+        self,
+        intent: StartIntent,
+        *,
+        settling_time: float,
+        patience: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Reconciled:
+        """Find the run that a start whose answer was lost may have started.
+
+        :param intent: what was written down before the start.
+        :param settling_time: seconds after which a run that was started is surely listed.
+        :param patience: seconds to wait beyond that for what will show by itself.
+        :param sleep: waits for so many seconds.
+        :return: the run, or a doubt, or neither: then nothing was started.
+        """
+        recipe = api.reconciling.reconcile_recipe(
+            self.scope, intent, settling_time=settling_time, patience=patience, log=self.log
+        )
+        return self._drive(recipe, self._transport, sleep)
+
+    @staticmethod
+    def _drive(
+        recipe: Generator[Call[Any] | float, Any, T], transport: SyncTransport, sleep: Callable[[float], None]
+    ) -> T:
+        """Do what a recipe says: carry out calls, and sleep. :return: its result."""
         try:
             step = next(recipe)
             while True:
-                if isinstance(step, float):
-                    time.sleep(step)
+                if isinstance(step, float | int):
+                    sleep(step)
                     step = recipe.send(None)
                     continue
                 try:
-                    result = self._impatient_transport.perform(step)
+                    result = transport.perform(step)
                 except SchedulerXError as error:
                     step = recipe.throw(error)
                 else:
                     step = recipe.send(result)
         except StopIteration as done:
-            last: WorkflowInstance | None = done.value
-            return last
+            final: T = done.value
+            return final
 
     # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no
     # twin, because aiohttp sends a GET again by itself when a connection breaks, and this is a GET.

@@ -12,22 +12,31 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
 from airflow_provider_schedulerx import api
-from airflow_provider_schedulerx.api.exceptions import (
-    SchedulerXAmbiguousError,
-    SchedulerXError,
-)
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.parameters import (
+    check_choice,
     check_id,
     check_seconds,
     encode_instance_parameters,
+    with_run_marker,
 )
 from airflow_provider_schedulerx.exceptions import (
+    WorkflowInstanceLostError,
     WorkflowInstanceStoppedError,
     WorkflowInstanceUndecidedError,
     raise_unless_successful,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
+from airflow_provider_schedulerx.operators.record import StartRecord
+from airflow_provider_schedulerx.operators.starting import (
+    MARKER_LENGTH,
+    Found,
+    IfRunning,
+    OnRetry,
+    Starter,
+    StartPolicy,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -44,10 +53,17 @@ class ExecuteWorkflowOperator(BaseOperator):
     The id of the run is pushed to XCom as ``WfInstanceId`` right after the start, together with the
     URL of the run for the task's extra link, and is also what the task returns.
 
-    The task fails when the run fails; a retry then starts a new run. Where it cannot be known how a
-    run goes or whether there is one, the task fails **without** a retry
-    (:class:`~airflow_provider_schedulerx.exceptions.WorkflowInstanceUndecidedError`), because a retry
-    would start a second run beside it.
+    **Never twice, never lost.** ``ExecuteWorkflow`` has no idempotency token. So the task writes to Airflow's
+    task state store (Airflow 3.3) that it is about to start a run, and then which one it has started. A retry
+    reads that: it follows a run that is active, returns one that has succeeded, and starts another only if the
+    run has failed. If the worker died, or the answer was lost, before the id was known, the run is looked for
+    (``ListWorkflowInstance``, and by its parameters with ``GetJobInstance``): the one that is ours is taken up;
+    if there is none after ``settling_time``, one is started; in doubt the task fails **without** a retry and
+    lists the candidates (:class:`~airflow_provider_schedulerx.exceptions.WorkflowInstanceUndecidedError`).
+    A **cleared** task starts a new run.
+
+    Below Airflow 3.3, or with ``durable=False``, nothing outlives the try. The task then fails without a retry
+    wherever a run may be active, because a retry would start a second one beside it.
 
     :param workflow_id: id of the workflow. (templated)
     :param instance_parameters: dynamic parameters of the run: a str, or a dict or list that becomes
@@ -69,7 +85,24 @@ class ExecuteWorkflowOperator(BaseOperator):
         ``[operators] default_deferrable`` says. All deferred tasks of a triggerer that wait for runs of
         the same workflow share one poller, and all of them together keep to the account's quota.
     :param cancel_on_kill: stop the run when the task is killed or waiting times out. No operation of
-        the service stops a run, so its active nodes are stopped until it has ended.
+        the service stops a run, so its active nodes are stopped until it has ended. A run that was taken over
+        with ``if_running="reattach"`` is never stopped.
+    :param durable: False forgets everything between tries, and looks for no run after a lost answer.
+    :param on_retry: what a retry does. ``reattach``: as above. ``restart``: a run that is still active is stopped
+        first, and then another started. ``rerun_failed``: in a run that has failed, only the failed nodes run again
+        (``RetryJobInstance``; Professional edition), and the same run is followed. One that has succeeded is
+        returned in any case.
+    :param if_running: what to do if the workflow has an active run already: ``start`` another, ``reattach`` to the
+        newest one instead, ``skip`` the task, or ``fail``. It is asked before a new run is started, not where a
+        retry takes up its own; between the question and the start another run can begin. Whether the service
+        lists waiting runs is not documented.
+    :param run_marker: add a short text to the instance parameters that no other start has, so that a run whose
+        start got no answer is found for certain, also among others with the same parameters. The parameters must
+        be a JSON object (or none), of whose 1,000 bytes it takes the length of ``run_marker_key`` and 22 more; jobs
+        that read the parameters see one more key.
+    :param run_marker_key: name of that key.
+    :param settling_time: seconds, or a timedelta, after which a run that was started is surely shown by
+        ``ListWorkflowInstance``. How soon it is, is not documented; after it, none means that none was started.
     """
 
     template_fields: Sequence[str] = (
@@ -101,6 +134,12 @@ class ExecuteWorkflowOperator(BaseOperator):
         poll_failure_tolerance: float | timedelta = 600,
         cancel_on_kill: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        durable: bool = True,
+        on_retry: OnRetry = "reattach",
+        if_running: IfRunning = "start",
+        run_marker: bool = False,
+        run_marker_key: str = "airflow_run",
+        settling_time: float | timedelta = 60,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -117,13 +156,23 @@ class ExecuteWorkflowOperator(BaseOperator):
         self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
+        self.durable = durable
+        self.on_retry = check_choice("on_retry", on_retry, OnRetry)
+        self.if_running = check_choice("if_running", if_running, IfRunning)
+        self.run_marker = run_marker
+        self.run_marker_key = run_marker_key
+        self.settling_time = check_seconds("settling_time", settling_time)
         # What is written out in the DAG file is wrong already when the file is parsed.
         if _is_literal(workflow_id):
             check_id("workflow_id", workflow_id)
         if _is_literal(instance_parameters):
             encode_instance_parameters(instance_parameters)
+            if run_marker:
+                with_run_marker(instance_parameters, run_marker_key, "x" * MARKER_LENGTH)
 
         self._wf_instance_id: int | None = None
+        self._is_own = if_running != "reattach"
+        self._is_kept = False
         self._is_starting = False
         self._has_ended = False
         self._was_killed = False
@@ -134,29 +183,68 @@ class ExecuteWorkflowOperator(BaseOperator):
         return SchedulerXHook.of(self)
 
     def execute(self, context: Context) -> int:
-        """Start the run and follow it. :return: the ``WfInstanceId``."""
-        wf_instance_id = self._start()
+        """Start the run, or take up that of an earlier try, and follow it. :return: the ``WfInstanceId``."""
+        found = self._obtain(context)
+        wf_instance_id = found.wf_instance_id
         with self._after_start(wf_instance_id):
             self._record(context, wf_instance_id)
             if not self.wait_for_completion:
                 return wf_instance_id
             if self.deferrable:
-                self._defer_until_end(wf_instance_id)
+                self._defer_until_end(found)
             self._finish(self._wait(wf_instance_id))
         return wf_instance_id
 
+    def _start_record(self, context: Context) -> StartRecord:
+        record = StartRecord(context, durable=self.durable, log=self.log)
+        self._is_kept = record.is_kept
+        return record
+
+    def _obtain(self, context: Context) -> Found:
+        self.workflow_id = workflow_id = check_id("workflow_id", self.workflow_id)
+        starter = Starter(
+            hook=self.hook,
+            workflow_id=workflow_id,
+            instance_parameters=self.instance_parameters,
+            policy=StartPolicy(
+                on_retry=self.on_retry,
+                if_running=self.if_running,
+                marker_key=self.run_marker_key if self.run_marker else None,
+                settling_time=self.settling_time,
+                patience=self.poll_failure_tolerance,
+                durable=self.durable,
+            ),
+            record=self._start_record(context),
+            ti=context["ti"],
+            log=self.log,
+            sleep=self._pause,
+        )
+        self._is_starting = True
+        found = starter.obtain()
+        self._wf_instance_id, self._is_own = found.wf_instance_id, found.is_own
+        self._is_starting = False
+        return found
+
     @contextmanager
     def _after_start(self, wf_instance_id: int) -> Iterator[None]:
-        """Whatever goes wrong now, a retry would start a second run: only our own errors may allow one."""
+        """Whatever goes wrong now, a run may be active: what is raised says whether a retry knows of it."""
         try:
             yield
         except AirflowException:
             raise
         except Exception as error:
-            raise WorkflowInstanceUndecidedError(
+            raise self._lost(
                 f"Workflow instance {wf_instance_id} was started, but then: {type(error).__name__}: {error}. It may be "
-                "active, so the task is not retried, since that would start a second run"
+                "active"
             ) from error
+
+    def _lost(self, why: str) -> WorkflowInstanceLostError | WorkflowInstanceUndecidedError:
+        """The error for a run that may be active and is followed no longer."""
+        if self._is_kept:
+            return WorkflowInstanceLostError(f"{why}; a retry takes it up again")
+        return WorkflowInstanceUndecidedError(
+            f"{why}, so the task is not retried, since that would start a second run"
+        )
 
     def execute_complete(
         self,
@@ -164,6 +252,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         event: Any = None,
         workflow_id: int | None = None,
         wf_instance_id: int | None = None,
+        is_own: bool | None = None,
     ) -> int:
         """Go on after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``.
 
@@ -171,21 +260,22 @@ class ExecuteWorkflowOperator(BaseOperator):
         :param workflow_id: as it was at the start, whatever a template gives now. ``dag.test()`` of Airflow
             2.11 loses this and the next one; then they are looked up again.
         :param wf_instance_id: the run that was deferred for.
+        :param is_own: whether the task has started it.
         """
+        record = self._start_record(context)
         if workflow_id is None:
             workflow_id = check_id("workflow_id", self.workflow_id)
         if wf_instance_id is None:
             wf_instance_id = check_id("wf_instance_id", self._recorded(context))
         self.workflow_id = workflow_id
-        self._wf_instance_id = wf_instance_id
+        self._resume_with(record, wf_instance_id, is_own)
         try:
             ended = api.events.TerminalEvent.parse(
                 event, workflow_id=workflow_id, wf_instance_id=wf_instance_id
             )
         except api.events.MalformedEventError as error:
-            raise WorkflowInstanceUndecidedError(
-                f"The trigger's event cannot be used: {error}. Workflow instance {wf_instance_id} may be active, so "
-                "the task is not retried, since that would start a second run"
+            raise self._lost(
+                f"The trigger's event cannot be used: {error}. Workflow instance {wf_instance_id} may be active"
             ) from None
         with self._after_start(wf_instance_id):
             if ended.outcome is api.events.Outcome.TIMEOUT:
@@ -203,6 +293,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         if next_method == "__fail__":
             wf_instance_id = self._recorded(context)
             if wf_instance_id is not None:
+                self._resume_with(self._start_record(context), int(wf_instance_id), None)
                 self._end_without_event(int(wf_instance_id), next_kwargs or {})
         return super().resume_execution(next_method, next_kwargs, context)
 
@@ -211,8 +302,14 @@ class ExecuteWorkflowOperator(BaseOperator):
         ti = context["ti"]
         return ti.xcom_pull(task_ids=ti.task_id, key=XCOM_WF_INSTANCE_ID, map_indexes=ti.map_index)
 
-    def _end_without_event(self, wf_instance_id: int, reason: dict[str, Any]) -> NoReturn:
+    def _resume_with(self, record: StartRecord, wf_instance_id: int, is_own: bool | None) -> None:
         self._wf_instance_id = wf_instance_id
+        if is_own is None:
+            start = record.load()
+            is_own = self._is_own if start is None else start.is_own
+        self._is_own = is_own
+
+    def _end_without_event(self, wf_instance_id: int, reason: dict[str, Any]) -> NoReturn:
         error = reason.get("error", "Unknown")
         if reason.get("traceback"):
             self.log.error("The trigger failed:\n%s", "\n".join(reason["traceback"]))
@@ -221,8 +318,9 @@ class ExecuteWorkflowOperator(BaseOperator):
                 self._give_up(wf_instance_id, "Airflow ended the deferral")
             raise self._undecided(wf_instance_id, str(error))
 
-    def _defer_until_end(self, wf_instance_id: int) -> None:
+    def _defer_until_end(self, found: Found) -> None:
         """Defer, unless the run has ended already; then return."""
+        wf_instance_id = found.wf_instance_id
         now = time.time()
         limits = [] if self.timeout is None else [self.timeout]
         if self.execution_timeout is not None:
@@ -244,11 +342,11 @@ class ExecuteWorkflowOperator(BaseOperator):
                 wf_instance_id=wf_instance_id,
                 poll_interval=self.poll_interval,
                 deadline=deadline,
-                started_at=now,
-                cancel_on_kill=self.cancel_on_kill,
+                started_at=now if found.is_new else None,
+                cancel_on_kill=self.cancel_on_kill and found.is_own,
             ),
             method_name="execute_complete",
-            kwargs={"workflow_id": workflow_id, "wf_instance_id": wf_instance_id},
+            kwargs={"workflow_id": workflow_id, "wf_instance_id": wf_instance_id, "is_own": found.is_own},
             # The trigger keeps the deadline itself; this is for a triggerer that is away.
             timeout=None if deadline is None else timedelta(seconds=deadline - now + DEFERRAL_MARGIN),
         )
@@ -275,14 +373,17 @@ class ExecuteWorkflowOperator(BaseOperator):
             if self._is_starting:
                 self.log.error(
                     "The task was interrupted while it started workflow %s: a run may have been started that "
-                    "nothing follows. Look at the workflow's instances in the SchedulerX console.",
+                    "nothing follows. %s",
                     self.workflow_id,
+                    "A retry looks for it."
+                    if self._is_kept
+                    else "Look at the workflow's instances in the SchedulerX console.",
                 )
             return
         if self._has_ended:
             return
-        if not self.cancel_on_kill:
-            self.log.warning("Workflow instance %s goes on, since cancel_on_kill is off", wf_instance_id)
+        if kept := self._why_not_stopped():
+            self.log.warning("Workflow instance %s goes on, since %s", wf_instance_id, kept)
             return
         self.log.info("Stopping workflow instance %s", wf_instance_id)
         try:
@@ -291,19 +392,11 @@ class ExecuteWorkflowOperator(BaseOperator):
         except Exception:
             self.log.exception("Workflow instance %s could not be stopped", wf_instance_id)
 
-    def _start(self) -> int:
-        self._is_starting = True
-        try:
-            wf_instance_id = self.hook.execute_workflow(self.workflow_id, self.instance_parameters)
-        except SchedulerXAmbiguousError as error:
-            raise WorkflowInstanceUndecidedError(
-                f"{error}. A run of workflow {self.workflow_id} may have been started. The task is not retried, "
-                "since that could start a second one: look at the workflow's instances in the SchedulerX "
-                "console, then clear the task to start a run, or mark it as success if one is there and good."
-            ) from None
-        self._wf_instance_id = wf_instance_id
-        self._is_starting = False
-        return wf_instance_id
+    def _why_not_stopped(self) -> str:
+        """Why a kill or a timeout leaves the run alone; empty if it does not."""
+        if not self.cancel_on_kill:
+            return "cancel_on_kill is off"
+        return "" if self._is_own else "this task has not started it"
 
     def _record(self, context: Context, wf_instance_id: int) -> None:
         """Let everybody know of the run, before the wait."""
@@ -344,14 +437,15 @@ class ExecuteWorkflowOperator(BaseOperator):
                 self._give_up(wf_instance_id)
             self._sleep(deadline)
 
-    def _undecided(self, wf_instance_id: int, why: str) -> WorkflowInstanceUndecidedError:
-        return WorkflowInstanceUndecidedError(
-            f"Workflow instance {wf_instance_id} can no longer be followed: {why}. It may be active, so the task is "
-            "not retried, since that would start a second run"
+    def _undecided(
+        self, wf_instance_id: int, why: str
+    ) -> WorkflowInstanceLostError | WorkflowInstanceUndecidedError:
+        return self._lost(
+            f"Workflow instance {wf_instance_id} can no longer be followed: {why}. It may be active"
         )
 
     def _give_up(self, wf_instance_id: int, why: str = "") -> NoReturn:
-        """Time is up: stop the run and fail. Airflow may retry only if the run has surely ended."""
+        """Time is up: stop the run and fail."""
         limit = (
             f"execution_timeout={self.execution_timeout}"
             if self.timeout is None
@@ -360,35 +454,37 @@ class ExecuteWorkflowOperator(BaseOperator):
         waited = f"Workflow instance {wf_instance_id} has not ended within {limit}" + (
             f" ({why})" if why else ""
         )
-        if not self.cancel_on_kill:
-            raise WorkflowInstanceUndecidedError(
-                f"{waited}; it goes on, since cancel_on_kill is off, so the task is not retried"
-            )
+        if kept := self._why_not_stopped():
+            raise self._lost(f"{waited}; it goes on, since {kept}")
         self.log.error("%s; stopping it", waited)
         last = self.hook.stop_workflow_instance(self.workflow_id, wf_instance_id)
         if last is None or not last.status.is_terminal:
-            raise WorkflowInstanceUndecidedError(
-                f"{waited}; it was told to stop but was not seen to end, so the task is not retried"
-            )
+            raise self._lost(f"{waited}; it was told to stop but was not seen to end")
         self._has_ended = True
         raise WorkflowInstanceStoppedError(f"{waited}; it was stopped and is {last.status.name}")
 
     def _sleep(self, deadline: float | None) -> None:
-        end = time.monotonic() + self.poll_interval
+        seconds = self.poll_interval
         if deadline is not None:
-            end = min(end, deadline)
-        # In short pieces: on_kill runs in a signal handler, after which a long sleep would go on.
+            seconds = min(seconds, deadline - time.monotonic())
+        self._pause(seconds)
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, in short pieces: on_kill runs in a signal handler, after which a long sleep would go on."""
+        end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if self._was_killed:
                 self._raise_killed()
             time.sleep(min(left, 1.0))
 
     def _raise_killed(self) -> NoReturn:
-        """After on_kill. Airflow may retry only if the run has surely ended."""
+        """After on_kill."""
+        if self._wf_instance_id is None:
+            raise self._lost(f"The task was killed while it looked for a run of workflow {self.workflow_id}")
         killed = f"The task was killed while workflow instance {self._wf_instance_id} ran"
         if self._has_ended:
             raise WorkflowInstanceStoppedError(f"{killed}, which was stopped")
-        raise WorkflowInstanceUndecidedError(f"{killed}, which may be active, so the task is not retried")
+        raise self._lost(f"{killed}, which may be active")
 
 
 def _is_literal(value: Any) -> bool:

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -78,6 +78,8 @@ class AirflowStack:
         self.env = {
             **inherited,
             "AIRFLOW_HOME": str(home),
+            # DAG files may import from dev.
+            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -179,7 +181,8 @@ class AirflowStack:
             try:
                 run = self.api("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
             except urllib.error.HTTPError as error:
-                if error.code == 404:
+                # 404: not parsed yet. 500: SQLite was locked, and nothing was done.
+                if error.code in (404, 500):
                     return None
                 raise
             return str(run["dag_run_id"])
@@ -205,6 +208,33 @@ class AirflowStack:
     def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         task: dict[str, Any] = self.api("GET", self._task_path(dag_id, run_id, task_id))
         return task
+
+    def task_instances(self, dag_id: str, run_id: str) -> dict[tuple[str, int], str]:
+        """(task id, map index) -> state, of all task instances of a DAG run."""
+        path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances"
+        return {
+            (each["task_id"], each["map_index"]): str(each["state"])
+            for each in self._pages(path, "task_instances")
+        }
+
+    def xcoms(self, dag_id: str, run_id: str, key: str) -> dict[tuple[str, int], Any]:
+        """(task id, map index) -> value, of all XComs of a DAG run that have a key."""
+        path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances"
+        found = {}
+        for each in self._pages(f"{path}/~/xcomEntries", "xcom_entries", f"&xcom_key={key}"):
+            index = each["map_index"]
+            entry = f"{path}/{each['task_id']}/xcomEntries/{key}?deserialize=true&map_index={index}"
+            found[each["task_id"], index] = self.api("GET", entry)["value"]
+        return found
+
+    def _pages(self, path: str, key: str, query: str = "") -> Iterator[dict[str, Any]]:
+        offset = 0
+        while True:
+            page = self.api("GET", f"{path}?limit=100&offset={offset}{query}")
+            yield from page[key]
+            offset += len(page[key])
+            if offset >= page["total_entries"] or not page[key]:
+                return
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str) -> Any:
         """An XCom value, or None."""

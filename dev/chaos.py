@@ -1,0 +1,363 @@
+"""The chaos suite: does any fault make a task start a run twice, lose one, or report a wrong end?
+
+A real Airflow runs tasks against the emulator while a seeded schedule of faults is injected: task processes
+killed with -9 at chosen moments, answers lost in several ways, the emulator, the triggerer and the database
+killed and restarted. Then every run that the emulator has started is held against the final state of its
+task. The same cases with the same faults are run with a plain start-and-poll operator, to compare.
+
+    python -m dev.chaos                      # the long form: 300 faulted task runs, 200 waiting runs
+    python -m dev.chaos --cases 24 --waiting 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from dev import faulty, postgres
+from dev.stack import AirflowStack, wait_for
+
+RETRIES = 4
+GOOD, BAD, SLOW = 1, 2, 3
+SUCCESS, FAILED = 4, 5
+
+#: Faults of a case that the emulator makes: the answer of its first ExecuteWorkflow is lost, the run is started.
+LOST_ANSWERS: dict[str, dict[str, Any]] = {
+    "drop_after": {"effect": "drop", "when": "after"},
+    "error_after": {"effect": "error", "when": "after", "status": 502},
+    "truncate": {"effect": "truncate"},
+    "drop_before": {"effect": "drop", "when": "before"},
+}
+FAULTS = (*faulty.KILLS, *LOST_ANSWERS)
+
+
+def workflows(slow_seconds: float) -> dict[str, Any]:
+    def workflow(workflow_id: int, duration: float, outcome: str = "success") -> dict[str, Any]:
+        nodes = [
+            {"name": "first", "duration": duration / 2},
+            {"name": "second", "after": "first", "duration": duration / 2, "outcome": outcome},
+        ]
+        place = {"namespace": "demo", "group": "etl", "max_concurrency": 100_000}
+        return {"id": workflow_id, **place, "nodes": nodes}
+
+    return {
+        "accounts": [{"access_key_id": "emulator", "access_key_secret": "emulator-secret"}],
+        "namespaces": [{"id": "demo", "groups": ["etl"]}],
+        "workflows": [workflow(GOOD, 6), workflow(BAD, 3, "failed"), workflow(SLOW, slow_seconds)],
+    }
+
+
+def make_plan(seed: int, cases: int, waiting: int) -> dict[str, Any]:
+    """Every fault equally often, in a random order, over both ways of waiting and both ends of a run."""
+    chance = random.Random(seed)
+    faults = [FAULTS[number % len(FAULTS)] for number in range(cases)]
+    chance.shuffle(faults)
+    return {
+        "seed": seed,
+        "retries": RETRIES,
+        "cases": [
+            {
+                "case": number,
+                "fault": fault,
+                "workflow_id": BAD if chance.random() < 0.2 else GOOD,
+                "deferrable": number % 2 == 1,
+            }
+            for number, fault in enumerate(faults)
+        ],
+        "waiting": [
+            {"case": number, "fault": "", "workflow_id": SLOW, "deferrable": True}
+            for number in range(waiting)
+        ],
+    }
+
+
+@dataclass
+class Verdict:
+    """What a flavor of task has made of its cases.
+
+    :ivar duplicates: runs that were started while an earlier one of the same task instance was active, or after
+        one had succeeded.
+    :ivar orphans: runs that no task followed to their end: still active, or ended without any task's having
+        that as its result or having started another after their failure.
+    :ivar wrong: task instances whose final state is not that of their last run.
+    """
+
+    flavor: str
+    tasks: int = 0
+    runs: int = 0
+    duplicates: list[int] = field(default_factory=list)
+    orphans: list[int] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.duplicates or self.orphans or self.wrong)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.flavor:<9} {self.tasks:>6} {self.runs:>6} {len(self.duplicates):>11} {len(self.orphans):>8} "
+            f"{len(self.wrong):>6}"
+        )
+
+
+HEADER = f"{'':<9} {'tasks':>6} {'runs':>6} {'duplicates':>11} {'orphans':>8} {'wrong':>6}"
+
+
+def judge(
+    flavor: str,
+    tasks: dict[int, tuple[str, int | None]],
+    instances: list[dict[str, Any]],
+) -> Verdict:
+    """Hold runs against tasks.
+
+    :param tasks: case -> final state of its task instance, and the ``WfInstanceId`` in its XCom.
+    :param instances: all runs of the emulator.
+    """
+    verdict = Verdict(flavor, tasks=len(tasks))
+    by_case: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for run in instances:
+        parameters = json.loads(run["parameters"] or "{}")
+        if parameters.get("flavor") == flavor:
+            by_case[parameters["case"]].append(run)
+    verdict.runs = sum(map(len, by_case.values()))
+    for case, (state, wf_instance_id) in tasks.items():
+        runs = by_case.pop(case, [])
+        ids = [run["wf_instance_id"] for run in runs]
+        for number, run in enumerate(runs):
+            for earlier in runs[:number]:
+                ended = earlier["ended"]
+                if earlier["status"] == SUCCESS or ended is None or ended > run["created"]:
+                    verdict.duplicates.append(run["wf_instance_id"])
+                    break
+            is_result = run["wf_instance_id"] == wf_instance_id
+            was_replaced = run["status"] == FAILED and number + 1 < len(runs)
+            if run["status"] not in (SUCCESS, FAILED) or not (is_result or was_replaced):
+                verdict.orphans.append(run["wf_instance_id"])
+        final = {SUCCESS: "success", FAILED: "failed"}.get(runs[-1]["status"]) if runs else "no run"
+        if state != final or wf_instance_id != (ids[-1] if ids else None):
+            verdict.wrong.append(f"case {case}: task {state} with {wf_instance_id}, runs {ids} end {final}")
+    return verdict
+
+
+class Chaos:
+    """One experiment. :param home: folder for everything."""
+
+    def __init__(self, home: Path, seed: int, cases: int, waiting: int, minutes: float) -> None:
+        self.plan = make_plan(seed, cases, waiting)
+        self.chance = random.Random(seed + 1)
+        self.minutes = minutes
+        self.injected: Counter[str] = Counter()
+        self._home = home
+        self._stop = threading.Event()
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "plan.json").write_text(json.dumps(self.plan))
+        # Long enough for the last waiting task to defer before the first run ends.
+        (home / "workflows.json").write_text(json.dumps(workflows(60 + 2.0 * waiting)))
+
+    def run(self) -> list[Verdict]:
+        state = ("--state", str(self._home / "emulator.db"))
+        with (
+            EmulatorProcess(
+                "--workflows", str(self._home / "workflows.json"), "--quota", "1000000", *state
+            ) as emulator,
+            postgres.database(self._home / "postgres") as database,
+            AirflowStack(
+                self._home / "airflow",
+                Path(__file__).with_name("chaos_dags"),
+                {"schedulerx_default": emulator.connection(calls_per_minute=10_000)},
+                {
+                    "CHAOS_PLAN": str(self._home / "plan.json"),
+                    "AIRFLOW__CORE__PARALLELISM": "12",
+                    "AIRFLOW__CORE__MAX_TEMPLATED_FIELD_LENGTH": "4096",
+                    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+                    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+                    **(database.config if database else {}),
+                },
+            ) as airflow,
+        ):
+            self._emulator, self._airflow, self._database = emulator, airflow, database
+            self._history()
+            verdicts = [self._flavor("durable", "chaos_durable", self.plan["cases"], self._restarts)]
+            if self.plan["waiting"]:
+                verdicts.append(
+                    self._flavor("waiting", "chaos_waiting", self.plan["waiting"], self._waiting_faults)
+                )
+            verdicts.append(self._flavor("plain", "chaos_plain", self.plan["cases"], self._restarts))
+            return verdicts
+
+    def _history(self) -> None:
+        """Earlier runs, as every workflow in use has: they show that parameters differ between runs."""
+        from airflow_provider_schedulerx.api import calls, settings, transport
+
+        connection = self._emulator.connection()
+        with_key = settings.SchedulerXSettings.from_connection(
+            login=connection["login"],
+            password=connection["password"],
+            host=connection["host"],
+            port=None,
+            extra=connection["extra"],
+        )
+        service = transport.SyncTransport(with_key)
+        for workflow_id in (GOOD, BAD, SLOW):
+            for number in range(2):
+                parameters = {"history": number}
+                service.perform(calls.execute_workflow(with_key.scope, workflow_id, parameters))
+
+    def _flavor(self, flavor: str, dag_id: str, cases: list[dict[str, Any]], restarts: Any) -> Verdict:
+        for case in cases:
+            self._arm(case, flavor)
+        run_id = self._airflow.trigger(dag_id)
+        began = time.monotonic()
+        self._stop.clear()
+        restarting = threading.Thread(target=restarts, args=(dag_id, run_id, flavor), daemon=True)
+        restarting.start()
+        try:
+            wait_for(
+                f"{dag_id} has ended", lambda: self._has_ended(dag_id, run_id), self.minutes * 60, pause=2
+            )
+        finally:
+            self._stop.set()
+            restarting.join(120)
+        print(f"{dag_id}: {time.monotonic() - began:.0f} s", flush=True)
+        return judge(flavor, self._tasks(dag_id, run_id, cases), self._settled())
+
+    def _arm(self, case: dict[str, Any], flavor: str) -> None:
+        mine = json.dumps({"case": case["case"], "flavor": flavor}, separators=(",", ":"))[:-1]
+        if case["fault"] in LOST_ANSWERS:
+            self._emulator.add_fault("ExecuteWorkflow", parameters=mine, **LOST_ANSWERS[case["fault"]])
+        if case["fault"] == "kill_during_request":
+            held = {"effect": "delay", "when": "after", "seconds": faulty.ANSWER_DELAY}
+            self._emulator.add_fault("ExecuteWorkflow", parameters=mine, **held)
+        if case["fault"]:
+            self.injected[f"{flavor}: {case['fault']}"] += 1
+
+    def _has_ended(self, dag_id: str, run_id: str) -> bool:
+        try:
+            return self._airflow.dag_run_state(dag_id, run_id) in ("success", "failed")
+        except OSError:  # the database is away
+            return False
+
+    def _tasks(
+        self, dag_id: str, run_id: str, cases: list[dict[str, Any]]
+    ) -> dict[int, tuple[str, int | None]]:
+        found: dict[int, tuple[str, int | None]] = {}
+        listed = self._airflow.task_instances(dag_id, run_id)
+        ids = self._airflow.xcoms(dag_id, run_id, "WfInstanceId")
+        for task_id, of_task in (
+            ("sync", [case for case in cases if not case["deferrable"]]),
+            ("deferred", [case for case in cases if case["deferrable"]]),
+            ("waiting", cases),
+            ("plain", cases),
+        ):
+            for index, case in enumerate(of_task):
+                state = listed.get((task_id, index))
+                if state is not None:
+                    found[case["case"]] = (state, ids.get((task_id, index)))
+        return found
+
+    def _settled(self) -> list[dict[str, Any]]:
+        """All runs, once those that nobody waits for have had the time to end too."""
+        time.sleep(8)
+        return self._emulator.instances()
+
+    # What happens to everybody at once.
+
+    def _restarts(self, dag_id: str, run_id: str, flavor: str) -> None:
+        """While tasks run: the emulator, the triggerer and the database, again and again, in a random order."""
+        kinds = [self._kill_emulator, self._kill_triggerer]
+        if self._database:
+            kinds.append(self._restart_database)
+        # Few enough that no try meets more of them than it has retries.
+        while not self._stop.wait(self.chance.uniform(20, 40)):
+            if flavor == "plain":
+                # Its tries have no patience: restarts would add to what the chosen faults do.
+                return
+            self.chance.choice(kinds)(flavor)
+
+    def _waiting_faults(self, dag_id: str, run_id: str, flavor: str) -> None:
+        """Once all wait: the triggerer, the emulator and the database, one after the other."""
+
+        def all_wait() -> bool:
+            if self._stop.is_set():
+                return True
+            states = Counter(self._airflow.task_instances(dag_id, run_id).values())
+            return states["deferred"] == len(self.plan["waiting"])
+
+        wait_for("all tasks wait", all_wait, self.minutes * 60, pause=3)
+        print(f"{len(self.plan['waiting'])} runs wait in the triggerer", flush=True)
+        for fault in (self._kill_triggerer, self._kill_emulator, self._restart_database):
+            if not self._stop.is_set():
+                fault(flavor)
+                time.sleep(5)
+
+    def _kill_emulator(self, flavor: str) -> None:
+        pending = self._emulator.pending_faults()
+        self._emulator.kill()
+        time.sleep(2)
+        self._emulator.restart()
+        for fault in pending:
+            self._emulator.add_fault(**fault)
+        self.injected[f"{flavor}: emulator killed"] += 1
+
+    def _kill_triggerer(self, flavor: str) -> None:
+        self._airflow.kill_component("triggerer")
+        self._airflow.start_component("triggerer")
+        self.injected[f"{flavor}: triggerer killed"] += 1
+
+    def _restart_database(self, flavor: str) -> None:
+        if self._database is None:
+            return
+        self._database.restart()
+        self.injected[f"{flavor}: database restarted"] += 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cases", type=int, default=300, help="faulted task runs, of each operator")
+    parser.add_argument(
+        "--waiting", type=int, default=200, help="runs that wait while the triggerer is killed"
+    )
+    parser.add_argument("--minutes", type=float, default=30, help="limit for each DAG run")
+    parser.add_argument("--home", type=Path, help="folder for logs; a temporary one by default")
+    arguments = parser.parse_args()
+    home = arguments.home or Path(tempfile.mkdtemp(prefix="chaos-"))
+    chaos = Chaos(home, arguments.seed, arguments.cases, arguments.waiting, arguments.minutes)
+    if postgres.programs() is None:
+        print("PostgreSQL is not installed: the database is SQLite, and is not restarted", flush=True)
+    began = time.monotonic()
+    verdicts = chaos.run()
+    return report(chaos, verdicts, time.monotonic() - began)
+
+
+def report(chaos: Chaos, verdicts: list[Verdict], seconds: float) -> int:
+    """Print what happened. :return: 0 if nothing of ours went wrong."""
+    print(f"\nseed {chaos.plan['seed']}, {seconds:.0f} s; faults injected: {chaos.injected.total()}")
+    for name, count in sorted(chaos.injected.items()):
+        print(f"  {count:>4} {name}")
+    print(f"\n{HEADER}")
+    for verdict in verdicts:
+        print(verdict)
+    for verdict in verdicts:
+        if verdict.flavor != "plain":
+            for what in (*verdict.wrong, *(f"duplicate {run}" for run in verdict.duplicates)):
+                print(f"{verdict.flavor}: {what}")
+            for run in verdict.orphans:
+                print(f"{verdict.flavor}: orphan {run}")
+    good = all(verdict.is_clean for verdict in verdicts if verdict.flavor != "plain")
+    print("\nNothing was started twice, lost or told wrong." if good else "\nNOT as promised.")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The DAGs of the chaos suite, from the plan that ``dev/chaos.py`` has made: one mapped task instance a case."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG
+
+from dev.faulty import FaultyOperator, PlainOperator
+
+plan: dict[str, Any] = json.loads(Path(os.environ["CHAOS_PLAN"]).read_text())
+RETRYING = {"retries": plan["retries"], "retry_delay": timedelta(seconds=2)}
+
+
+def expanded(cases: list[dict[str, Any]], flavor: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "workflow_id": case["workflow_id"],
+            "fault": case["fault"],
+            "instance_parameters": {"case": case["case"], "flavor": flavor},
+        }
+        for case in cases
+    ]
+
+
+def dag(dag_id: str) -> DAG:
+    return DAG(dag_id, schedule=None, start_date=datetime(2024, 1, 1), catchup=False, max_active_tasks=1000)
+
+
+with dag("chaos_durable"):
+    for task_id, deferrable in (("sync", False), ("deferred", True)):
+        cases = [case for case in plan["cases"] if case["deferrable"] is deferrable]
+        FaultyOperator.partial(
+            task_id=task_id,
+            deferrable=deferrable,
+            poll_interval=1,
+            settling_time=3,
+            poll_failure_tolerance=120,
+            **RETRYING,
+        ).expand_kwargs(expanded(cases, "durable"))
+
+with dag("chaos_plain"):
+    PlainOperator.partial(task_id="plain", poll_interval=1, **RETRYING).expand_kwargs(
+        expanded(plan["cases"], "plain")
+    )
+
+with dag("chaos_waiting"):
+    FaultyOperator.partial(
+        task_id="waiting",
+        deferrable=True,
+        poll_interval=10,
+        settling_time=3,
+        poll_failure_tolerance=120,
+        **RETRYING,
+    ).expand_kwargs(expanded(plan["waiting"], "waiting"))

@@ -1,0 +1,106 @@
+"""Tasks that die by ``kill -9`` at a chosen moment of their first try: ours, and a plain one to compare with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
+
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+#: Moments at which a task can be told to die.
+KILLS = ("kill_before_request", "kill_during_request", "kill_before_record", "kill_after_record")
+
+#: Seconds between the request and the death that comes before its answer, which has to be held back for longer.
+DEATH_AFTER = 1.0
+ANSWER_DELAY = 4.0
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class FaultyHook(SchedulerXHook):
+    fault = ""
+
+    def execute_workflow(self, workflow_id: int | str, instance_parameters: Any = None) -> int:
+        if self.fault == "kill_before_request":
+            die()
+        if self.fault == "kill_during_request":
+            threading.Timer(DEATH_AFTER, die).start()
+        wf_instance_id = super().execute_workflow(workflow_id, instance_parameters)
+        if self.fault == "kill_before_record":
+            die()
+        return wf_instance_id
+
+
+class FaultyOperator(ExecuteWorkflowOperator):
+    """:param fault: one of :data:`KILLS`, or anything else for none. (templated)"""
+
+    template_fields = (*ExecuteWorkflowOperator.template_fields, "fault")
+
+    def __init__(self, *, fault: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fault = fault
+
+    @cached_property
+    def hook(self) -> SchedulerXHook:
+        hook = FaultyHook.of(self)
+        hook.fault = self.fault
+        return hook
+
+    def execute(self, context: Context) -> int:
+        if context["ti"].try_number > 1:
+            self.fault = ""
+        return super().execute(context)
+
+    def _record(self, context: Context, wf_instance_id: int) -> None:
+        if self.fault == "kill_after_record":
+            die()
+        super()._record(context, wf_instance_id)
+
+
+class PlainOperator(BaseOperator):
+    """What a start-and-poll operator does: start, push the id to XCom, poll until the end, fail if it failed."""
+
+    template_fields = ("instance_parameters",)
+
+    def __init__(
+        self,
+        *,
+        workflow_id: int,
+        instance_parameters: Any,
+        fault: str = "",
+        poll_interval: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.workflow_id = workflow_id
+        self.instance_parameters = instance_parameters
+        self.fault = fault
+        self.poll_interval = poll_interval
+
+    def execute(self, context: Context) -> int:
+        hook = FaultyHook()
+        hook.fault = self.fault if context["ti"].try_number == 1 else ""
+        wf_instance_id = hook.execute_workflow(self.workflow_id, self.instance_parameters)
+        context["ti"].xcom_push(key="WfInstanceId", value=wf_instance_id)
+        if hook.fault == "kill_after_record":
+            die()
+        while True:
+            status = hook.get_workflow_instance(self.workflow_id, wf_instance_id).status
+            if status.is_terminal:
+                break
+            time.sleep(self.poll_interval)
+        if status != 4:
+            raise AirflowException(f"workflow instance {wf_instance_id} is {status.name}")
+        return wf_instance_id

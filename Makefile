@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test ui check lint types
+.PHONY: demo test ui chaos check lint types
 
 demo: .venv/ready  ## run the example DAGs under a real Airflow against the emulator
 	$(BIN)/python -m dev.demo
@@ -12,6 +12,9 @@ test: .venv/ready  ## run all tests
 
 ui: .venv/ready  ## leave an Airflow with the connection and the example DAGs up
 	$(BIN)/python -m dev.demo --ui
+
+chaos: .venv/ready  ## 300 faulted task runs and 200 waiting ones under a real Airflow: about half an hour
+	$(BIN)/python -m dev.chaos
 
 check: lint types
 

@@ -162,7 +162,7 @@ class Chaos:
         home.mkdir(parents=True, exist_ok=True)
         (home / "plan.json").write_text(json.dumps(self.plan))
         # Long enough for the last waiting task to defer before the first run ends.
-        (home / "workflows.json").write_text(json.dumps(workflows(60 + 2.0 * waiting)))
+        (home / "workflows.json").write_text(json.dumps(workflows(45 + 1.5 * waiting)))
 
     def run(self) -> list[Verdict]:
         state = ("--state", str(self._home / "emulator.db"))

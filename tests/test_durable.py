@@ -254,6 +254,17 @@ def test_a_retry_starts_anew_after_a_failure(emulator: EmulatorProcess, ti: Task
         assert emulator.starts(2) == starts + number
 
 
+def test_a_retry_of_a_task_that_only_starts_returns_the_run_whatever_became_of_it(
+    emulator: EmulatorProcess, ti: TaskInstance
+) -> None:
+    run = ti.run(operator(workflow_id=2, wait_for_completion=False))
+    while emulator.instances(2)[-1]["status"] != 5:
+        time.sleep(0.1)
+    starts = emulator.starts(2)
+    assert ti.run(operator(workflow_id=2, wait_for_completion=False)) == run
+    assert emulator.starts(2) == starts
+
+
 def test_a_retry_after_a_lost_sight_goes_on_with_the_same_run(
     emulator: EmulatorProcess, ti: TaskInstance, no_waiting: None
 ) -> None:

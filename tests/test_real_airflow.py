@@ -95,13 +95,17 @@ def test_execution_timeout_stops_the_run(airflow: AirflowStack, emulator: Emulat
     assert "AirflowTaskTimeout" in log
 
 
-def test_a_lost_answer_is_not_retried(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+def test_a_run_whose_answer_was_lost_is_found_in_the_same_try(
+    airflow: AirflowStack, emulator: EmulatorProcess
+) -> None:
     before = emulator.starts(1)
     emulator.add_fault("ExecuteWorkflow", "drop", when="after")
     run_id = airflow.trigger("lost_answer")
-    assert airflow.wait_for_run("lost_answer", run_id) == "failed"
+    assert airflow.wait_for_run("lost_answer", run_id) == "success"
     assert airflow.task("lost_answer", run_id, "run")["try_number"] == 1
     assert emulator.starts(1) == before + 1
+    assert airflow.xcom("lost_answer", run_id, "run", "WfInstanceId") == newest(emulator, 1)["wf_instance_id"]
+    assert "Looking for the run that may have been started" in airflow.log("lost_answer", run_id, "run")
 
 
 def test_mapped_tasks_start_one_run_each(airflow: AirflowStack, emulator: EmulatorProcess) -> None:

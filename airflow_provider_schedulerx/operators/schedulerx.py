@@ -76,7 +76,7 @@ class ExecuteWorkflowOperator(BaseOperator):
     :param group_id: application group. (templated)
     :param wait_for_completion: False returns right after the start.
     :param poll_interval: seconds between two looks at the run.
-    :param timeout: seconds, or a timedelta, to wait for the end of the run; None waits without limit.
+    :param timeout: seconds, or a timedelta, that each try waits for the end of the run; None is without limit.
         Then the run is looked at once more, stopped if ``cancel_on_kill``, and the task fails.
         ``execution_timeout`` does the same; without deferral it is enforced by Airflow.
     :param poll_failure_tolerance: seconds for which looks at the run may fail in a row, if the fault is a
@@ -213,6 +213,7 @@ class ExecuteWorkflowOperator(BaseOperator):
                 settling_time=self.settling_time,
                 patience=self.poll_failure_tolerance,
                 durable=self.durable,
+                waits=self.wait_for_completion,
             ),
             record=self._start_record(context),
             ti=context["ti"],

@@ -57,6 +57,7 @@ class StartPolicy:
     settling_time: float
     patience: float
     durable: bool
+    waits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,10 @@ class Starter:
             if earlier.wf_instance_id is None:
                 return None
         found = Found(earlier.wf_instance_id, is_own=earlier.is_own, is_new=False)
+        if not self._policy.waits:
+            # To start it was all there is to do, whatever has become of it.
+            self._log.info("Workflow instance %s was started by the try before", earlier.wf_instance_id)
+            return found
         try:
             instance = self._hook.get_workflow_instance(self._workflow_id, earlier.wf_instance_id)
         except SchedulerXError as error:

@@ -29,6 +29,7 @@ with dag("lost_answer"):
         task_id="run",
         workflow_id=1,
         poll_interval=0.2,
+        settling_time=2,
         retries=3,
         retry_delay=timedelta(seconds=0),
     )

@@ -88,6 +88,50 @@ def test_failure_names_nodes_result_worker_and_attempt() -> None:
     assert not isinstance(caught.value, AirflowFailException), "a retry may start a new run"
 
 
+@pytest.mark.parametrize("lines", [0, 50, 300])
+def test_the_log_of_a_failed_node_is_in_the_log_of_the_task(
+    emulator: EmulatorProcess, task_log: Callable[[], str], lines: int
+) -> None:
+    calls = emulator.calls("GetLog")
+    with pytest.raises(WorkflowInstanceFailedError):
+        execute(operator(workflow_id=2, log_lines_on_failure=lines))
+    log = task_log()
+    assert "::group::Nodes of workflow instance" in log
+    assert emulator.calls("GetLog") - calls == {0: 0, 50: 1, 300: 2}[lines]
+    if lines:
+        assert f"::group::Last {lines} lines of the log of node breaks (job 202)" in log
+        assert "breaks: ERROR disk full" in log
+        # The last line is that of the error, the others are steps.
+        steps = [number for number in range(1, 451) if f"breaks: step {number} of 450" in log]
+        assert steps == list(range(450 - lines + 2, 451))
+        assert (
+            log.index(f"step {steps[0]} of 450") < log.index("step 450 of 450") < log.index("ERROR disk full")
+        )
+    assert log.count("::group::") == log.count("::endgroup::")
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ({"effect": "error", "status": 403, "code": "Forbidden.RAM"}, "edas:ReadSchedulerxLogQuery"),
+        (
+            {"effect": "error", "status": 400, "code": "LogServiceNotEnabled", "message": "no log service"},
+            "no log",
+        ),
+        ({"effect": "drop"}, "no answer"),
+    ],
+)
+def test_a_log_that_cannot_be_had_is_never_fatal(
+    emulator: EmulatorProcess, task_log: Callable[[], str], fault: dict[str, Any], text: str
+) -> None:
+    emulator.add_fault("GetLog", **fault)
+    with pytest.raises(WorkflowInstanceFailedError, match="disk full"):
+        execute(operator(workflow_id=2))
+    log = task_log()
+    assert "The log of node breaks (job 202) cannot be had" in log
+    assert text in log
+
+
 def test_a_rejected_node_is_a_failure() -> None:
     with pytest.raises(WorkflowInstanceFailedError, match=r"only \(job 801\) REJECTED \(result: no worker"):
         execute(operator(workflow_id=8, group_id="reporting"))

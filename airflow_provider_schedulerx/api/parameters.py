@@ -52,6 +52,18 @@ def check_seconds(name: str, value: float | timedelta) -> float:
     return float(seconds)
 
 
+def check_count(name: str, value: Any) -> int:
+    """Return a whole number from 0.
+
+    :raises SchedulerXConfigurationError: if it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise SchedulerXConfigurationError(
+            f"{name} must be a whole number from 0, not {value!r:.80}", field=name
+        )
+    return value
+
+
 def check_choice(name: str, value: Any, choices: Any) -> Any:
     """Return a value that is one of a ``Literal``'s.
 

@@ -256,6 +256,33 @@ class SchedulerXHook(BaseHook):
                 return
             offset += len(lines)
 
+    def tail_job_instance_log(self, job_id: int | str, job_instance_id: int | str, lines: int) -> list[str]:
+        """Return the last lines of a job instance's log, oldest first (``GetLog``). One try, for each 200 lines.
+
+        :param lines: how many at most, of the last seven days.
+        """
+        # An hour more, since the service's clock may be ahead of ours.
+        end_ms = round((time.time() + 3600) * 1000)
+        found: list[str] = []
+        while len(found) < lines:
+            wanted = min(lines - len(found), api.calls.MAX_LOG_LINES)
+            page = self._impatient_transport.perform(
+                api.calls.get_log(
+                    self.scope,
+                    job_id,
+                    job_instance_id,
+                    start_ms=end_ms - (_LOG_HISTORY + 3600) * 1000,
+                    end_ms=end_ms,
+                    offset=len(found),
+                    lines=wanted,
+                    reverse=True,
+                )
+            )
+            found += page
+            if len(page) < wanted:
+                break
+        return found[::-1]
+
     def retry_job_instance(self, job_id: int | str, job_instance_id: int | str) -> None:
         """Run a failed node again, and what comes after it (``RetryJobInstance``; Professional edition)."""
         self._transport.perform(api.calls.retry_job_instance(self.scope, job_id, job_instance_id))

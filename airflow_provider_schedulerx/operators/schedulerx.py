@@ -15,6 +15,7 @@ from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.parameters import (
     check_choice,
+    check_count,
     check_id,
     check_seconds,
     encode_instance_parameters,
@@ -26,6 +27,7 @@ from airflow_provider_schedulerx.exceptions import (
     WorkflowInstanceUndecidedError,
     raise_unless_successful,
 )
+from airflow_provider_schedulerx.hooks.report import DEFAULT_LOG_LINES, report_end
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
 from airflow_provider_schedulerx.operators.record import StartRecord
@@ -103,6 +105,8 @@ class ExecuteWorkflowOperator(BaseOperator):
     :param run_marker_key: name of that key.
     :param settling_time: seconds, or a timedelta, after which a run that was started is surely shown by
         ``ListWorkflowInstance``. How soon it is, is not documented; after it, none means that none was started.
+    :param log_lines_on_failure: last lines of each failed node's own log to show in the task's log (``GetLog``;
+        Professional edition with its log service); 0 for none. Faults of the log service are never fatal.
     """
 
     template_fields: Sequence[str] = (
@@ -140,6 +144,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         run_marker: bool = False,
         run_marker_key: str = "airflow_run",
         settling_time: float | timedelta = 60,
+        log_lines_on_failure: int = DEFAULT_LOG_LINES,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -162,6 +167,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         self.run_marker = run_marker
         self.run_marker_key = run_marker_key
         self.settling_time = check_seconds("settling_time", settling_time)
+        self.log_lines_on_failure = check_count("log_lines_on_failure", log_lines_on_failure)
         # What is written out in the DAG file is wrong already when the file is parsed.
         if _is_literal(workflow_id):
             check_id("workflow_id", workflow_id)
@@ -354,14 +360,10 @@ class ExecuteWorkflowOperator(BaseOperator):
 
     def _finish(self, instance: WorkflowInstance) -> None:
         """Decide by a run that has ended."""
-        wf_instance_id = instance.wf_instance_id
         self._has_ended = True
-        if instance.nodes:
-            self.log.info(
-                "Nodes of workflow instance %s:\n%s", wf_instance_id, api.following.node_table(instance)
-            )
+        instance = report_end(self.hook, instance, self.log, self.log_lines_on_failure)
         raise_unless_successful(instance)
-        self.log.info("Workflow instance %s succeeded", wf_instance_id)
+        self.log.info("Workflow instance %s succeeded", instance.wf_instance_id)
 
     def on_kill(self) -> None:
         """Stop the run, if there is one and ``cancel_on_kill``. Never raises.

@@ -18,12 +18,13 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
-from airflow_provider_schedulerx.api.parameters import check_id, check_seconds
+from airflow_provider_schedulerx.api.parameters import check_count, check_id, check_seconds
 from airflow_provider_schedulerx.exceptions import (
     WorkflowInstanceFailedError,
     WorkflowInstanceSensorError,
     raise_unless_successful,
 )
+from airflow_provider_schedulerx.hooks.report import DEFAULT_LOG_LINES, report_end
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
 
@@ -56,6 +57,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer, which shares its calls between all that wait for runs of
         the same workflow; by default as ``[operators] default_deferrable`` says. ``poke_interval`` is then
         how late the end may be noticed.
+    :param log_lines_on_failure: last lines of each failed node's own log to show; 0 for none.
     """
 
     template_fields: Sequence[str] = (
@@ -83,6 +85,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         poke_interval: float | timedelta = 30,
         poll_failure_tolerance: float | timedelta = 600,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        log_lines_on_failure: int = DEFAULT_LOG_LINES,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
@@ -95,6 +98,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         self.group_id = group_id
         self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
         self.deferrable = deferrable
+        self.log_lines_on_failure = check_count("log_lines_on_failure", log_lines_on_failure)
 
     @cached_property
     def hook(self) -> SchedulerXHook:
@@ -195,11 +199,6 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         return wf_instance_id
 
     def _finish(self, instance: WorkflowInstance) -> PokeReturnValue:
-        if instance.nodes:
-            self.log.info(
-                "Nodes of workflow instance %s:\n%s",
-                instance.wf_instance_id,
-                api.following.node_table(instance),
-            )
+        instance = report_end(self.hook, instance, self.log, self.log_lines_on_failure)
         raise_unless_successful(instance)
         return PokeReturnValue(is_done=True, xcom_value=instance.wf_instance_id)

@@ -1,0 +1,72 @@
+"""What the log of a task says at the end of a run; the operator and the sensor, deferred or not, say it alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceNode
+    from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+
+#: Lines of a failed node's log that are shown unless told otherwise.
+DEFAULT_LOG_LINES = 50
+#: Failed nodes whose log is fetched.
+_MAX_LOGS = 5
+
+
+def report_end(
+    hook: SchedulerXHook, instance: WorkflowInstance, log: Any, log_lines: int
+) -> WorkflowInstance:
+    """Log a table of the nodes of a run that has ended, and the last lines of each failed node's own log.
+
+    The lines come from ``GetLog``, which needs the Professional edition with its log service. Whatever is
+    wrong with it is logged and never fatal.
+
+    :param log_lines: lines a node; 0 fetches no log.
+    :return: the run, with its nodes where they had to be asked for.
+    """
+    failed = instance.status is api.models.WorkflowInstanceStatus.FAILED
+    if failed and not instance.nodes:
+        try:
+            instance = hook.get_workflow_instance(instance.workflow_id, instance.wf_instance_id)
+        except SchedulerXError as error:
+            log.warning(
+                "The nodes of workflow instance %s cannot be seen: %s", instance.wf_instance_id, error
+            )
+    if instance.nodes:
+        _group(
+            log,
+            f"Nodes of workflow instance {instance.wf_instance_id}",
+            api.following.node_table(instance).splitlines(),
+        )
+    bad = [node for node in instance.nodes if node.status.is_bad] if failed and log_lines else []
+    for node in bad[:_MAX_LOGS]:
+        _report_log(hook, node, log, log_lines)
+    if len(bad) > _MAX_LOGS:
+        log.info("The logs of %d more failed nodes are in the SchedulerX console", len(bad) - _MAX_LOGS)
+    return instance
+
+
+def _report_log(hook: SchedulerXHook, node: WorkflowInstanceNode, log: Any, log_lines: int) -> None:
+    if node.job_instance_id is None:
+        return
+    try:
+        lines = hook.tail_job_instance_log(node.job_id, node.job_instance_id, log_lines)
+    except SchedulerXError as error:
+        log.warning("The log of node %s cannot be had: %s", node.label, error)
+        return
+    if lines:
+        _group(log, f"Last {len(lines)} lines of the log of node {node.label}", lines)
+    else:
+        log.info("The log service has no log of node %s", node.label)
+
+
+def _group(log: Any, title: str, lines: list[str]) -> None:
+    """Lines that the UI folds under a title."""
+    log.info("::group::%s", title)
+    for line in lines:
+        log.info("%s", line)
+    log.info("::endgroup::")

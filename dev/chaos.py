@@ -159,6 +159,7 @@ class Chaos:
         self.injected: Counter[str] = Counter()
         self._home = home
         self._stop = threading.Event()
+        self._components = threading.Lock()
         home.mkdir(parents=True, exist_ok=True)
         (home / "plan.json").write_text(json.dumps(self.plan))
         # Long enough for the last waiting task to defer before the first run ends.
@@ -242,6 +243,9 @@ class Chaos:
             self.injected[f"{flavor}: {case['fault']}"] += 1
 
     def _has_ended(self, dag_id: str, run_id: str) -> bool:
+        with self._components:
+            for component in self._airflow.revive():
+                self.injected[f"Airflow's {component} ended by itself"] += 1
         try:
             return self._airflow.dag_run_state(dag_id, run_id) in ("success", "failed")
         except OSError:  # the database is away
@@ -290,7 +294,10 @@ class Chaos:
         def all_wait() -> bool:
             if self._stop.is_set():
                 return True
-            states = Counter(self._airflow.task_instances(dag_id, run_id).values())
+            try:
+                states = Counter(self._airflow.task_instances(dag_id, run_id).values())
+            except OSError:
+                return False
             return states["deferred"] == len(self.plan["waiting"])
 
         wait_for("all tasks wait", all_wait, self.minutes * 60, pause=3)
@@ -310,8 +317,9 @@ class Chaos:
         self.injected[f"{flavor}: emulator killed"] += 1
 
     def _kill_triggerer(self, flavor: str) -> None:
-        self._airflow.kill_component("triggerer")
-        self._airflow.start_component("triggerer")
+        with self._components:
+            self._airflow.kill_component("triggerer")
+            self._airflow.start_component("triggerer")
         self.injected[f"{flavor}: triggerer killed"] += 1
 
     def _restart_database(self, flavor: str) -> None:

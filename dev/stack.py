@@ -138,6 +138,17 @@ class AirflowStack:
                 start_new_session=True,
             )
 
+    def revive(self) -> list[str]:
+        """Start again what has ended by itself, as a service manager does. :return: its names.
+
+        The scheduler of Airflow 3.3 ends when it loses its database.
+        """
+        ended = [name for name, process in self._processes.items() if process.poll() is not None]
+        for component in ended:
+            _signal_group(self._processes.pop(component), signal.SIGKILL)
+            self.start_component(component)
+        return ended
+
     def kill_component(self, component: str, number: signal.Signals = signal.SIGKILL) -> None:
         """End a component, by default as ``kill -9`` does, together with what it has started."""
         process = self._processes.pop(component)

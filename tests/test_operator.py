@@ -68,9 +68,7 @@ def test_success(emulator: EmulatorProcess, task_log: Callable[[], str]) -> None
     returned, xcoms = execute(operator(instance_parameters={"a": "é"}))
     assert emulator.starts(1) == starts + 1
     assert xcoms["WfInstanceId"] == returned
-    assert xcoms["_link_WorkflowInstanceLink"].startswith(
-        "https://schedulerx2.console.aliyun.com/cn-hangzhou/"
-    )
+    assert xcoms["_link_WorkflowInstanceLink"] == f"{emulator.endpoint}/console/1/{returned}"
     assert emulator.instances(1)[-1]["parameters"] == '{"a":"é"}'
     log = task_log()
     assert "RequestId=" in log

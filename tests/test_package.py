@@ -25,13 +25,14 @@ PACKAGE = Path(airflow_provider_schedulerx.__file__).parent
 LAYERS = {
     "api": {"api"},
     "exceptions": {"api"},
-    "hooks": {"api", "exceptions", "hooks"},
+    "connection_form": {"api"},
+    "hooks": {"api", "exceptions", "connection_form", "hooks"},
     "links": {"links"},
     "triggers": {"api", "exceptions", "hooks", "links", "triggers"},
     "operators": {"api", "exceptions", "hooks", "links", "triggers", "operators"},
     "sensors": {"api", "exceptions", "hooks", "links", "triggers", "sensors"},
     "emulator": {"emulator"},
-    "get_provider_info": set(),
+    "get_provider_info": {"connection_form"},
 }
 
 

@@ -78,6 +78,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     endpoint = f"{'https' if tls else 'http'}://{arguments.host}:{port}"
     print("SchedulerX emulator: a local stand-in, NOT Alibaba Cloud. Nothing here runs a real job.")
     print(f"  endpoint   {endpoint}   (host of the Airflow connection)")
+    print(f"  console    {endpoint}/console/")
     print(f"  admin      http://127.0.0.1:{admin_port}")
     if ca_file:
         print(f"  ca_file    {ca_file}")

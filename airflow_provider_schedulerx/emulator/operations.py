@@ -13,7 +13,7 @@ from airflow_provider_schedulerx.emulator.engine import Engine, InstanceRun, Nod
 
 # Some zone that is not this machine's: the service does not say in which zone its times are.
 _ZONE = timezone(timedelta(hours=8))
-_WORKER = "127.0.0.1:34567"
+WORKER = "127.0.0.1:34567"
 _MAX_LOG_LINES = 200
 _LOG_WINDOW = 30 * 60
 _TRIGGERED_BY_API = 3  # the code is not documented
@@ -102,7 +102,7 @@ def _get_instance(args: Arguments) -> dict[str, Any]:
             shown["JobInstanceId"] = node.job_instance_id
             shown["Result"] = node.result
         if node.status not in (1, 2):
-            shown["WorkAddr"] = _WORKER
+            shown["WorkAddr"] = WORKER
         nodes.append(shown)
     return {
         "WfInstanceInfo": {"Status": run.status, **_times(run, run.started, run.ended, run.status)},
@@ -177,7 +177,7 @@ def _get_job(args: Arguments) -> dict[str, Any]:
             "TriggerType": _TRIGGERED_BY_API,
             "TimeType": 100,
             "Executor": "emulator",
-            "WorkAddr": _WORKER,
+            "WorkAddr": WORKER,
             **_times(run, node.starts, node.ends, node.status),
         }
     }

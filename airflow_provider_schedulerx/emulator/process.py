@@ -84,7 +84,12 @@ class EmulatorProcess:
         self.stop()
 
     def connection(self, **extra: Any) -> dict[str, Any]:
-        """An Airflow connection to this emulator, as the JSON that ``AIRFLOW_CONN_...`` takes."""
+        """An Airflow connection to this emulator, as the JSON that ``AIRFLOW_CONN_...`` takes.
+
+        Its links lead to the emulator's own console.
+
+        :param extra: more fields of its extra; None leaves one out.
+        """
         return {
             "conn_type": "schedulerx",
             "login": "emulator",
@@ -94,6 +99,7 @@ class EmulatorProcess:
                 "region_id": "cn-hangzhou",
                 "namespace": "demo",
                 "group_id": "etl",
+                "console_url": f"{self.endpoint}/console/{{workflow_id}}/{{wf_instance_id}}",
                 **({"ca_file": self.ca_file} if self.ca_file else {}),
                 **extra,
             },

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_schedulerx.emulator import definitions
+from airflow_provider_schedulerx.emulator import console, definitions
 from airflow_provider_schedulerx.emulator.authentication import Authenticator, GatewayError, Request
 from airflow_provider_schedulerx.emulator.definitions import DefinitionError, Definitions
 from airflow_provider_schedulerx.emulator.engine import Engine, Refused
@@ -44,8 +44,9 @@ class Emulator:
     verbose: bool = False
 
     def service(self) -> web.Application:
-        """The application that plays SchedulerX."""
+        """The application that plays SchedulerX, and its console."""
         app = web.Application()
+        console.routes(app, self.engine)
         app.router.add_route("*", "/{path:.*}", self._serve)
         return app
 

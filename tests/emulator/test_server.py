@@ -230,12 +230,12 @@ def test_it_says_what_it_is_and_listens_on_loopback() -> None:
     )
     try:
         assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(4)]
+        said = [process.stdout.readline() for _ in range(5)]
     finally:
         process.terminate()
         process.wait()
     assert "NOT Alibaba Cloud" in said[0]
-    assert json.loads(said[3])["endpoint"].startswith("http://127.0.0.1:")
+    assert json.loads(said[4])["endpoint"].startswith("http://127.0.0.1:")
     assert process.returncode == 0
 
 

@@ -29,7 +29,10 @@ CONNECTION_FIELDS: dict[str, Any] = {
     "namespace_source": _field("Namespace source", "Only for special third parties: usually blank."),
     "group_id": _field("Group", "Application group. Tasks may override it."),
     "network": _field(
-        "Network", "vpc is reached only from inside the region's VPC.", enum=["public", "vpc", None]
+        "Network",
+        "vpc is reached only from inside the region's VPC.",
+        enum=["public", "vpc", None],
+        values_display={"null": "blank: public"},
     ),
     "credential_type": _field(
         "Credential type",
@@ -45,6 +48,7 @@ CONNECTION_FIELDS: dict[str, Any] = {
             "default",
             None,
         ],
+        values_display={"null": "blank: by what is given"},
     ),
     "security_token": _field("Security token", "For sts.", format="password"),
     "role_arn": _field("Role ARN", "For ram_role_arn and oidc_role_arn."),

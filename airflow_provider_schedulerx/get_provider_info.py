@@ -53,6 +53,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [f"{_PACKAGE}.hooks.schedulerx"],
             }
         ],
+        "cli": [f"{_PACKAGE}.cli.get_schedulerx_cli_commands"],
         "extra-links": [f"{_PACKAGE}.links.schedulerx.WorkflowInstanceLink"],
         "connection-types": [
             {

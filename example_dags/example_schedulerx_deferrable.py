@@ -1,4 +1,4 @@
-"""Wait for SchedulerX runs in the triggerer: an operator, and a sensor for a run started elsewhere."""
+"""Wait for a SchedulerX run in the triggerer: the task holds no worker slot while it waits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import datetime
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
-from airflow_provider_schedulerx.sensors.schedulerx import WorkflowInstanceSensor
 
 with DAG(
     "example_schedulerx_deferrable",
@@ -16,15 +15,6 @@ with DAG(
     catchup=False,
     tags=["example", "schedulerx"],
 ):
-    etl = ExecuteWorkflowOperator(task_id="nightly_etl", workflow_id=101, poll_interval=2, deferrable=True)
-
-    start = ExecuteWorkflowOperator(task_id="start", workflow_id=101, wait_for_completion=False)
-    wait = WorkflowInstanceSensor(
-        task_id="wait",
-        workflow_id=101,
-        wf_instance_id=start.output,
-        poke_interval=2,
-        timeout=120,
-        deferrable=True,
+    ExecuteWorkflowOperator(
+        task_id="nightly_etl", workflow_id=101, poll_interval=2, timeout=120, deferrable=True
     )
-    etl >> start >> wait

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["pytester"]
+
 # Before anything imports Airflow: a home of its own, and no proxy between parts of this machine.
 _HOME = tempfile.mkdtemp(prefix="airflow-home-")
 for _name in [name for name in os.environ if name.startswith("AIRFLOW") or "proxy" in name.lower()]:

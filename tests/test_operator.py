@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, Asset, TaskDeferred
 
 from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
@@ -75,6 +76,31 @@ def test_success(emulator: EmulatorProcess, task_log: Callable[[], str]) -> None
     for line in ("Node a (job 101) is SUCCESS", "Node d (job 104) is SUCCESS", "is RUNNING", "is SUCCESS"):
         assert line in log
     assert log.count("Node a (job 101) is SUCCESS") == 1
+
+
+def test_assets_among_the_outlets_learn_of_the_run(emulator: EmulatorProcess) -> None:
+    asset = Asset("warehouse")
+    for waits in (True, False):
+        events: dict[Any, Any] = {asset: SimpleNamespace(extra={})}
+        context: Any = {"ti": TaskInstance(), "outlet_events": events}
+        run = operator(outlets=[asset], wait_for_completion=waits).execute(context)
+        told = {"WfInstanceId": run, "workflow_id": 1, "console_url": f"{emulator.endpoint}/console/1/{run}"}
+        assert events[asset].extra == (told | {"status": "SUCCESS"} if waits else told)
+
+
+def test_openlineage_learns_of_the_run(emulator: EmulatorProcess) -> None:
+    pytest.importorskip("airflow.providers.openlineage")
+    task = operator(workflow_id=2)
+    assert task.get_openlineage_facets_on_complete(None) is None, "nothing was started"
+    with pytest.raises(WorkflowInstanceFailedError):
+        execute(task)
+    lineage = task.get_openlineage_facets_on_complete(None)
+    assert lineage is not None
+    run = emulator.instances(2)[-1]["wf_instance_id"]
+    assert lineage.run_facets["externalQuery"].externalQueryId == str(run)
+    facet = lineage.run_facets["schedulerx"]
+    assert (facet.workflowId, facet.wfInstanceId, facet.groupId) == (2, run, "etl")
+    assert facet.externalUrl == f"{emulator.endpoint}/console/2/{run}"
 
 
 def test_failure_names_nodes_result_worker_and_attempt() -> None:

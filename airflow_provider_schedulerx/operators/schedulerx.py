@@ -42,6 +42,7 @@ from airflow_provider_schedulerx.operators.starting import (
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_schedulerx.api.models import WorkflowInstance
 
@@ -53,7 +54,8 @@ class ExecuteWorkflowOperator(BaseOperator):
     """Start a run of a SchedulerX workflow (``ExecuteWorkflow``) and, by default, wait until it has ended.
 
     The id of the run is pushed to XCom as ``WfInstanceId`` right after the start, together with the
-    URL of the run for the task's extra link, and is also what the task returns.
+    URL of the run for the task's extra link, and is also what the task returns. Events of assets among the
+    task's ``outlets`` carry ``WfInstanceId``, ``workflow_id``, ``console_url`` and, after a wait, ``status`` as extra.
 
     **Never twice, never lost.** ``ExecuteWorkflow`` has no idempotency token. So the task writes to Airflow's
     task state store (Airflow 3.3) that it is about to start a run, and then which one it has started. A retry
@@ -195,10 +197,11 @@ class ExecuteWorkflowOperator(BaseOperator):
         with self._after_start(wf_instance_id):
             self._record(context, wf_instance_id)
             if not self.wait_for_completion:
+                self._tell_assets(context, wf_instance_id)
                 return wf_instance_id
             if self.deferrable:
                 self._defer_until_end(found)
-            self._finish(self._wait(wf_instance_id))
+            self._finish(context, self._wait(wf_instance_id))
         return wf_instance_id
 
     def _start_record(self, context: Context) -> StartRecord:
@@ -289,7 +292,7 @@ class ExecuteWorkflowOperator(BaseOperator):
                 self._give_up(wf_instance_id, ended.message)
             if ended.instance is None:
                 raise self._undecided(wf_instance_id, ended.message)
-            self._finish(ended.instance)
+            self._finish(context, ended.instance)
         return wf_instance_id
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -358,12 +361,37 @@ class ExecuteWorkflowOperator(BaseOperator):
             timeout=None if deadline is None else timedelta(seconds=deadline - now + DEFERRAL_MARGIN),
         )
 
-    def _finish(self, instance: WorkflowInstance) -> None:
+    def _finish(self, context: Context, instance: WorkflowInstance) -> None:
         """Decide by a run that has ended."""
         self._has_ended = True
         instance = report_end(self.hook, instance, self.log, self.log_lines_on_failure)
         raise_unless_successful(instance)
+        self._tell_assets(context, instance.wf_instance_id, status=instance.status.name)
         self.log.info("Workflow instance %s succeeded", instance.wf_instance_id)
+
+    def _tell_assets(self, context: Context, wf_instance_id: int, **outcome: str) -> None:
+        """Put the run into the events of the task's outlets, for whoever reads them (``inlet_events``)."""
+        if not self.outlets:
+            return
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra.update(
+                {
+                    "WfInstanceId": wf_instance_id,
+                    "workflow_id": check_id("workflow_id", self.workflow_id),
+                    "console_url": self.hook.console_link(self.workflow_id, wf_instance_id),
+                    **outcome,
+                }
+            )
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Return what OpenLineage is told: the run, its workflow, and where to look at it. Also of a failed task."""
+        if self._wf_instance_id is None:
+            return None
+        from airflow_provider_schedulerx.operators.lineage import run_lineage
+
+        return run_lineage(
+            self.hook.settings, check_id("workflow_id", self.workflow_id), self._wf_instance_id
+        )
 
     def on_kill(self) -> None:
         """Stop the run, if there is one and ``cancel_on_kill``. Never raises.

@@ -1,0 +1,46 @@
+"""What OpenLineage is told about a run; imported only where OpenLineage asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attr
+from airflow.providers.common.compat.openlineage.facet import ExternalQueryRunFacet, RunFacet
+from airflow.providers.openlineage.extractors import OperatorLineage
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.settings import SchedulerXSettings
+
+
+@attr.define
+class SchedulerXRunFacet(RunFacet):
+    """Which run of which workflow a task has followed, and where a person can look at it."""
+
+    workflowId: int
+    wfInstanceId: int
+    namespace: str
+    groupId: str
+    regionId: str
+    externalUrl: str
+
+
+def run_lineage(
+    settings: SchedulerXSettings, workflow_id: int, wf_instance_id: int
+) -> OperatorLineage[Any, Any]:
+    """Return the facets ``externalQuery``, which OpenLineage knows, and ``schedulerx``, which is ours."""
+    scope = settings.scope
+    return OperatorLineage(
+        run_facets={
+            "externalQuery": ExternalQueryRunFacet(
+                externalQueryId=str(wf_instance_id), source=str(settings.endpoint)
+            ),
+            "schedulerx": SchedulerXRunFacet(
+                workflowId=workflow_id,
+                wfInstanceId=wf_instance_id,
+                namespace=scope.namespace or "",
+                groupId=scope.group_id or "",
+                regionId=scope.region_id,
+                externalUrl=settings.console_link(workflow_id, wf_instance_id),
+            ),
+        }
+    )

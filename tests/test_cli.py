@@ -1,0 +1,64 @@
+"""The commands, as ``python -m airflow_provider_schedulerx``; Airflow's own command line is tried in test_browser.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from airflow_provider_schedulerx import cli
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+
+
+def test_check(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["check", "schedulerx_default"])
+    assert "workflows in namespace demo, group etl" in capsys.readouterr().out
+
+
+def test_check_of_a_wrong_key(
+    emulator: EmulatorProcess, connect: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    connect({**emulator.connection(), "password": "wrong-secret"})
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["check", "schedulerx_default"])
+    assert caught.value.code == 1
+    out = capsys.readouterr().out
+    assert "check password (AccessKey secret) of the connection" in out
+    assert "wrong-secret" not in out
+
+
+def test_workflows(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["workflows", "schedulerx_default", "--group-id", "reporting"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line[:1] in "W8"]
+    assert lines == [["WORKFLOW", "NAME", "STATUS", "MAX", "CONCURRENCY"], ["8", "rejected", "1000"]]
+
+
+def test_instance(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
+    run = hook.execute_workflow(3)
+    capsys.readouterr()
+    cli.main(["instance", "schedulerx_default", "3", str(run)])
+    out = capsys.readouterr().out
+    assert f"Workflow instance {run} of workflow 3 is RUNNING" in out
+    assert f"/console/3/{run}" in out
+    assert "left (job 301)" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["instance", "schedulerx_default", "3", "1"], "is not existed"),
+        (["instance", "schedulerx_default", "x", "1"], "workflow_id must be an integer"),
+        (["workflows", "nowhere"], "nowhere"),
+        (["workflows", "schedulerx_default", "--group-id", "no"], "groupid not exist"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(
+    hook: SchedulerXHook, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert text in error
+    assert "Traceback" not in error

@@ -8,11 +8,12 @@ from typing import Any
 
 from airflow_provider_schedulerx.api.endpoints import REGIONS
 
-HIDDEN_FIELDS = ["schema", "port"]
+HIDDEN_FIELDS = ["schema"]
 RELABELING = {"login": "AccessKey ID", "password": "AccessKey secret", "host": "Endpoint"}
 PLACEHOLDERS = {
     "login": "empty uses the credential type below, or the SDK's default chain",
     "host": "empty chooses by region and network",
+    "port": "443; if it is empty, Airflow 3.3 cannot test the saved connection",
 }
 
 

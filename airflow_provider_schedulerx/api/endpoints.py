@@ -43,6 +43,8 @@ REGIONS = (
 
 NETWORKS = ("public", "vpc")
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
 # Regions open faster than providers are released, so an unlisted one of this form is let through.
 _REGION_FORM = re.compile(r"[a-z]{2}(-[a-z0-9]+)+")
 _HOST_FORM = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:\d{1,5})?")
@@ -82,18 +84,20 @@ def resolve_endpoint(
     :param network: ``public`` (``schedulerx.aliyuncs.com`` for every region) or ``vpc``
         (``schedulerx-vpc.<region>.aliyuncs.com``, reached only from inside that region).
     :param host: ``host``, ``host:port`` or either with ``http://`` or ``https://``; beats the rest.
-    :param port: port, if ``host`` names none.
+    :param port: port, if ``host`` names none; 0 counts as none.
     :raises SchedulerXConfigurationError: naming the field that is wrong.
     """
     if network not in NETWORKS:
         raise SchedulerXConfigurationError(
             f"network {network!r} is not one of {', '.join(NETWORKS)}", field="network"
         )
+    # Airflow's UI makes 0 of a blank port.
+    port = port or None
     if host:
         return _explicit_endpoint(host, port)
-    if port is not None:
+    if port not in (None, _DEFAULT_PORTS["https"]):
         raise SchedulerXConfigurationError(
-            "port is set but host is not; set host as well, or clear port", field="port"
+            f"port is {port} but host is not set; set host as well, or clear port", field="port"
         )
     check_region(region_id)
     if network == "vpc":
@@ -129,9 +133,12 @@ def _explicit_endpoint(host: str, port: int | None) -> Endpoint:
     except ValueError:
         raise wrong("has a port above 65535") from None
     if own_port is None and port is not None:
-        authority = f"{authority}:{port}"
+        own_port, authority = port, f"{authority}:{port}"
     elif own_port is not None and port not in (None, own_port):
         raise SchedulerXConfigurationError(
             f"host names port {own_port} but port is {port}; clear one of them", field="port"
         )
+    if own_port == _DEFAULT_PORTS[scheme]:
+        # HTTP clients leave it out of the header "host", which is signed.
+        authority = authority.removesuffix(f":{own_port}")
     return Endpoint(scheme, authority)

@@ -27,6 +27,11 @@ def test_a_region_that_opened_after_this_release_works() -> None:
         ("example.com", 8443, "https://example.com:8443"),
         ("example.com:8443", None, "https://example.com:8443"),
         ("example.com:8443", 8443, "https://example.com:8443"),
+        ("example.com", 0, "https://example.com"),
+        ("example.com", 443, "https://example.com"),
+        ("example.com:443", None, "https://example.com"),
+        ("http://example.com:80", None, "http://example.com"),
+        ("http://example.com", 443, "http://example.com:443"),
         ("http://127.0.0.1:8190", None, "http://127.0.0.1:8190"),
         ("https://example.com/", None, "https://example.com"),
         (" example.com ", None, "https://example.com"),
@@ -58,6 +63,11 @@ def test_wrong_values_name_the_field_and_the_remedy(arguments: dict, field: str,
         resolve_endpoint(**{"region_id": "cn-hangzhou", **arguments})
     assert caught.value.field == field
     assert "secret" not in str(caught.value).replace("AccessKey secret", "")
+
+
+@pytest.mark.parametrize("port", [None, 0, 443])
+def test_without_a_host_the_port_may_be_that_of_https(port: int | None) -> None:
+    assert str(resolve_endpoint("cn-hangzhou", port=port)) == "https://schedulerx.aliyuncs.com"
 
 
 def test_check_region_returns_the_region() -> None:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test ui chaos check lint types
+.PHONY: demo test ui chaos docs check lint types
 
 demo: .venv/ready  ## run the example DAGs under a real Airflow against the emulator
 	$(BIN)/python -m dev.demo
@@ -15,6 +15,9 @@ ui: .venv/ready  ## leave an Airflow with the connection and the example DAGs up
 
 chaos: .venv/ready  ## 300 faulted task runs and 200 waiting ones under a real Airflow: about half an hour
 	$(BIN)/python -m dev.chaos
+
+docs: .venv/ready  ## build the documentation into site/
+	$(BIN)/mkdocs build --quiet
 
 check: lint types
 

@@ -1,0 +1,202 @@
+"""The documentation builds without a warning, and every code block of README and guides does what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+from airflow_provider_schedulerx.api.answers import AUTHENTICATION_CODES, ENDPOINT_CODES
+from airflow_provider_schedulerx.api.credentials import CREDENTIAL_TYPES
+from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
+from airflow_provider_schedulerx.emulator import definitions
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from tests.conftest import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    line: int
+    language: str
+    title: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks() -> list[Block]:
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for match in re.finditer(
+            r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL
+        ):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Block(page.name, line, match[1], match[2] or "", match[3]))
+    return found
+
+
+def of(*languages: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    chosen = [block for block in blocks() if block.language in languages]
+    return pytest.mark.parametrize("block", chosen, ids=map(str, chosen))
+
+
+def test_every_block_is_of_a_kind_that_is_tested() -> None:
+    assert len(blocks()) >= 12
+    for page in PAGES:
+        assert page.read_text().count("```") == 2 * sum(block.page == page.name for block in blocks()), (
+            page.name
+        )
+    # "text" is output.
+    assert {block.language for block in blocks()} == {"python", "json", "yaml", "bash", "text"}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    home = tmp_path_factory.mktemp("airflow")
+    env = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    run([sys.executable, "-m", "airflow", "db", "migrate"], env)
+    return env
+
+
+def run(command: list[str], env: dict[str, str], cwd: Path | None = None) -> str:
+    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+RUN_DAGS = """
+import sys
+from airflow.models.dagbag import DagBag
+for file in sys.argv[1:]:
+    bag = DagBag(file)
+    assert not bag.import_errors, bag.import_errors
+    assert bag.dags, file
+    for dag in bag.dags.values():
+        run = dag.test()
+        assert run.state == "success", (file, dag.dag_id, run.state)
+"""
+
+
+@pytest.mark.airflow
+def test_every_dag_runs_and_succeeds(environment: dict[str, str], tmp_path: Path) -> None:
+    dags = [block for block in blocks() if block.language == "python" and not block.title]
+    assert len(dags) >= 5
+    for number, block in enumerate(dags):
+        (tmp_path / f"block{number}.py").write_text(block.code)
+    files = [str(tmp_path / f"block{number}.py") for number in range(len(dags))]
+    with EmulatorProcess("--speed", "10") as local:
+        connection = json.dumps(local.connection())
+        env = {**environment, "AIRFLOW_CONN_SCHEDULERX_DEFAULT": connection}
+        run([sys.executable, "-c", RUN_DAGS, *files], {**env, "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path)})
+        assert local.starts(101) == sum(2 if "expand" in block.code else 1 for block in dags)
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("block", [block for block in blocks() if block.title], ids=str)
+def test_every_test_passes(block: Block, environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / block.title).write_text(block.code)
+    out = run([sys.executable, "-m", "pytest", "-q", "-p", "no:asyncio", block.title], environment, tmp_path)
+    assert "1 passed" in out
+
+
+@of("json")
+def test_json(block: Block) -> None:
+    actions = json.loads(block.code)["Statement"][0]["Action"]
+    from airflow_provider_schedulerx.api import calls
+
+    known = {
+        operation.ram_action for operation in vars(calls).values() if isinstance(operation, calls.Operation)
+    }
+    assert set(actions) <= known
+    assert "edas:ManageSchedulerxWorkflowRun" in actions
+
+
+@of("yaml")
+def test_yaml(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "workflows.yaml"
+    file.write_text(block.code)
+    assert definitions.load(file).workflows.keys() == {
+        each["id"] for each in yaml.safe_load(block.code)["workflows"]
+    }
+
+
+@pytest.mark.airflow
+@of("bash")
+def test_commands(block: Block, environment: dict[str, str], connect: Callable[..., None]) -> None:
+    if block.code.startswith("export "):
+        out = run(["bash", "-c", block.code + "echo $AIRFLOW_CONN_SCHEDULERX_DEFAULT"], dict(os.environ))
+        assert json.loads(out)["conn_type"] == "schedulerx"
+        return
+    for line in block.code.splitlines():
+        command = line.partition("#")[0].split()
+        if command[0] == "make":
+            # Too long for here: the CI runs them.
+            assert f"\n{command[1]}: " in (ROOT / "Makefile").read_text()
+            assert command[1] in (ROOT / ".ci" / "run").read_text()
+        elif command[:2] == ["pip", "install"]:
+            assert version(command[2])
+        elif command[:2] == ["airflow", "schedulerx"]:
+            with EmulatorProcess() as local:
+                connect(local.connection())
+                started = str(SchedulerXHook().execute_workflow(101))
+                env = {**environment, "AIRFLOW_CONN_SCHEDULERX_DEFAULT": json.dumps(local.connection())}
+                command[3:] = [started if each.startswith("365") else each for each in command[3:]]
+                assert run([sys.executable, "-m", *command], env)
+        else:
+            assert command[:3] == ["python", "-m", "airflow_provider_schedulerx.emulator"], f"{block}: {line}"
+            process = subprocess.Popen([sys.executable, *command[1:]], stdout=subprocess.PIPE, text=True)
+            try:
+                assert process.stdout is not None
+                assert "SchedulerX emulator" in process.stdout.readline()
+                assert "http://127.0.0.1:8190" in process.stdout.readline()
+                time.sleep(0.2)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(10) == 0
+
+
+def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
+    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}
+    out = run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")], env, ROOT
+    )
+    assert "WARNING" not in out
+    reference = (tmp_path / "site" / "reference" / "index.html").read_text()
+    for name in (
+        "ExecuteWorkflowOperator",
+        "settling_time",
+        "SchedulerXAmbiguousError",
+        "schedulerx_emulator",
+    ):
+        assert name in reference
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_field_credential_and_code_is_documented() -> None:
+    connect = (ROOT / "docs" / "connect.md").read_text()
+    for name in (*CONNECTION_FIELDS, *CREDENTIAL_TYPES):
+        assert f"`{name}`" in connect, name
+    troubleshooting = (ROOT / "docs" / "troubleshooting.md").read_text()
+    for code in (*AUTHENTICATION_CODES, *ENDPOINT_CODES):
+        assert code in troubleshooting or code.rpartition(".")[2] in troubleshooting, code

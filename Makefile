@@ -8,7 +8,7 @@ demo: .venv/ready  ## run the example DAGs under a real Airflow against the emul
 	$(BIN)/python -m dev.demo
 
 test: .venv/ready  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 ui: .venv/ready  ## leave an Airflow with the connection and the example DAGs up
 	$(BIN)/python -m dev.demo --ui

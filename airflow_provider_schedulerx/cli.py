@@ -23,7 +23,7 @@ class _Argument:
     help: str
 
 
-_CONN_ID = _Argument(("conn_id",), "Airflow connection, such as schedulerx_default")
+_CONN_ID = _Argument(("schedulerx_conn_id",), "Airflow connection, such as schedulerx_default")
 _SCOPE = (
     _Argument(("--region-id",), "region; beats the connection's"),
     _Argument(("--namespace",), "uid of the namespace; beats the connection's"),
@@ -137,13 +137,7 @@ def _hook(args: Any) -> SchedulerXHook:
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 
-    return SchedulerXHook(
-        args.conn_id,
-        region_id=args.region_id,
-        namespace=args.namespace,
-        namespace_source=args.namespace_source,
-        group_id=args.group_id,
-    )
+    return SchedulerXHook.of(args)
 
 
 def _carried_out(call: Callable[[], Any]) -> Any:

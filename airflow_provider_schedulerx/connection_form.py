@@ -71,7 +71,8 @@ CONNECTION_FIELDS: dict[str, Any] = {
     "bearer_token": _field("Bearer token", "For bearer.", format="password"),
     "connect_timeout": _field("Connect timeout", "Seconds; 5 if blank.", "number"),
     "read_timeout": _field("Read timeout", "Seconds; 30 if blank.", "number"),
-    "proxy": _field("Proxy", "URL such as http://proxy.example:3128.", format="password"),
+    "proxy": _field("Proxy", "URL such as http://proxy.example:3128 or http://user@proxy.example:3128."),
+    "proxy_password": _field("Proxy password", "Of the user that proxy names.", format="password"),
     "ca_file": _field("CA file", "PEM file on the workers with a private certificate authority."),
     "calls_per_minute": _field(
         "Calls a minute",

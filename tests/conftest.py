@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = Path(__file__).with_name("workflows.yaml")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _shared_emulator() -> Iterator[EmulatorProcess]:
     with EmulatorProcess("--workflows", str(WORKFLOWS), "--speed", "10", "--quota", "1000000") as emulator:
         yield emulator

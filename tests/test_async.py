@@ -139,11 +139,11 @@ def test_tls_faults_surely_changed_nothing() -> None:
 def test_a_private_authority_and_a_proxy(emulator: EmulatorProcess, proxy: Any) -> None:
     with EmulatorProcess("--tls") as secure:
         assert perform(calls.list_namespaces(SCOPE), secure.endpoint, ca_file=secure.ca_file)
-    url = f"http://user:proxy-secret@127.0.0.1:{proxy.port}"
-    assert perform(READ, emulator.endpoint, proxy=url) is not None
+    url = f"http://user@127.0.0.1:{proxy.port}"
+    assert perform(READ, emulator.endpoint, proxy=url, proxy_password="proxy-secret") is not None
     assert proxy.seen[0].startswith("Basic ")
     with pytest.raises(errors.SchedulerXUnavailableError, match="check proxy") as caught:
-        perform(STOP, "https://schedulerx.aliyuncs.com", proxy=url)
+        perform(STOP, "https://schedulerx.aliyuncs.com", proxy=url, proxy_password="proxy-secret")
     assert "proxy-secret" not in str(caught.value)
 
 

@@ -101,7 +101,7 @@ def test_every_dag_runs_and_succeeds(environment: dict[str, str], tmp_path: Path
     for number, block in enumerate(dags):
         (tmp_path / f"block{number}.py").write_text(block.code)
     files = [str(tmp_path / f"block{number}.py") for number in range(len(dags))]
-    with EmulatorProcess("--speed", "10") as local:
+    with EmulatorProcess("--speed", "1000") as local:
         connection = json.dumps(local.connection())
         env = {**environment, "AIRFLOW_CONN_SCHEDULERX_DEFAULT": connection}
         run([sys.executable, "-c", RUN_DAGS, *files], {**env, "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path)})

@@ -672,6 +672,17 @@ def test_rerun_failed_waits_until_the_rerun_shows(
         ti.run(operator(workflow_id=2, on_retry="rerun_failed"))
 
 
+def test_a_rerun_that_fails_at_once_is_a_failure(
+    emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int]
+) -> None:
+    arguments = {"workflow_id": workflow(822, history=0, outcome="failed"), "on_retry": "rerun_failed"}
+    for attempt in range(3):
+        with pytest.raises(WorkflowInstanceFailedError):
+            ti.run(operator(**arguments))
+        assert emulator.starts(822) == 1
+        assert emulator.instances(822)[0]["nodes"][0]["attempt"] == attempt
+
+
 @pytest.fixture
 def active(emulator: EmulatorProcess, workflow: Callable[..., int]) -> tuple[int, int]:
     """A workflow of which one run is active: its id and the run's."""
@@ -783,6 +794,17 @@ def test_a_deferred_failure_is_retried_as_a_sync_one(emulator: EmulatorProcess, 
         ti.run(operator(workflow_id=3, deferrable=True))
     assert deferral.value.trigger.wf_instance_id == emulator.instances(3)[-1]["wf_instance_id"]
     assert emulator.starts(3) == starts
+
+
+def test_the_log_of_a_node_of_another_group_is_reported_and_not_fatal(
+    emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int], task_log: Callable[[], str]
+) -> None:
+    workflow_id = workflow(823, history=0, outcome="failed", node_group="reporting")
+    with pytest.raises(WorkflowInstanceFailedError):
+        ti.run(operator(workflow_id=workflow_id))
+    log = task_log()
+    assert "The log of node only (job 82301) cannot be had" in log
+    assert "belongs to another application group" in log
 
 
 def test_a_stopped_run_is_started_anew_by_a_retry(emulator: EmulatorProcess, ti: TaskInstance) -> None:

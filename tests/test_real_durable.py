@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -85,6 +86,38 @@ def test_a_deferred_task_is_as_safe(
     for earlier, later in itertools.pairwise(runs):
         assert earlier["status"] == 5
         assert earlier["ended"] < later["created"]
+
+
+def test_deferred_and_sync_runs_read_the_same(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+    def told(dag_id: str) -> list[str]:
+        run_id = airflow.trigger(dag_id, {"workflow_id": 2, "fault": ""})
+        assert airflow.wait_for_run(dag_id, run_id) == "failed"
+        log = airflow.log(dag_id, run_id, "run")
+        start = log.index("Started workflow")
+        lines = [
+            re.sub(r"\d{4,}|RequestId=\S+|http\S+|[\d:.-]{8,}", "#", line)
+            for line in log[start:].splitlines()
+        ]
+        of_ours = (
+            "Started workflow",
+            "Workflow instance",
+            "Node",
+            "NODE",
+            "::group::",
+            "::endgroup::",
+            "breaks",
+            "never",
+            "first",
+        )
+        return [" ".join(line.split()) for line in lines if line.startswith(of_ours)]
+
+    sync, deferred = told("dying"), told("dying_deferred")
+    # A look at another moment sees another step, so what a node passed through does not count.
+    steps = re.compile(r"(READY|RUNNING|PREPARING)")
+    assert [line for line in sync if not steps.search(line)] == [
+        line for line in deferred if not steps.search(line)
+    ]
+    assert len(sync) > 10
 
 
 def started(emulator: EmulatorProcess, before: int) -> int:

@@ -10,7 +10,7 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from airflow_provider_schedulerx.api.credentials import (
     CREDENTIAL_FIELDS,
@@ -55,6 +55,7 @@ _OWN_FIELDS = (
     "connect_timeout",
     "read_timeout",
     "proxy",
+    "proxy_password",
     "ca_file",
     "console_url",
     "calls_per_minute",
@@ -140,8 +141,9 @@ class SchedulerXSettings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Texts that no message or log may contain."""
-        proxy_password = urlsplit(self.proxy).password if self.proxy else None
-        return (*self.credential.secrets, *((proxy_password,) if proxy_password else ()))
+        quoted = urlsplit(self.proxy).password if self.proxy else None
+        # As it is in the URL, and as it was given.
+        return (*self.credential.secrets, *((quoted, unquote(quoted)) if quoted else ()))
 
     def console_link(self, workflow_id: int, wf_instance_id: int) -> str:
         """Return the URL at which a person looks at a workflow instance."""
@@ -189,7 +191,7 @@ class SchedulerXSettings:
             ),
             connect_timeout=_seconds("connect_timeout", given, DEFAULT_CONNECT_TIMEOUT),
             read_timeout=_seconds("read_timeout", given, DEFAULT_READ_TIMEOUT),
-            proxy=_proxy(texts["proxy"]),
+            proxy=_proxy(texts["proxy"], texts["proxy_password"]),
             ca_file=_ca_file(texts["ca_file"]),
             console_url=_console_url(texts["console_url"]),
             calls_per_minute=_calls_per_minute(texts["calls_per_minute"]),
@@ -241,14 +243,33 @@ def _seconds(name: str, given: Mapping[str, Any], default: float) -> float:
     return seconds
 
 
-def _proxy(value: str | None) -> str | None:
-    if value is not None:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+def _proxy(url: str | None, password: str | None) -> str | None:
+    """The proxy with its password. They are two fields, since Airflow masks values by the names of their fields."""
+    if url is None:
+        if password is not None:
             raise SchedulerXConfigurationError(
-                "proxy must be a URL such as http://proxy.example:3128", field="proxy"
+                "proxy_password is set but proxy is not; set proxy, or clear proxy_password",
+                field="proxy_password",
             )
-    return value
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SchedulerXConfigurationError(
+            "proxy must be a URL such as http://proxy.example:3128", field="proxy"
+        )
+    if parts.password:
+        raise SchedulerXConfigurationError(
+            "proxy contains a password, which Airflow would show; move it to proxy_password", field="proxy"
+        )
+    if password is None:
+        return url
+    if not parts.username:
+        raise SchedulerXConfigurationError(
+            "proxy_password is set but proxy names no user; give it as http://user@proxy.example:3128",
+            field="proxy",
+        )
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{parts.username}:{quote(password, safe='')}@{host}").geturl()
 
 
 def _ca_file(value: str | None) -> str | None:

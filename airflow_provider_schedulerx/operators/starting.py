@@ -28,7 +28,11 @@ from airflow_provider_schedulerx.exceptions import (
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.intents import StartIntent
-    from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceSummary
+    from airflow_provider_schedulerx.api.models import (
+        WorkflowInstance,
+        WorkflowInstanceNode,
+        WorkflowInstanceSummary,
+    )
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
     from airflow_provider_schedulerx.operators.record import StartRecord
 
@@ -185,7 +189,7 @@ class Starter:
     def _rerun_failed(self, instance: WorkflowInstance) -> bool:
         """Run the failed nodes of a run again. :return: False if there are none to run again."""
         bad = [node for node in instance.nodes if node.status.is_bad and node.job_instance_id is not None]
-        rerun = 0
+        rerun = []
         for node in bad:
             try:
                 self._hook.retry_job_instance(node.job_id, node.job_instance_id or 0)
@@ -196,7 +200,7 @@ class Starter:
                 continue
             else:
                 self._log.info("Node %s runs again", node.label)
-            rerun += 1
+            rerun.append(node)
         if bad and not rerun:
             raise WorkflowInstanceFailedError(
                 f"{api.following.failure_message(instance)}; none of the failed nodes can be run again (on_retry is "
@@ -205,11 +209,11 @@ class Starter:
         if not bad:
             self._log.warning("The service names no failed node that could be run again")
             return False
-        self._wait_for_change(instance)
+        self._wait_for_rerun(instance, rerun)
         return True
 
-    def _wait_for_change(self, before: WorkflowInstance) -> None:
-        """Until the run shows that its nodes run again: it must not be taken for failed once more meanwhile."""
+    def _wait_for_rerun(self, before: WorkflowInstance, rerun: list[WorkflowInstanceNode]) -> None:
+        """Until the run shows that nodes run again: it must not be taken for failed once more meanwhile."""
         until = time.monotonic() + self._policy.settling_time
         while True:
             try:
@@ -217,7 +221,14 @@ class Starter:
             except SchedulerXError as error:
                 self._log.warning("Cannot look at workflow instance %s: %s", before.wf_instance_id, error)
             else:
-                if (now.status, now.nodes) != (before.status, before.nodes):
+                # Either it runs, or what ran again has failed again already.
+                nodes = {node.job_id: node for node in now.nodes}
+                has_failed_again = any(
+                    nodes.get(node.job_id) != node and nodes[node.job_id].status.is_bad
+                    for node in rerun
+                    if node.job_id in nodes
+                )
+                if now.status is not before.status or has_failed_again:
                     return
             if time.monotonic() >= until:
                 raise WorkflowInstanceLostError(

@@ -108,6 +108,9 @@ def test_the_type_is_inferred_only_where_it_is_plain(fields: dict, chosen: str) 
         ({"ca_file": __file__}, "ca_file", "not a PEM file"),
         ({"console_url": "https://x/{instance}"}, "console_url", "{wf_instance_id}"),
         ({"console_url": "https://x/{region_id.__class__}"}, "console_url", "may have"),
+        ({"proxy": "http://u:p@proxy:1"}, "proxy", "move it to proxy_password"),
+        ({"proxy": "http://proxy:1", "proxy_password": "p"}, "proxy", "names no user"),
+        ({"proxy_password": "p"}, "proxy_password", "proxy is not"),
         ({"console_url": "https://x/{"}, "console_url", "not a template"),
         ({"console_url": "javascript:alert(1)"}, "console_url", "http://"),
     ],
@@ -148,9 +151,13 @@ def test_a_misspelt_extra_is_pointed_out(caplog: pytest.LogCaptureFixture) -> No
 
 def test_secrets_do_not_show() -> None:
     made = settings(
-        **COMPLETE["sts"], credential_type="sts", proxy="http://user:proxy-secret@proxy.example:3128"
+        **COMPLETE["sts"],
+        credential_type="sts",
+        proxy="http://user@proxy.example:3128",
+        proxy_password="proxy/secret",
     )
-    assert set(made.secrets) == {"the-secret", "the-token", "proxy-secret"}
+    assert made.proxy == "http://user:proxy%2Fsecret@proxy.example:3128"
+    assert set(made.secrets) == {"the-secret", "the-token", "proxy/secret", "proxy%2Fsecret"}
     for secret in made.secrets:
         assert secret not in repr(made)
 

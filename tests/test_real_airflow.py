@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -123,35 +118,6 @@ def test_no_secret_is_in_any_file_of_airflow(airflow: AirflowStack) -> None:
     assert any(file.name.startswith("attempt=") for file in files), "there should be task logs"
     for file in files:
         assert b"emulator-secret" not in file.read_bytes(), file
-
-
-def test_the_example_dag_runs_inline_with_dag_test(emulator: EmulatorProcess, tmp_path: Path) -> None:
-    with EmulatorProcess("--speed", "10") as local:
-        env = {
-            **os.environ,
-            "AIRFLOW_HOME": str(tmp_path),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
-            "AIRFLOW_CONN_SCHEDULERX_DEFAULT": json.dumps(local.connection()),
-        }
-        subprocess.run(
-            [sys.executable, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True
-        )
-        program = (
-            "from airflow.models.dagbag import DagBag\n"
-            f"dags = DagBag({str(ROOT / 'example_dags')!r}).dags\n"
-            "for dag_id in ('example_schedulerx', 'example_schedulerx_failure', 'example_schedulerx_deferrable', "
-            "'example_schedulerx_sensor'):\n"
-            "    run = dags[dag_id].test()\n"
-            "    print(dag_id, 'ended as', run.state)\n"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False
-        )
-        assert "example_schedulerx ended as success" in done.stdout, done.stdout + done.stderr
-        assert "example_schedulerx_failure ended as failed" in done.stdout, done.stdout + done.stderr
-        assert "example_schedulerx_deferrable ended as success" in done.stdout, done.stdout + done.stderr
-        assert "example_schedulerx_sensor ended as success" in done.stdout, done.stdout + done.stderr
-        assert (local.starts(101), local.starts(102)) == (3, 1)
 
 
 def test_the_stack_ends_quietly(airflow: AirflowStack) -> None:

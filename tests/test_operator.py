@@ -11,7 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, Asset, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    Asset,
+    AssetAlias,
+    TaskDeferred,
+)
 
 from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
@@ -83,7 +89,7 @@ def test_assets_among_the_outlets_learn_of_the_run(emulator: EmulatorProcess) ->
     for waits in (True, False):
         events: dict[Any, Any] = {asset: SimpleNamespace(extra={})}
         context: Any = {"ti": TaskInstance(), "outlet_events": events}
-        run = operator(outlets=[asset], wait_for_completion=waits).execute(context)
+        run = operator(outlets=[asset, AssetAlias("later")], wait_for_completion=waits).execute(context)
         told = {"WfInstanceId": run, "workflow_id": 1, "console_url": f"{emulator.endpoint}/console/1/{run}"}
         assert events[asset].extra == (told | {"status": "SUCCESS"} if waits else told)
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOperator, conf
 
 from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
@@ -371,9 +371,11 @@ class ExecuteWorkflowOperator(BaseOperator):
 
     def _tell_assets(self, context: Context, wf_instance_id: int, **outcome: str) -> None:
         """Put the run into the events of the task's outlets, for whoever reads them (``inlet_events``)."""
-        if not self.outlets:
-            return
         for outlet in self.outlets:
+            if not isinstance(
+                outlet, Asset
+            ):  # an alias, say, of which only the task's author knows the asset
+                continue
             context["outlet_events"][outlet].extra.update(
                 {
                     "WfInstanceId": wf_instance_id,

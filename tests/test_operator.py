@@ -85,13 +85,19 @@ def test_success(emulator: EmulatorProcess, task_log: Callable[[], str]) -> None
 
 
 def test_assets_among_the_outlets_learn_of_the_run(emulator: EmulatorProcess) -> None:
-    asset = Asset("warehouse")
+    class OutletEvents(dict[str, Any]):
+        """By the asset's name: assets of Airflow 3.0 and 3.1 have no hash."""
+
+        def __getitem__(self, asset: Any) -> Any:
+            return super().__getitem__(asset.name)
+
     for waits in (True, False):
-        events: dict[Any, Any] = {asset: SimpleNamespace(extra={})}
-        context: Any = {"ti": TaskInstance(), "outlet_events": events}
-        run = operator(outlets=[asset, AssetAlias("later")], wait_for_completion=waits).execute(context)
+        event = SimpleNamespace(extra={})
+        context: Any = {"ti": TaskInstance(), "outlet_events": OutletEvents(warehouse=event)}
+        outlets = [Asset("warehouse"), AssetAlias("later")]
+        run = operator(outlets=outlets, wait_for_completion=waits).execute(context)
         told = {"WfInstanceId": run, "workflow_id": 1, "console_url": f"{emulator.endpoint}/console/1/{run}"}
-        assert events[asset].extra == (told | {"status": "SUCCESS"} if waits else told)
+        assert event.extra == (told | {"status": "SUCCESS"} if waits else told)
 
 
 def test_openlineage_learns_of_the_run(emulator: EmulatorProcess) -> None:

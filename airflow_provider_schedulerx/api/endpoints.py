@@ -6,7 +6,6 @@ maps and makes up a host name for those that it does not.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -68,6 +67,8 @@ def check_region(region_id: str) -> str:
     """
     if region_id in REGIONS or _REGION_FORM.fullmatch(region_id):
         return region_id
+    import difflib
+
     near = difflib.get_close_matches(region_id.strip().lower().replace("_", "-"), REGIONS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "use an id such as 'cn-hangzhou', or 'public'"
     raise SchedulerXConfigurationError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 
-from airflow_provider_schedulerx import api, connection_form
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
 
 if TYPE_CHECKING:
@@ -74,16 +74,16 @@ class SchedulerXHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the fields of the connection form, for Airflow below 3.2; later it reads the provider's metadata."""
-        return connection_form.widgets()
+        from airflow_provider_schedulerx.connection_form import widgets
+
+        return widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return what is hidden and relabelled in the connection form, for Airflow below 3.2."""
-        return {
-            "hidden_fields": connection_form.HIDDEN_FIELDS,
-            "relabeling": connection_form.RELABELING,
-            "placeholders": connection_form.PLACEHOLDERS,
-        }
+        from airflow_provider_schedulerx.connection_form import HIDDEN_FIELDS, PLACEHOLDERS, RELABELING
+
+        return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
 
     @classmethod
     def of(cls, owner: Any) -> Self:

@@ -6,8 +6,8 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
@@ -51,8 +51,7 @@ def run_marker(ti: Any, attempt: str) -> str:
     return hashlib.sha256("\0".join(map(str, [*parts, attempt])).encode()).hexdigest()[:MARKER_LENGTH]
 
 
-@dataclass(frozen=True, slots=True)
-class StartPolicy:
+class StartPolicy(NamedTuple):
     """The operator's arguments that decide about a start; see there."""
 
     on_retry: OnRetry
@@ -64,8 +63,7 @@ class StartPolicy:
     waits: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """The run of a task.
 
     :ivar is_own: False if something else has started it; then the task never stops it.

@@ -17,7 +17,7 @@ chaos: .venv/ready  ## 300 faulted task runs and 200 waiting ones under a real A
 	$(BIN)/python -m dev.chaos
 
 docs: .venv/ready  ## build the documentation into site/
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 check: lint types
 

@@ -179,6 +179,8 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")], env, ROOT
     )
     assert "WARNING" not in out
+    for file in (tmp_path / "site").rglob("*.html"):
+        assert not re.search(r":(class|meth|func|mod|attr|data):", file.read_text()), file
     reference = (tmp_path / "site" / "reference" / "index.html").read_text()
     for name in (
         "ExecuteWorkflowOperator",

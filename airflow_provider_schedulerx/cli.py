@@ -42,13 +42,15 @@ def check(args: Any) -> None:
 
 def workflows(args: Any) -> None:
     """List the workflows of a connection's group."""
+    from airflow_provider_schedulerx import api
+
     rows = [("WORKFLOW", "NAME", "STATUS", "MAX CONCURRENCY")]
     found = _carried_out(_hook(args).list_workflows)
     rows += [
         (str(each.workflow_id), each.name or "", each.status or "", str(each.max_concurrency or ""))
         for each in found
     ]
-    _print_table(rows)
+    print(api.following.aligned(rows))  # noqa: T201
 
 
 def instance(args: Any) -> None:
@@ -151,9 +153,3 @@ def _carried_out(call: Callable[[], Any]) -> Any:
     except (SchedulerXError, AirflowException) as error:
         print(error, file=sys.stderr)  # noqa: T201
         raise SystemExit(1) from None
-
-
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())  # noqa: T201

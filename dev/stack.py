@@ -222,7 +222,7 @@ class AirflowStack:
 
     def task_instances(self, dag_id: str, run_id: str) -> dict[tuple[str, int], str]:
         """(task id, map index) -> state, of all task instances of a DAG run."""
-        path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances"
+        path = self._tasks_path(dag_id, run_id)
         return {
             (each["task_id"], each["map_index"]): str(each["state"])
             for each in self._pages(path, "task_instances")
@@ -230,7 +230,7 @@ class AirflowStack:
 
     def xcoms(self, dag_id: str, run_id: str, key: str) -> dict[tuple[str, int], Any]:
         """(task id, map index) -> value, of all XComs of a DAG run that have a key."""
-        path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances"
+        path = self._tasks_path(dag_id, run_id)
         found = {}
         for each in self._pages(f"{path}/~/xcomEntries", "xcom_entries", f"&xcom_key={key}"):
             index = each["map_index"]
@@ -288,7 +288,10 @@ class AirflowStack:
         self.api("PATCH", self._task_path(dag_id, run_id, task_id), {"new_state": state})
 
     def _task_path(self, dag_id: str, run_id: str, task_id: str) -> str:
-        return f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}"
+        return f"{self._tasks_path(dag_id, run_id)}/{task_id}"
+
+    def _tasks_path(self, dag_id: str, run_id: str) -> str:
+        return f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances"
 
     def _is_healthy(self) -> bool:
         for name, process in self._processes.items():

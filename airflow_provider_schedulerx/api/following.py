@@ -5,6 +5,7 @@ Pure: no clock, no network, no Airflow. The operator, the sensor and the trigger
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 
@@ -90,9 +91,7 @@ class Follower:
         :return: whether to go on: the fault is a passing one and has not lasted longer than the
             tolerance. "Not found" counts as passing, since a new instance may take a moment to show.
         """
-        if not isinstance(
-            error, SchedulerXUnavailableError | SchedulerXThrottledError | SchedulerXNotFoundError
-        ):
+        if not is_passing(error):
             return False
         if self._failing_since is None:
             self._failing_since = now
@@ -104,6 +103,11 @@ class Follower:
         if status is WorkflowInstanceStatus.FAILED:
             return Verdict.FAILED
         return Verdict.UNDECIDED if self._unknown_polls >= MAX_UNKNOWN_STATUS_POLLS else Verdict.ACTIVE
+
+
+def is_passing(error: SchedulerXError) -> bool:
+    """Whether a look that failed may succeed later: also "not found", since a new instance may take a moment to show."""
+    return isinstance(error, SchedulerXUnavailableError | SchedulerXThrottledError | SchedulerXNotFoundError)
 
 
 def failure_message(instance: WorkflowInstance) -> str:
@@ -130,6 +134,11 @@ def node_table(instance: WorkflowInstance) -> str:
         )
         for node in instance.nodes
     ]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as plain text in columns, one line each."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -20,12 +20,8 @@ from typing import Any
 
 from airflow_provider_schedulerx.api import calls
 from airflow_provider_schedulerx.api.calls import Call
-from airflow_provider_schedulerx.api.exceptions import (
-    SchedulerXError,
-    SchedulerXNotFoundError,
-    SchedulerXThrottledError,
-    SchedulerXUnavailableError,
-)
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError
+from airflow_provider_schedulerx.api.following import is_passing
 from airflow_provider_schedulerx.api.intents import StartIntent, parameters_digest
 from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus, WorkflowInstanceSummary
 from airflow_provider_schedulerx.api.settings import Scope
@@ -107,15 +103,13 @@ def reconcile_recipe(
     pause = min(max(settling_time / 10, _SHORTEST_PAUSE), _LONGEST_PAUSE)
     while True:
         elapsed = time.monotonic() - began
-        fault = None
         try:
             yield from search.look()
         except SchedulerXError as error:
-            fault = error
-            if not _passes(error) or elapsed >= settling_time + patience:
+            if not is_passing(error) or elapsed >= settling_time + patience:
                 return Reconciled(doubt=f"the runs of the workflow cannot be listed: {error}")
             log.warning("Looking for the run that may have been started: %s", error)
-        if fault is None:
+        else:
             certain = search.marked()
             if certain is not None:
                 return Reconciled(certain.wf_instance_id)
@@ -145,7 +139,8 @@ class _Search:
             self._scope, self._intent.workflow_id
         )
         new = [run for run in listed if run.wf_instance_id not in self._known]
-        self._reaches_back = len(new) < len(listed) or (not self._known and len(listed) < _LONG_LIST)
+        reaches_back = len(new) < len(listed) or (not self._known and len(listed) < _LONG_LIST)
+        self._reaches_back = reaches_back and len(new) <= MAX_CANDIDATES
         self._active = sum(not run.status.is_terminal for run in listed)
         self._shows_waiting |= any(run.status is WorkflowInstanceStatus.WAITING for run in listed)
         for run in new[:MAX_CANDIDATES]:
@@ -155,15 +150,12 @@ class _Search:
             candidate.status = run.status
             if candidate.likeness is Likeness.NOT_YET:
                 yield from self._see(candidate)
-        if len(new) > MAX_CANDIDATES:
-            self._reaches_back = False
 
     def _see(self, candidate: Candidate) -> Generator[Call[Any], Any, None]:
-        text = None
         try:
             text = yield from self._parameters_of(candidate.wf_instance_id, candidate)
         except SchedulerXError as error:
-            candidate.likeness = Likeness.NOT_YET if _passes(error) else Likeness.HIDDEN
+            candidate.likeness = Likeness.NOT_YET if is_passing(error) else Likeness.HIDDEN
             candidate.why = f"its parameters cannot be seen: {error}"
             return
         if text is None:
@@ -186,7 +178,7 @@ class _Search:
             try:
                 job = yield calls.get_job_instance(self._scope, node.job_id, node.job_instance_id)
             except SchedulerXError as error:
-                if _passes(error):
+                if is_passing(error):
                     raise
                 refusal = error  # a node of another group, say
                 continue
@@ -226,7 +218,7 @@ class _Search:
             return self._doubt("the list of runs no longer reaches back to before the start", runs[:10])
         others = [run for run in runs if run.likeness is Likeness.OTHER]
         if others:
-            yield from self._look_at_known(others)
+            yield from self._look_at_known()
             if not self._seen.differ_between_runs:
                 return self._doubt(
                     "new runs show other parameters, but GetJobInstance shows the same ones for every run, so they "
@@ -252,7 +244,7 @@ class _Search:
             return True
         return self._active >= (workflow.max_concurrency or 1)
 
-    def _look_at_known(self, others: list[Candidate]) -> Generator[Call[Any], Any, None]:
+    def _look_at_known(self) -> Generator[Call[Any], Any, None]:
         """See whether an earlier run shows other parameters: then they are surely those of the run."""
         if self._has_looked_at_known:
             return
@@ -268,7 +260,3 @@ class _Search:
     def _doubt(self, why: str, runs: list[Candidate]) -> Reconciled:
         listed = "; ".join(map(str, runs)) or "none"
         return Reconciled(doubt=f"{why}. New workflow instances: {listed}")
-
-
-def _passes(error: SchedulerXError) -> bool:
-    return isinstance(error, SchedulerXUnavailableError | SchedulerXThrottledError | SchedulerXNotFoundError)

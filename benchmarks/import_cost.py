@@ -14,7 +14,7 @@ import tempfile
 ROUNDS = 15
 BARE = (
     "from airflow.providers.common.compat.sdk import "
-    "DAG, BaseHook, BaseOperator, BaseOperatorLink, BaseSensorOperator, PokeReturnValue, XCom, conf, mask_secret; "
+    "DAG, BaseHook, BaseOperator, BaseOperatorLink, BaseSensorOperator, PokeReturnValue, XCom, conf; "
     "import airflow.triggers.base"
 )
 OURS = ", ".join(

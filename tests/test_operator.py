@@ -308,6 +308,27 @@ def test_on_kill_never_raises(
         emulator.restart()
 
 
+@pytest.mark.parametrize(("is_own", "status"), [(True, 5), (False, 3)])
+def test_a_resumed_task_that_airflow_2_ends_before_it_runs_stops_its_own_run(
+    emulator: EmulatorProcess, is_own: bool, status: int
+) -> None:
+    """``execution_timeout`` has passed during the deferral: Airflow 2.11 calls pre_execute and on_kill only."""
+    wf_instance_id, _ = execute(operator(workflow_id=3, wait_for_completion=False))
+    ti: Any = TaskInstance()
+    ti.next_method = "execute_complete"
+    ti.next_kwargs = {"workflow_id": 3, "wf_instance_id": wf_instance_id, "is_own": is_own, "event": {}}
+    task = operator(workflow_id=3)
+    task.pre_execute({"ti": ti})
+    task.on_kill()
+    assert status_of(3, emulator) == status
+
+
+def test_a_task_that_was_not_deferred_knows_no_run_before_it_starts_one(emulator: EmulatorProcess) -> None:
+    task = operator(workflow_id=3)
+    task.pre_execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
+    assert task._wf_instance_id is None
+
+
 def test_on_kill_without_cancel_leaves_the_run(emulator: EmulatorProcess) -> None:
     task = operator(workflow_id=3, wait_for_completion=False, cancel_on_kill=False)
     execute(task)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Generator, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class SchedulerXHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the fields of the connection form, for Airflow below 3.2; later it reads the provider's metadata."""
-        from airflow_provider_schedulerx.connection_form import widgets
+        from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
 
-        return widgets()
+        return version_compat.form_widgets(CONNECTION_FIELDS)
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class SchedulerXHook(BaseHook):
         connection = self.get_connection(self.schedulerx_conn_id)
         settings = self._checked(connection, connection.extra_dejson)
         for secret in settings.secrets:
-            mask_secret(secret)
+            version_compat.mask_secret(secret)
         return settings
 
     async def aget_settings(self) -> SchedulerXSettings:
@@ -114,13 +114,8 @@ class SchedulerXHook(BaseHook):
         :raises SchedulerXConfigurationError: naming the field that is wrong, and the remedy.
         """
         if "settings" not in self.__dict__:
-            from airflow.providers.common.compat.connection import (
-                get_async_connection,
-                get_async_extra_dejson,
-            )
-
-            connection = await get_async_connection(self.schedulerx_conn_id)
-            self.__dict__["settings"] = self._checked(connection, await get_async_extra_dejson(connection))
+            connection, extra = await version_compat.aget_connection(self.schedulerx_conn_id)
+            self.__dict__["settings"] = self._checked(connection, extra)
         return self.settings
 
     def _checked(self, connection: Connection, extra: dict[str, Any]) -> SchedulerXSettings:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.exceptions import WorkflowInstanceUndecidedError
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ class StartRecord:
 
     def __init__(self, context: Context, *, durable: bool, log: Any) -> None:
         ti: Any = context["ti"]
-        state: Mapping[str, Any] = context
-        self._store: Any = state.get("task_state_store") if durable else None
+        self._store = version_compat.task_state_store(context) if durable else None
         self._max_tries: int | None = getattr(ti, "max_tries", None)
         self._try_number: int = getattr(ti, "try_number", None) or 1
         self._log = log
@@ -75,12 +73,10 @@ class StartRecord:
     def save(self, intent: StartIntent) -> None:
         if self._store is None:
             return
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-        self._store.set(
+        version_compat.store_for_good(
+            self._store,
             STATE_KEY,
             {"intent": intent.to_json(), "max_tries": self._max_tries, "try_number": self._try_number},
-            retention=NEVER_EXPIRE,
         )
 
     def discard(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException, Asset, BaseOperator, conf
 
-from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.parameters import (
     check_choice,
@@ -255,6 +255,14 @@ class ExecuteWorkflowOperator(BaseOperator):
         return WorkflowInstanceUndecidedError(
             f"{why}, so the task is not retried, since that would start a second run"
         )
+
+    def pre_execute(self, context: Context) -> None:
+        """Let :meth:`on_kill` know the run in any case: see :mod:`airflow_provider_schedulerx.version_compat`."""
+        super().pre_execute(context)
+        resumed = version_compat.resumed_with(context["ti"])
+        if resumed is not None and (wf_instance_id := resumed.get("wf_instance_id")):
+            self.workflow_id = resumed.get("workflow_id", self.workflow_id)
+            self._resume_with(self._start_record(context), wf_instance_id, resumed.get("is_own"))
 
     def execute_complete(
         self,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 
@@ -125,11 +125,12 @@ class WorkflowInstanceTrigger(BaseTrigger):
             event = await self._wait()
         except asyncio.CancelledError:
             # Airflow 3.3 calls on_kill by itself; before, only the task's state tells why we are ended.
-            if not hasattr(BaseTrigger, "on_kill") and self.cancel_on_kill:
-                from airflow_provider_schedulerx.triggers.user_action import user_acted_on
-
-                if await user_acted_on(self.task_instance):
-                    await self.on_kill()
+            if (
+                self.cancel_on_kill
+                and not version_compat.triggers_are_told_of_kills()
+                and await version_compat.user_acted_on(self.task_instance)
+            ):
+                await self.on_kill()
             raise
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]
 

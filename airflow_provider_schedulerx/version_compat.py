@@ -1,0 +1,173 @@
+"""All that differs between the versions of Airflow that we run on, 2.11 to 3.3, and their own compat layer does not level.
+
+What has moved or been renamed comes from ``airflow.providers.common.compat.sdk`` everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection, Context
+
+# 3.3: a store for each task instance that survives its retries.
+
+
+def task_state_store(context: Context) -> Any:
+    """Return the task state store of a task. None below 3.3, and in ``dag.test()``."""
+    state: Mapping[str, Any] = context
+    return state.get("task_state_store")
+
+
+def store_for_good(store: Any, key: str, value: Any) -> None:
+    """Write to a task state store without an expiry."""
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    store.set(key, value, retention=NEVER_EXPIRE)
+
+
+# 3.3: triggers are told that a user has ended their task. Before, only the state of the task shows it.
+
+
+def triggers_are_told_of_kills() -> bool:
+    """Return whether Airflow calls ``on_kill`` of a trigger."""
+    from airflow.triggers.base import BaseTrigger
+
+    return hasattr(BaseTrigger, "on_kill")
+
+
+async def user_acted_on(task_instance: Any) -> bool:
+    """Return whether a task is no longer deferred, so that its trigger was cancelled because of a user.
+
+    For where :func:`triggers_are_told_of_kills` is False. In a shutdown or redistribution of the triggerer the task
+    still is deferred. If its state cannot be had, the answer is no: a run that goes on is better than one that a
+    restart stops.
+    """
+    if task_instance is None:
+        return False
+    try:
+        state = await _state(task_instance)
+    except Exception:
+        return False
+    return state is not None and str(state) != "deferred"
+
+
+async def _state(task_instance: Any) -> str | None:
+    from asgiref.sync import sync_to_async
+
+    ids = (task_instance.dag_id, task_instance.task_id, task_instance.run_id, task_instance.map_index)
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        return await sync_to_async(_state_in_database)(*ids)
+    dag_id, task_id, run_id, map_index = ids
+    states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+        dag_id=dag_id, task_ids=[task_id], run_ids=[run_id], map_index=map_index
+    )
+    key = task_id if map_index < 0 else f"{task_id}_{map_index}"
+    state = states.get(run_id, {}).get(key)
+    return None if state is None else str(state)
+
+
+def _state_in_database(dag_id: str, task_id: str, run_id: str, map_index: int) -> str | None:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        state: str | None = (
+            session.query(TaskInstance.state)
+            .filter_by(dag_id=dag_id, task_id=task_id, run_id=run_id, map_index=map_index)
+            .scalar()
+        )
+    return state
+
+
+# 3.3.2: a connection can be looked up in an event loop. Before, that masks its secrets with a blocking call to the
+# supervisor, which Airflow refuses when another call is under way; so it is done in a thread.
+
+
+async def aget_connection(conn_id: str) -> tuple[Connection, dict[str, Any]]:
+    """Look up a connection and its extra without blocking the event loop.
+
+    ``common-compat`` has the same from 1.21 on, which is newer than what the constraints of Airflow 3.3.2 hold.
+    """
+    from airflow.providers.common.compat.sdk import BaseHook, Connection
+
+    if hasattr(Connection, "aextra_dejson"):
+        connection = await BaseHook.aget_connection(conn_id)
+        return connection, await connection.aextra_dejson()
+
+    from asgiref.sync import sync_to_async
+
+    def look_up() -> tuple[Connection, dict[str, Any]]:
+        found = BaseHook.get_connection(conn_id)
+        return found, found.extra_dejson
+
+    return await sync_to_async(look_up)()
+
+
+# What keeps secrets out of logs was moved in 3.0 and in 3.1.
+_MASKERS = (
+    "airflow.sdk.log",
+    "airflow.sdk.execution_time.secrets_masker",
+    "airflow.utils.log.secrets_masker",
+)
+
+
+def mask_secret(secret: str) -> None:
+    """Keep a text out of all logs. ``common-compat`` has the same from 1.22 on."""
+    for name in _MASKERS:
+        with contextlib.suppress(ImportError, AttributeError):
+            mask = importlib.import_module(name).mask_secret
+            break
+    else:
+        raise ImportError(f"no mask_secret in {', '.join(_MASKERS)}")
+    mask(secret)
+
+
+# 3.0: execution_timeout starts anew when a deferred task resumes. In 2.11 it does not, and if it has passed by then, the
+# operator gets no other call than on_kill.
+
+
+def resumed_with(task_instance: Any) -> dict[str, Any] | None:
+    """Return what a task of Airflow 2.11 was deferred with (``kwargs``). None if it was not, and from 3.0 on."""
+    if getattr(task_instance, "next_method", None) is None:
+        return None
+    return dict(task_instance.next_kwargs or {})
+
+
+# 3.2: the connection form is read from the provider's metadata. Before, from the hook.
+
+
+def form_widgets(fields: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a connection form as WTForms widgets, which Airflow below 3.2 wants.
+
+    It takes four classes of them only: no dropdowns.
+    """
+    from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+    from wtforms import BooleanField, IntegerField, PasswordField, StringField
+    from wtforms.validators import Optional, any_of
+
+    def widget(field: dict[str, Any]) -> Any:
+        schema, label, description = field["schema"], field["label"], field["description"]
+        validators = [Optional()]
+        if schema.get("format") == "password":
+            return PasswordField(
+                label, widget=BS3PasswordFieldWidget(), description=description, validators=validators
+            )
+        if schema["type"][0] == "boolean":
+            return BooleanField(label, description=description)
+        if schema["type"][0] == "integer":
+            return IntegerField(
+                label, widget=BS3TextFieldWidget(), description=description, validators=validators
+            )
+        choices = [choice for choice in schema.get("enum", ()) if choice is not None]
+        if choices:
+            validators.append(any_of(choices))
+            description = f"{description} One of: {', '.join(choices)}."
+        return StringField(label, widget=BS3TextFieldWidget(), description=description, validators=validators)
+
+    return {name: widget(field) for name, field in fields.items()}

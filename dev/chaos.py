@@ -18,18 +18,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from dev import faulty, postgres
-from dev.stack import AirflowStack, wait_for
+from dev.experiment import Verdict, definitions, give_history, judge, show
+from dev.stack import AirflowStack
+from dev.waiting import wait_for
 
 RETRIES = 4
 GOOD, BAD, SLOW = 1, 2, 3
-SUCCESS, FAILED = 4, 5
 
 #: Faults of a case that the emulator makes: the answer of its first ExecuteWorkflow is lost, the run is started.
 LOST_ANSWERS: dict[str, dict[str, Any]] = {
@@ -42,19 +42,7 @@ FAULTS = (*faulty.KILLS, *LOST_ANSWERS)
 
 
 def workflows(slow_seconds: float) -> dict[str, Any]:
-    def workflow(workflow_id: int, duration: float, outcome: str = "success") -> dict[str, Any]:
-        nodes = [
-            {"name": "first", "duration": duration / 2},
-            {"name": "second", "after": "first", "duration": duration / 2, "outcome": outcome},
-        ]
-        place = {"namespace": "demo", "group": "etl", "max_concurrency": 100_000}
-        return {"id": workflow_id, **place, "nodes": nodes}
-
-    return {
-        "accounts": [{"access_key_id": "emulator", "access_key_secret": "emulator-secret"}],
-        "namespaces": [{"id": "demo", "groups": ["etl"]}],
-        "workflows": [workflow(GOOD, 6), workflow(BAD, 3, "failed"), workflow(SLOW, slow_seconds)],
-    }
+    return definitions({GOOD: (6, "success"), BAD: (3, "failed"), SLOW: (slow_seconds, "success")})
 
 
 def make_plan(seed: int, cases: int, waiting: int) -> dict[str, Any]:
@@ -79,74 +67,6 @@ def make_plan(seed: int, cases: int, waiting: int) -> dict[str, Any]:
             for number in range(waiting)
         ],
     }
-
-
-@dataclass
-class Verdict:
-    """What a flavor of task has made of its cases.
-
-    :ivar duplicates: runs that were started while an earlier one of the same task instance was active, or after
-        one had succeeded.
-    :ivar orphans: runs that no task followed to their end: still active, or ended without any task's having
-        that as its result or having started another after their failure.
-    :ivar wrong: task instances whose final state is not that of their last run.
-    """
-
-    flavor: str
-    tasks: int = 0
-    runs: int = 0
-    duplicates: list[int] = field(default_factory=list)
-    orphans: list[int] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-
-    @property
-    def is_clean(self) -> bool:
-        return not (self.duplicates or self.orphans or self.wrong)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.flavor:<9} {self.tasks:>6} {self.runs:>6} {len(self.duplicates):>11} {len(self.orphans):>8} "
-            f"{len(self.wrong):>6}"
-        )
-
-
-HEADER = f"{'':<9} {'tasks':>6} {'runs':>6} {'duplicates':>11} {'orphans':>8} {'wrong':>6}"
-
-
-def judge(
-    flavor: str,
-    tasks: dict[int, tuple[str, int | None]],
-    instances: list[dict[str, Any]],
-) -> Verdict:
-    """Hold runs against tasks.
-
-    :param tasks: case -> final state of its task instance, and the ``WfInstanceId`` in its XCom.
-    :param instances: all runs of the emulator.
-    """
-    verdict = Verdict(flavor, tasks=len(tasks))
-    by_case: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for run in instances:
-        parameters = json.loads(run["parameters"] or "{}")
-        if parameters.get("flavor") == flavor:
-            by_case[parameters["case"]].append(run)
-    verdict.runs = sum(map(len, by_case.values()))
-    for case, (state, wf_instance_id) in tasks.items():
-        runs = by_case.pop(case, [])
-        ids = [run["wf_instance_id"] for run in runs]
-        for number, run in enumerate(runs):
-            for earlier in runs[:number]:
-                ended = earlier["ended"]
-                if earlier["status"] == SUCCESS or ended is None or ended > run["created"]:
-                    verdict.duplicates.append(run["wf_instance_id"])
-                    break
-            is_result = run["wf_instance_id"] == wf_instance_id
-            was_replaced = run["status"] == FAILED and number + 1 < len(runs)
-            if run["status"] not in (SUCCESS, FAILED) or not (is_result or was_replaced):
-                verdict.orphans.append(run["wf_instance_id"])
-        final = {SUCCESS: "success", FAILED: "failed"}.get(runs[-1]["status"]) if runs else "no run"
-        if state != final or wf_instance_id != (ids[-1] if ids else None):
-            verdict.wrong.append(f"case {case}: task {state} with {wf_instance_id}, runs {ids} end {final}")
-    return verdict
 
 
 class Chaos:
@@ -187,7 +107,7 @@ class Chaos:
             ) as airflow,
         ):
             self._emulator, self._airflow, self._database = emulator, airflow, database
-            self._history()
+            give_history(emulator, (GOOD, BAD, SLOW))
             verdicts = [self._flavor("durable", "chaos_durable", self.plan["cases"], self._restarts)]
             if self.plan["waiting"]:
                 verdicts.append(
@@ -195,24 +115,6 @@ class Chaos:
                 )
             verdicts.append(self._flavor("plain", "chaos_plain", self.plan["cases"], self._restarts))
             return verdicts
-
-    def _history(self) -> None:
-        """Earlier runs, as every workflow in use has: they show that parameters differ between runs."""
-        from airflow_provider_schedulerx.api import calls, settings, transport
-
-        connection = self._emulator.connection()
-        with_key = settings.SchedulerXSettings.from_connection(
-            login=connection["login"],
-            password=connection["password"],
-            host=connection["host"],
-            port=None,
-            extra=connection["extra"],
-        )
-        service = transport.SyncTransport(with_key)
-        for workflow_id in (GOOD, BAD, SLOW):
-            for number in range(2):
-                parameters = {"history": number}
-                service.perform(calls.execute_workflow(with_key.scope, workflow_id, parameters))
 
     def _flavor(self, flavor: str, dag_id: str, cases: list[dict[str, Any]], restarts: Any) -> Verdict:
         for case in cases:
@@ -353,15 +255,7 @@ def report(chaos: Chaos, verdicts: list[Verdict], seconds: float) -> int:
     print(f"\nseed {chaos.plan['seed']}, {seconds:.0f} s; faults injected: {chaos.injected.total()}")
     for name, count in sorted(chaos.injected.items()):
         print(f"  {count:>4} {name}")
-    print(f"\n{HEADER}")
-    for verdict in verdicts:
-        print(verdict)
-    for verdict in verdicts:
-        if verdict.flavor != "plain":
-            for what in (*verdict.wrong, *(f"duplicate {run}" for run in verdict.duplicates)):
-                print(f"{verdict.flavor}: {what}")
-            for run in verdict.orphans:
-                print(f"{verdict.flavor}: orphan {run}")
+    show(verdicts, but="plain")
     good = all(verdict.is_clean for verdict in verdicts if verdict.flavor != "plain")
     print("\nNothing was started twice, lost or told wrong." if good else "\nNOT as promised.")
     return 0 if good else 1

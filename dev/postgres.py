@@ -9,9 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from dev.stack import free_port, wait_for
+from dev.waiting import free_port, wait_for
 
 _FOLDERS = ("/usr/lib/postgresql", "/usr/local/lib/postgresql")
 
@@ -38,6 +38,7 @@ class Postgres:
     """Use as a context manager.
 
     :param folder: for its data; made if need be.
+    :ivar url: of the database.
     :ivar config: environment variables that let Airflow use it.
     """
 
@@ -52,8 +53,9 @@ class Postgres:
         self._process: subprocess.Popen[bytes] | None = None
         # It refuses to run as root; the package has made this user.
         self._user = "postgres" if os.getuid() == 0 else None
-        url = f"postgresql+psycopg2://airflow@127.0.0.1:{self._port}/postgres"
-        self.config = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
+        self.url = f"postgresql://airflow@127.0.0.1:{self._port}/postgres"
+        sqlalchemy = self.url.replace("postgresql:", "postgresql+psycopg2:")
+        self.config = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": sqlalchemy}
 
     def __enter__(self) -> Self:
         self._data.mkdir(parents=True)
@@ -100,6 +102,14 @@ class Postgres:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Ask what Airflow's API would take long to tell."""
+        import psycopg2
+
+        with psycopg2.connect(self.url) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
 
     def _answers(self) -> bool:
         done = subprocess.run(

@@ -7,54 +7,39 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-T = TypeVar("T")
+import psutil
 
-COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+from dev.postgres import Postgres
+from dev.rest import IS_AIRFLOW_2, RestApi, RestApi2
+from dev.waiting import StackError, free_port, wait_for
 
-_END_STATES = ("success", "failed")
+_NAMES = (
+    ("webserver", "scheduler", "triggerer")
+    if IS_AIRFLOW_2
+    else ("api-server", "scheduler", "dag-processor", "triggerer")
+)
+#: name -> the arguments of ``airflow`` that start it.
+COMPONENTS = {name: (name,) for name in _NAMES}
+
+_DATABASE = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"}
 _STOP_SECONDS = 15
 
 
-class StackError(RuntimeError):
-    """The Airflow did not do what was asked of it."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(what: str, look: Callable[[], T | None], timeout: float, pause: float = 0.3) -> T:
-    """Look until there is something. :raises StackError: after ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise StackError(f"{what}: not after {timeout:g} s")
-        time.sleep(pause)
-
-
-class AirflowStack:
+class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
     """Use as a context manager.
 
     :param home: AIRFLOW_HOME; made if need be.
     :param dags: folder of DAG files.
     :param connections: connection id -> its JSON form.
     :param config: further environment variables.
+    :param components: what to start, as in :data:`COMPONENTS`.
     """
 
     def __init__(
@@ -63,13 +48,16 @@ class AirflowStack:
         dags: Path,
         connections: Mapping[str, Mapping[str, Any]],
         config: Mapping[str, str] | None = None,
+        *,
         port: int | None = None,
+        components: Mapping[str, tuple[str, ...]] = COMPONENTS,
     ) -> None:
-        self.home = home
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        super().__init__(f"http://127.0.0.1:{self.port}")
+        self.home = home
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._token = ""
+        self._components = components
+        self._exit = contextlib.ExitStack()
         # Proxies are for the Internet, and everything here is on this machine.
         inherited = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
         # And byte code halves the time that each of the many processes takes to start.
@@ -85,23 +73,13 @@ class AirflowStack:
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": "8",
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": str(self.port),
-            "AIRFLOW__API__BASE_URL": self.url,
-            "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(),
-            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
-            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             # How late a task's supervisor may notice its end. With the usual 5 seconds, the end of a task that
             # defers can be told after it has resumed, and Airflow 3.3.2 then calls the resumed one failed.
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            **(_for_airflow_2 if IS_AIRFLOW_2 else _for_airflow_3)(self.url, self.port),
             **{
                 f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection)
                 for name, connection in connections.items()
@@ -119,20 +97,32 @@ class AirflowStack:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def start(self, components: tuple[str, ...] = COMPONENTS) -> Self:
+    def start(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
+        if IS_AIRFLOW_2 and not _DATABASE & self.env.keys():
+            # With SQLite, Airflow 2 has no executor that leaves its scheduler free.
+            self.env.update(self._exit.enter_context(Postgres(self.home / "postgres")).config)
         self.airflow("db", "migrate")
-        for component in components:
+        if IS_AIRFLOW_2:
+            self.airflow(
+                *("users", "create", "--role", "Admin", "--username", "admin", "--password", "admin"),
+                *("--firstname", "A", "--lastname", "D", "--email", "admin@example.com"),
+            )
+        for component in self._components:
             self.start_component(component)
         wait_for("the API server answers", self._is_healthy, 120)
-        self._token = self._call("GET", "/auth/token")["access_token"]
+        self._log_in()
         return self
 
     def start_component(self, component: str) -> None:
+        # Several of one kind would otherwise serve their logs on one port.
+        ports = {
+            f"AIRFLOW__LOGGING__{kind}_LOG_SERVER_PORT": str(free_port()) for kind in ("WORKER", "TRIGGER")
+        }
         with (self.home / f"{component}.log").open("ab") as log:
             self._processes[component] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", component],
-                env=self.env,
+                [sys.executable, "-m", "airflow", *self._components[component]],
+                env={**self.env, **ports},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -145,28 +135,29 @@ class AirflowStack:
         """
         ended = [name for name, process in self._processes.items() if process.poll() is not None]
         for component in ended:
-            _signal_group(self._processes.pop(component), signal.SIGKILL)
+            _signal_all(self._processes.pop(component), signal.SIGKILL)
             self.start_component(component)
         return ended
 
     def kill_component(self, component: str, number: signal.Signals = signal.SIGKILL) -> None:
         """End a component, by default as ``kill -9`` does, together with what it has started."""
         process = self._processes.pop(component)
-        _signal_group(process, number)
+        _signal_all(process, number)
         process.wait(_STOP_SECONDS * 2)
-        _signal_group(process, signal.SIGKILL)
+        _signal_all(process, signal.SIGKILL)
 
     def stop(self) -> None:
         for process in self._processes.values():
-            _signal_group(process, signal.SIGTERM)
+            _signal_all(process, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
         for process in self._processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
             # Also what a component has left behind.
-            _signal_group(process, signal.SIGKILL)
+            _signal_all(process, signal.SIGKILL)
             process.wait()
         self._processes.clear()
+        self._exit.close()
 
     def airflow(self, *arguments: str) -> str:
         """Run the command line. :return: what it printed. :raises StackError: if it failed."""
@@ -181,149 +172,48 @@ class AirflowStack:
             raise StackError(f"airflow {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def api(self, method: str, path: str, body: Any = None) -> Any:
-        """Call the REST API, below ``/api/v2``."""
-        return self._call(method, f"/api/v2{path}", body)
-
-    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, timeout: float = 60) -> str:
-        """Start a DAG run, as soon as the DAG is known. :return: its run id."""
-
-        def try_it() -> str | None:
-            try:
-                run = self.api("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
-            except urllib.error.HTTPError as error:
-                # 404: not parsed yet. 500: SQLite was locked, and nothing was done.
-                if error.code in (404, 500):
-                    return None
-                raise
-            return str(run["dag_run_id"])
-
-        try:
-            return wait_for(f"DAG {dag_id} is parsed", try_it, timeout, pause=1.0)
-        except StackError as error:
-            found = self.api("GET", "/importErrors")["import_errors"]
-            raise StackError(f"{error}; {[each['stack_trace'] for each in found]}") from None
-
-    def dag_run_state(self, dag_id: str, run_id: str) -> str:
-        return str(self.api("GET", f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}")["state"])
-
-    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 120) -> str:
-        """Wait until a DAG run has ended. :return: its state."""
-
-        def ended() -> str | None:
-            state = self.dag_run_state(dag_id, run_id)
-            return state if state in _END_STATES else None
-
-        return wait_for(f"DAG run {dag_id} {run_id} has ended", ended, timeout)
-
-    def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
-        task: dict[str, Any] = self.api("GET", self._task_path(dag_id, run_id, task_id))
-        return task
-
-    def task_instances(self, dag_id: str, run_id: str) -> dict[tuple[str, int], str]:
-        """(task id, map index) -> state, of all task instances of a DAG run."""
-        path = self._tasks_path(dag_id, run_id)
-        return {
-            (each["task_id"], each["map_index"]): str(each["state"])
-            for each in self._pages(path, "task_instances")
-        }
-
-    def xcoms(self, dag_id: str, run_id: str, key: str) -> dict[tuple[str, int], Any]:
-        """(task id, map index) -> value, of all XComs of a DAG run that have a key."""
-        path = self._tasks_path(dag_id, run_id)
-        found = {}
-        for each in self._pages(f"{path}/~/xcomEntries", "xcom_entries", f"&xcom_key={key}"):
-            index = each["map_index"]
-            entry = f"{path}/{each['task_id']}/xcomEntries/{key}?deserialize=true&map_index={index}"
-            found[each["task_id"], index] = self.api("GET", entry)["value"]
-        return found
-
-    def _pages(self, path: str, key: str, query: str = "") -> Iterator[dict[str, Any]]:
-        offset = 0
-        while True:
-            page = self.api("GET", f"{path}?limit=100&offset={offset}{query}")
-            yield from page[key]
-            offset += len(page[key])
-            if offset >= page["total_entries"] or not page[key]:
-                return
-
-    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str) -> Any:
-        """An XCom value, or None."""
-        path = f"{self._task_path(dag_id, run_id, task_id)}/xcomEntries/{key}?deserialize=true"
-        try:
-            return self.api("GET", path)["value"]
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return None
-            raise
-
-    def links(self, dag_id: str, run_id: str, task_id: str) -> dict[str, str]:
-        """Extra links: name -> URL."""
-        path = f"{self._task_path(dag_id, run_id, task_id)}/links"
-        links: dict[str, str] = self.api("GET", path)["extra_links"]
-        return links
-
-    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
-        """The task log's events, one a line."""
-        path = f"{self._task_path(dag_id, run_id, task_id)}/logs/{try_number}?full_content=true"
-        content = self.api("GET", path)["content"]
-        return "\n".join(
-            entry["event"]
-            + "".join(
-                f"\n{detail['exc_type']}: {detail['exc_value']}" for detail in entry.get("error_detail") or []
-            )
-            if isinstance(entry, dict)
-            else str(entry)
-            for entry in content
-        )
-
-    def clear_task(self, dag_id: str, run_id: str, task_id: str) -> None:
-        self.api(
-            "POST",
-            f"/dags/{dag_id}/clearTaskInstances",
-            {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False},
-        )
-
-    def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-        self.api("PATCH", self._task_path(dag_id, run_id, task_id), {"new_state": state})
-
-    def _task_path(self, dag_id: str, run_id: str, task_id: str) -> str:
-        return f"{self._tasks_path(dag_id, run_id)}/{task_id}"
-
-    def _tasks_path(self, dag_id: str, run_id: str) -> str:
-        return f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances"
-
     def _is_healthy(self) -> bool:
         for name, process in self._processes.items():
             if process.poll() is not None:
                 log = (self.home / f"{name}.log").read_text(errors="replace")
                 raise StackError(f"airflow {name} ended with {process.returncode}:\n{log[-3000:]}")
         try:
-            self._call("GET", "/api/v2/version")
+            self._call("GET", f"{self._PREFIX}/version")
         except OSError:
             return False
         return True
 
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
-        request = urllib.request.Request(
-            self.url + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Content-Type": "application/json",
-                "Accept": "application/json",
-                **({"Authorization": f"Bearer {self._token}"} if self._token else {}),
-            },
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=60) as response:
-            return json.load(response)
+
+def _for_airflow_3(url: str, port: int) -> dict[str, str]:
+    return {
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+    }
 
 
-def _quoted(text: str) -> str:
-    return urllib.parse.quote(text, safe="")
+def _for_airflow_2(url: str, port: int) -> dict[str, str]:
+    return {
+        "AIRFLOW__API__AUTH_BACKENDS": "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth",
+        "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
+        "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
+        "AIRFLOW__WEBSERVER__BASE_URL": url,
+        "AIRFLOW__WEBSERVER__WORKERS": "1",
+        "AIRFLOW__WEBSERVER__SECRET_KEY": secrets.token_hex(),
+        "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "5",
+    }
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+def _signal_all(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signal a component and all that it has started, which stays in its session."""
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == process.pid:
+                os.kill(pid, number)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from dev.stack import AirflowStack, wait_for
+from dev.stack import COMPONENTS, AirflowStack
+from dev.waiting import wait_for
 from tests.conftest import ROOT, WORKFLOWS
 
 pytestmark = pytest.mark.airflow
@@ -123,7 +124,7 @@ def test_no_secret_is_in_any_file_of_airflow(airflow: AirflowStack) -> None:
 def test_the_stack_ends_quietly(airflow: AirflowStack) -> None:
     """Nothing in the components' logs complains about this provider."""
     time.sleep(0.5)
-    for component in ("scheduler", "dag-processor", "api-server", "triggerer"):
+    for component in COMPONENTS:
         text = (airflow.home / f"{component}.log").read_text(errors="replace")
         for line in text.splitlines():
             # What tasks themselves log, among others about the faults above, is in here too.

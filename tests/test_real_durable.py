@@ -12,10 +12,15 @@ import pytest
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from dev import faulty, postgres
-from dev.stack import AirflowStack, wait_for
+from dev.rest import HAS_TASK_STATE_STORE
+from dev.stack import AirflowStack
+from dev.waiting import wait_for
 from tests.conftest import ROOT, WORKFLOWS
 
-pytestmark = pytest.mark.airflow
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="the task state store is of Airflow 3.3"),
+]
 
 
 @pytest.fixture(scope="module")

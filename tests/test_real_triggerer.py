@@ -14,7 +14,9 @@ from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from benchmarks import triggerer
 from dev import crowd
-from dev.stack import AirflowStack, wait_for
+from dev.rest import IS_AIRFLOW_2
+from dev.stack import AirflowStack
+from dev.waiting import wait_for
 from tests.conftest import ROOT, WORKFLOWS
 
 pytestmark = pytest.mark.airflow
@@ -83,7 +85,10 @@ def test_a_timeout_stops_the_run(airflow: AirflowStack, emulator: EmulatorProces
     run_id = airflow.trigger(dag_id)
     assert airflow.wait_for_run(dag_id, run_id) == "failed"
     assert newest(emulator, 3)["status"] == 5
-    assert "it was stopped and is FAILED" in airflow.log(dag_id, run_id, "run")
+    # Airflow 2 ends the resumed task by itself; nothing of ours but on_kill is called then.
+    by_airflow = IS_AIRFLOW_2 and dag_id == "deferred_execution_timeout"
+    said = "Stopping workflow instance" if by_airflow else "it was stopped and is FAILED"
+    assert said in airflow.log(dag_id, run_id, "run")
 
 
 def test_mark_failed_stops_the_run(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
@@ -181,6 +186,7 @@ def workflow(workflow_id: int, duration: float, outcome: str = "success") -> dic
     }
 
 
+@pytest.mark.skipif(IS_AIRFLOW_2, reason="dev/crowd.py knows the tables of Airflow 3")
 def test_a_thousand_runs_end_with_every_outcome_right_and_none_told_twice(tmp_path: Path) -> None:
     """1,000 runs of 20 workflows, inside the default quota of 100 calls a minute and operation."""
     with EmulatorProcess("--quota", "100") as emulator:

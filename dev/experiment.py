@@ -1,0 +1,138 @@
+"""What experiments under faults share: workflows, and a judge that holds their runs against their tasks."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_schedulerx.api import calls
+from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
+from airflow_provider_schedulerx.api.transport import SyncTransport
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+
+SUCCESS, FAILED = 4, 5
+
+
+def definitions(workflows: Mapping[int, tuple[float, str]]) -> dict[str, Any]:
+    """For the emulator: workflows of two nodes. :param workflows: id -> seconds and outcome of its runs."""
+    return {
+        "accounts": [{"access_key_id": "emulator", "access_key_secret": "emulator-secret"}],
+        "namespaces": [{"id": "demo", "groups": ["etl"]}],
+        "workflows": [
+            {
+                "id": workflow_id,
+                "namespace": "demo",
+                "group": "etl",
+                "max_concurrency": 100_000,
+                "nodes": [
+                    {"name": "first", "duration": seconds / 2},
+                    {"name": "second", "after": "first", "duration": seconds / 2, "outcome": outcome},
+                ],
+            }
+            for workflow_id, (seconds, outcome) in workflows.items()
+        ],
+    }
+
+
+def service_of(emulator: EmulatorProcess) -> tuple[SyncTransport, Scope]:
+    """What calls an emulator, and where its workflows are."""
+    connection = emulator.connection()
+    settings = SchedulerXSettings.from_connection(
+        login=connection["login"],
+        password=connection["password"],
+        host=connection["host"],
+        extra=connection["extra"],
+    )
+    return SyncTransport(settings), settings.scope
+
+
+def give_history(emulator: EmulatorProcess, workflow_ids: Iterable[int]) -> None:
+    """Make earlier runs, as every workflow in use has: they show that parameters differ between runs."""
+    service, scope = service_of(emulator)
+    for workflow_id in workflow_ids:
+        for number in range(2):
+            service.perform(calls.execute_workflow(scope, workflow_id, {"history": number}))
+
+
+@dataclass
+class Verdict:
+    """What a flavor of task has made of its cases.
+
+    :ivar duplicates: runs that were started while an earlier one of the same task instance was active, or after
+        one had succeeded.
+    :ivar orphans: runs that no task followed to their end: still active, or ended without any task's having
+        that as its result or having started another after their failure.
+    :ivar wrong: task instances whose final state is not that of their last run.
+    """
+
+    flavor: str
+    tasks: int = 0
+    runs: int = 0
+    duplicates: list[int] = field(default_factory=list)
+    orphans: list[int] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.duplicates or self.orphans or self.wrong)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.flavor:<9} {self.tasks:>6} {self.runs:>6} {len(self.duplicates):>11} {len(self.orphans):>8} "
+            f"{len(self.wrong):>6}"
+        )
+
+
+HEADER = f"{'':<9} {'tasks':>6} {'runs':>6} {'duplicates':>11} {'orphans':>8} {'wrong':>6}"
+
+
+def judge(
+    flavor: str,
+    tasks: dict[int, tuple[str, int | None]],
+    instances: list[dict[str, Any]],
+) -> Verdict:
+    """Hold runs against tasks.
+
+    :param tasks: case -> final state of its task instance, and the ``WfInstanceId`` in its XCom.
+    :param instances: all runs of the emulator.
+    """
+    verdict = Verdict(flavor, tasks=len(tasks))
+    by_case: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for run in instances:
+        parameters = json.loads(run["parameters"] or "{}")
+        if parameters.get("flavor") == flavor:
+            by_case[parameters["case"]].append(run)
+    verdict.runs = sum(map(len, by_case.values()))
+    for case, (state, wf_instance_id) in tasks.items():
+        runs = by_case.pop(case, [])
+        ids = [run["wf_instance_id"] for run in runs]
+        for number, run in enumerate(runs):
+            for earlier in runs[:number]:
+                ended = earlier["ended"]
+                if earlier["status"] == SUCCESS or ended is None or ended > run["created"]:
+                    verdict.duplicates.append(run["wf_instance_id"])
+                    break
+            is_result = run["wf_instance_id"] == wf_instance_id
+            was_replaced = run["status"] == FAILED and number + 1 < len(runs)
+            if run["status"] not in (SUCCESS, FAILED) or not (is_result or was_replaced):
+                verdict.orphans.append(run["wf_instance_id"])
+        final = {SUCCESS: "success", FAILED: "failed"}.get(runs[-1]["status"]) if runs else "no run"
+        if state != final or wf_instance_id != (ids[-1] if ids else None):
+            verdict.wrong.append(f"case {case}: task {state} with {wf_instance_id}, runs {ids} end {final}")
+    return verdict
+
+
+def show(verdicts: Sequence[Verdict], but: str = "") -> None:
+    """Print a table, and each thing that went wrong. :param but: flavor whose things are only counted."""
+    print(f"\n{HEADER}")
+    for verdict in verdicts:
+        print(verdict)
+    for verdict in verdicts:
+        if verdict.flavor != but:
+            for what in (*verdict.wrong, *(f"duplicate {run}" for run in verdict.duplicates)):
+                print(f"{verdict.flavor}: {what}")
+            for run in verdict.orphans:
+                print(f"{verdict.flavor}: orphan {run}")

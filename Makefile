@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test ui chaos docs check lint types
+.PHONY: demo test ui chaos distributed matrix docs check lint types
 
 demo: .venv/ready  ## run the example DAGs under a real Airflow against the emulator
 	$(BIN)/python -m dev.demo
@@ -15,6 +15,13 @@ ui: .venv/ready  ## leave an Airflow with the connection and the example DAGs up
 
 chaos: .venv/ready  ## 300 faulted task runs and 200 waiting ones under a real Airflow: about half an hour
 	$(BIN)/python -m dev.chaos
+
+distributed: .venv/ready  ## 500 deferred runs on two Celery workers, schedulers and triggerers, some of them killed
+	dev/install-services
+	$(BIN)/python -m dev.distributed
+
+matrix: .venv/ready  ## every supported version of Airflow with the oldest and newest Python it takes: about an hour
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox
 
 docs: .venv/ready  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

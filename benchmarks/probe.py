@@ -9,13 +9,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 BEAT = 0.01
 
 
 class LagProbe(BaseTrigger):
-    """Sleeps for a moment again and again, and writes down how much too late it woke up."""
+    """Sleeps for a moment again and again, and writes down how much too late it woke up.
+
+    When it begins to, after ``warm_up`` seconds, it makes a file ``FILE.began``.
+    """
 
     def __init__(self, file: str, warm_up: float, seconds: float) -> None:
         super().__init__()
@@ -30,6 +34,7 @@ class LagProbe(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         await asyncio.sleep(self.warm_up)
+        await asyncio.to_thread(Path(f"{self.file}.began").touch)
         lags = []
         cpu = time.process_time()
         began = time.monotonic()
@@ -38,7 +43,11 @@ class LagProbe(BaseTrigger):
             await asyncio.sleep(BEAT)
             lags.append(time.monotonic() - before - BEAT)
         # Of the process that runs all triggers.
-        result = {"lags": lags, "cpu": (time.process_time() - cpu) / (time.monotonic() - began)}
+        result = {
+            "lags": lags,
+            "cpu": (time.process_time() - cpu) / (time.monotonic() - began),
+            "memory": psutil.Process().memory_info().rss,
+        }
         await asyncio.to_thread(Path(self.file).write_text, json.dumps(result))
         yield TriggerEvent({})
 

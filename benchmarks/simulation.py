@@ -127,9 +127,14 @@ class Service:
         return busiest
 
 
-SETTINGS = SchedulerXSettings.from_connection(
-    login="k", password="s", extra={"region_id": "cn-hangzhou", "namespace": "n", "group_id": "g"}
-)
+def settings_of(access_key_id: str, calls_per_minute: int | None = None) -> SchedulerXSettings:
+    place = {"region_id": "cn-hangzhou", "namespace": "n", "group_id": "g"}
+    return SchedulerXSettings.from_connection(
+        login=access_key_id, password="s", extra={**place, "calls_per_minute": calls_per_minute}
+    )
+
+
+SETTINGS = settings_of("k")
 
 
 @dataclass
@@ -154,11 +159,28 @@ class Result:
 
 
 async def follow_with_poller(service: Service, poll_interval: float) -> Result:
-    """All runs, each as one trigger would follow it, over the shared pollers."""
+    """All runs, each as one trigger would follow it, over the shared pollers of one triggerer."""
+    (result,) = await follow_across([service], [[SETTINGS]], poll_interval)
+    return result
+
+
+async def follow_across(
+    services: list[Service], triggerers: list[list[SchedulerXSettings]], poll_interval: float
+) -> list[Result]:
+    """All runs of several accounts, over the pollers of several triggerers, among which they are dealt out.
+
+    :param triggerers: of each account, one settings for each triggerer that its runs wait in. Different ones have
+        different access keys here, and so pollers and budgets of their own, as different processes have.
+    """
+    served = {
+        settings.identity: service
+        for service, of_account in zip(services, triggerers, strict=True)
+        for settings in of_account
+    }
 
     class Transport:
-        def __init__(self, *arguments: Any, **keywords: Any) -> None:
-            pass
+        def __init__(self, settings: SchedulerXSettings, **keywords: Any) -> None:
+            self._service = served[settings.identity]
 
         async def __aenter__(self) -> Transport:
             return self
@@ -168,27 +190,37 @@ async def follow_with_poller(service: Service, poll_interval: float) -> Result:
 
         async def perform(self, call: Call[T]) -> T:
             await asyncio.sleep(LATENCY)
-            return service.perform(call)
+            return self._service.perform(call)
 
     real, poller.AsyncTransport = poller.AsyncTransport, Transport  # type: ignore[misc,assignment]
     loop = asyncio.get_running_loop()
-    delays: list[float] = []
+    delays: list[list[float]] = [[] for _ in services]
 
-    async def follow(wf_instance_id: int) -> None:
-        async with shared_poller(SETTINGS, service.workflow_of[wf_instance_id]) as shared:
+    async def follow(account: int, settings: SchedulerXSettings, wf_instance_id: int) -> None:
+        service = services[account]
+        async with shared_poller(settings, service.workflow_of[wf_instance_id]) as shared:
             watch = shared.watch(wf_instance_id, poll_interval=poll_interval, age=0)
             while True:
                 look = await watch.next()
                 if isinstance(look, WorkflowInstance) and look.status.is_terminal:
-                    delays.append(loop.time() - service.ends[wf_instance_id])
+                    delays[account].append(loop.time() - service.ends[wf_instance_id])
                     shared.unwatch(watch)
                     return
 
     try:
-        await asyncio.gather(*map(follow, service.ends))
+        await asyncio.gather(
+            *(
+                follow(account, triggerers[account][number % len(triggerers[account])], wf_instance_id)
+                for account, service in enumerate(services)
+                for number, wf_instance_id in enumerate(service.ends)
+            )
+        )
     finally:
         poller.AsyncTransport = real  # type: ignore[misc]
-    return Result(service.calls, service.busiest_minute(), delays)
+    return [
+        Result(service.calls, service.busiest_minute(), found)
+        for service, found in zip(services, delays, strict=True)
+    ]
 
 
 async def follow_one_by_one(service: Service, interval: float) -> Result:

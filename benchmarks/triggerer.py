@@ -12,19 +12,18 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_schedulerx.api import calls
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings
-from airflow_provider_schedulerx.api.transport import SyncTransport
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from benchmarks.probe import LagProbe, SdkTrigger
 from dev import crowd
-from dev.stack import AirflowStack, wait_for
+from dev.experiment import service_of
+from dev.stack import AirflowStack
+from dev.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, WORKFLOWS, POLL_INTERVAL = 1000, 20, 30.0
@@ -55,18 +54,11 @@ def workflows(duration: float = 100_000, failing: tuple[int, ...] = ()) -> dict[
 
 def start_runs(emulator: EmulatorProcess, count: int) -> list[tuple[int, int]]:
     """:return: (workflow id, run id) of each."""
-    connection = emulator.connection()
-    settings = SchedulerXSettings.from_connection(
-        login=connection["login"],
-        password=connection["password"],
-        host=connection["host"],
-        extra=connection["extra"],
-    )
-    transport = SyncTransport(settings)
+    transport, scope = service_of(emulator)
 
     def start(number: int) -> tuple[int, int]:
         workflow_id = 2000 + number % WORKFLOWS
-        started = transport.perform(calls.execute_workflow(settings.scope, workflow_id))
+        started = transport.perform(calls.execute_workflow(scope, workflow_id))
         return workflow_id, started.wf_instance_id
 
     with ThreadPoolExecutor(8) as pool:
@@ -78,32 +70,33 @@ def stack_for(home: Path, emulator: EmulatorProcess, **extra: Any) -> AirflowSta
         home,
         home / "dags",
         {"schedulerx_default": emulator.connection(**extra)},
-        {"AIRFLOW__TRIGGERER__CAPACITY": str(RUNS + 10)},
+        {"AIRFLOW__TRIGGERER__CAPACITY": "100000"},
     )
     stack.env["PYTHONPATH"] = str(ROOT)
     return stack
 
 
-def measure(emulator: EmulatorProcess, triggers: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Run a triggerer with these triggers and a probe. :return: what the probe found, and calls made."""
+def measure(
+    emulator: EmulatorProcess, triggers: list[tuple[str, dict[str, Any]]], warm_up: float = WARM_UP
+) -> dict[str, Any]:
+    """Run a triggerer with these triggers and a probe. :return: what the probe found, and calls made meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         stack = stack_for(home, emulator)
         file = home / "lag.json"
-        crowd.defer_crowd(
-            stack, home / "dags", [LagProbe(str(file), WARM_UP, SECONDS).serialize(), *triggers]
-        )
-        before = sum(emulator.counters()["calls"].values())
-        began = time.monotonic()
+        probe = LagProbe(str(file), warm_up, SECONDS).serialize()
+        crowd.defer_crowd(stack, home / "dags", [probe, *triggers])
         stack.start_component("triggerer")
         try:
-            wait_for("the probe has measured", file.exists, WARM_UP + SECONDS + 240, pause=1)
-            minutes = (time.monotonic() - began) / 60
+            wait_for("the probe measures", Path(f"{file}.began").exists, warm_up + 240)
+            before = sum(emulator.counters()["calls"].values())
+            wait_for("the probe has measured", file.exists, SECONDS + 240)
+            calls_made = sum(emulator.counters()["calls"].values()) - before
             found = json.loads(file.read_text())
         finally:
             stack.stop()
-        found["calls_per_minute"] = (sum(emulator.counters()["calls"].values()) - before) / minutes
-    return found
+        found["calls_per_minute"] = calls_made / SECONDS * 60
+    return dict(found)
 
 
 def main() -> None:

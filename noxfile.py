@@ -1,0 +1,120 @@
+"""Every version of Airflow that is supported, each in an environment of its own: ``make matrix``.
+
+    nox --list
+    nox -s "unit(airflow='2.11.2', python='3.12')"
+    nox -s "e2e(airflow='2.11.2')"
+
+Airflow is installed as its documentation says: first by itself with what was current at its release (that is what
+its constraints files hold, which cannot be had everywhere), then this provider, and whatever it needs newer.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_missing_interpreters = False
+
+HERE = Path(__file__).parent
+
+
+class Release(NamedTuple):
+    """:ivar day: shortly after its release; :ivar pythons: the lowest (ours is 3.11) and the highest it supports."""
+
+    day: str
+    pythons: tuple[str, ...]
+
+
+RELEASES = {
+    "2.11.2": Release("2026-03-28", ("3.11", "3.12")),
+    "3.0.6": Release("2025-09-12", ("3.11", "3.12")),
+    "3.1.8": Release("2026-03-25", ("3.11", "3.13")),
+    "3.2.2": Release("2026-06-12", ("3.11", "3.13", "3.14")),
+    "3.3.2": Release("2026-10-01", ("3.11", "3.13", "3.14")),
+}
+NEWEST = "3.3.2"
+#: Shortly after the newest of the oldest that pyproject.toml allows.
+DAY_OF_LOWEST = "2026-03-05"
+
+TEST = (
+    *("pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "jsonschema"),
+    *("alibabacloud-schedulerx220190430==2.2.3", "aliyun-python-sdk-schedulerx2==1.1.16"),
+)
+#: Two processes, and the tests of a file in one of them, since they share an emulator.
+PYTEST = ("python", "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile")
+
+
+def install_airflow(session: nox.Session, airflow: str, day: str, *others: str) -> None:
+    session.install(f"apache-airflow=={airflow}", *others, "--exclude-newer", day)
+
+
+@nox.session
+@nox.parametrize(
+    ("airflow", "python"),
+    [(airflow, python) for airflow, release in RELEASES.items() for python in release.pythons],
+)
+def unit(session: nox.Session, airflow: str) -> None:
+    """All tests that need no running Airflow, among them those with ``dag.test()``."""
+    install_airflow(session, airflow, RELEASES[airflow].day)
+    session.install(f"apache-airflow=={airflow}", ".", *TEST)
+    session.run(*PYTEST, "-m", "not airflow", *session.posargs)
+
+
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """The same with the oldest of everything that pyproject.toml allows, and the oldest Airflow."""
+    session.install(".", "--resolution", "lowest-direct", "--exclude-newer", DAY_OF_LOWEST)
+    # The official SDK, to compare with, asks for a newer tea-openapi than ours, but works with it.
+    (sdk,) = (name for name in TEST if name.startswith("alibabacloud-schedulerx"))
+    session.install(*(name for name in TEST if name != sdk))
+    session.install("--no-deps", sdk)
+    session.run("uv", "pip", "list", external=True)
+    session.run(*PYTEST, "-m", "not airflow", *session.posargs)
+
+
+@nox.session(python="3.11")
+@nox.parametrize("airflow", ["2.11.2", NEWEST])
+def e2e(session: nox.Session, airflow: str) -> None:
+    """The demo, and all tests that run a real Airflow: scheduler, triggerer, API server."""
+    install_airflow(session, airflow, RELEASES[airflow].day, "psycopg2-binary>=2.9", "asyncpg>=0.30")
+    session.install(f"apache-airflow=={airflow}", ".", *TEST)
+    session.run("python", "-m", "dev.demo")
+    session.run(*PYTEST, "-m", "airflow", *session.posargs)
+
+
+def install_wheel(session: nox.Session) -> None:
+    """Build the wheel, and install it with the constraints of the newest Airflow."""
+    folder = Path(session.create_tmp()) / "dist"
+    session.run("uv", "build", "--wheel", "--clear", "--out-dir", str(folder), str(HERE), external=True)
+    (wheel,) = folder.glob("*.whl")
+    url = f"https://raw.githubusercontent.com/apache/airflow/constraints-{NEWEST}/constraints-3.11.txt"
+    # Of the environment, for where that cannot be had: a copy of it.
+    constraints = os.environ.get("AIRFLOW_CONSTRAINTS", url)
+    session.install(f"apache-airflow=={NEWEST}", str(wheel), "--constraint", constraints)
+
+
+@nox.session(python="3.11")
+def package(session: nox.Session) -> None:
+    """The wheel goes with the constraints of Airflow. What is in it is checked by tests/test_distribution.py."""
+    install_wheel(session)
+    session.run("uv", "pip", "check", external=True)
+    session.run("airflow", "providers", "get", "airflow-provider-schedulerx")
+
+
+@nox.session(python="3.11")
+def audit(session: nox.Session) -> None:
+    """No release that the wheel brings has a known vulnerability. Fails where that cannot be asked."""
+    install_wheel(session)
+    frozen = session.run("uv", "pip", "freeze", external=True, silent=True) or ""
+    others = [line for line in frozen.splitlines() if "==" in line]  # ours has a path
+    requirements = Path(session.create_tmp()) / "requirements.txt"
+    requirements.write_text("\n".join(others))
+    session.install("pip-audit")
+    session.run(
+        "pip-audit", "--strict", "--disable-pip", "--no-deps", "-r", str(requirements), *session.posargs
+    )

@@ -200,6 +200,9 @@ class SchedulerXSettings:
 
 def _credential_fields(login: str | None, password: str | None, extra: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: extra[name] for name in CREDENTIAL_FIELDS if name in extra}
+    if fields.get("disable_imds_v1") is False:
+        # What it is anyway. Airflow 2's form saves a box that was left alone so, whatever the type.
+        del fields["disable_imds_v1"]
     for name, value, where in (
         ("access_key_id", login, "login"),
         ("access_key_secret", password, "password"),

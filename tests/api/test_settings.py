@@ -130,6 +130,13 @@ def test_blank_fields_of_a_saved_form_are_not_set() -> None:
     assert made.credential.credential_type == "access_key"
 
 
+def test_a_box_that_was_left_alone_in_the_form_of_airflow_2_is_not_set() -> None:
+    """As its connection form, used in a browser, has saved it."""
+    saved = {"role_session_expiration": None, "disable_imds_v1": False, "calls_per_minute": None}
+    assert settings(**KEY, **saved).credential.credential_type == "access_key"
+    assert settings(credential_type="ecs_ram_role", **saved).credential.values == {}
+
+
 def test_arguments_beat_the_extra() -> None:
     made = settings(arguments={"region_id": "cn-beijing", "namespace": "other", "group_id": None})
     assert (made.scope.region_id, made.scope.namespace, made.scope.group_id) == ("cn-beijing", "other", "g")

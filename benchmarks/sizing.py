@@ -18,7 +18,6 @@ import time
 from typing import NamedTuple
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from benchmarks import triggerer
 from benchmarks.simulation import Result, Service, follow_across, run_simulated, settings_of
 
@@ -34,17 +33,11 @@ def measure() -> None:
     for waiting in WAITING:
         with EmulatorProcess("--tls", "--quota", "1000000") as emulator:
             emulator.add_workflows(triggerer.workflows())
-            triggers = [
-                WorkflowInstanceTrigger(
-                    workflow_id=workflow_id, wf_instance_id=run, poll_interval=triggerer.POLL_INTERVAL
-                ).serialize()
-                for workflow_id, run in triggerer.start_runs(emulator, waiting)
-            ]
+            triggers = triggerer.triggers_for(triggerer.start_runs(emulator, waiting))
             # Airflow takes up to 50 triggers a second.
             found = triggerer.measure(emulator, triggers, triggerer.WARM_UP + waiting / 40)
-        p99 = statistics.quantiles(found["lags"], n=100)[98]
         print(
-            f"{waiting:>8,} {found['cpu']:>14.1%} {found['memory'] / 2**20:>5.0f} MiB {p99 * 1000:>6.1f} ms "
+            f"{waiting:>8,} {found['cpu']:>14.1%} {found['memory'] / 2**20:>5.0f} MiB {triggerer.p99(found['lags']) * 1000:>6.1f} ms "
             f"{max(found['lags']) * 1000:>6.0f} ms {found['calls_per_minute']:>15.0f}",
             flush=True,
         )

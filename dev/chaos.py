@@ -24,7 +24,7 @@ from typing import Any
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from dev import faulty, postgres
-from dev.experiment import Verdict, definitions, give_history, judge, show
+from dev.experiment import Verdict, conclude, definitions, give_history, judge, show
 from dev.stack import AirflowStack
 from dev.waiting import wait_for
 
@@ -256,9 +256,7 @@ def report(chaos: Chaos, verdicts: list[Verdict], seconds: float) -> int:
     for name, count in sorted(chaos.injected.items()):
         print(f"  {count:>4} {name}")
     show(verdicts, but="plain")
-    good = all(verdict.is_clean for verdict in verdicts if verdict.flavor != "plain")
-    print("\nNothing was started twice, lost or told wrong." if good else "\nNOT as promised.")
-    return 0 if good else 1
+    return conclude(verdicts, but="plain")
 
 
 if __name__ == "__main__":

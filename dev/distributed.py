@@ -25,7 +25,7 @@ from typing import Any
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from dev import redis
-from dev.experiment import Verdict, definitions, give_history, judge, show
+from dev.experiment import Verdict, conclude, definitions, give_history, judge, show
 from dev.postgres import Postgres
 from dev.stack import AirflowStack
 from dev.waiting import wait_for
@@ -252,8 +252,7 @@ def report(experiment: Distributed, verdict: Verdict, seconds: float) -> int:
         minute, throttled = experiment.busiest_minute[operation], experiment.throttled[operation]
         print(f"{operation:<22} {calls:>6} {minute:>15} {throttled:>10}")
     print(f"{seconds:.0f} s in all")
-    print("\nNothing was started twice, lost or told wrong." if verdict.is_clean else "\nNOT as promised.")
-    return 0 if verdict.is_clean else 1
+    return conclude([verdict])
 
 
 def main() -> int:

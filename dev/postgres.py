@@ -7,7 +7,7 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -107,7 +107,7 @@ class Postgres:
         """Ask what Airflow's API would take long to tell."""
         import psycopg2
 
-        with psycopg2.connect(self.url) as connection, connection.cursor() as cursor:
+        with closing(psycopg2.connect(self.url)) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())
 

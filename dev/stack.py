@@ -28,7 +28,6 @@ _NAMES = (
 #: name -> the arguments of ``airflow`` that start it.
 COMPONENTS = {name: (name,) for name in _NAMES}
 
-_DATABASE = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"}
 _STOP_SECONDS = 15
 
 
@@ -99,7 +98,7 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
 
     def start(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
-        if IS_AIRFLOW_2 and not _DATABASE & self.env.keys():
+        if IS_AIRFLOW_2 and "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in self.env:
             # With SQLite, Airflow 2 has no executor that leaves its scheduler free.
             self.env.update(self._exit.enter_context(Postgres(self.home / "postgres")).config)
         self.airflow("db", "migrate")

@@ -11,7 +11,6 @@ import pytest
 from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from benchmarks import triggerer
 from dev import crowd
 from dev.rest import IS_AIRFLOW_2
@@ -194,10 +193,7 @@ def test_a_thousand_runs_end_with_every_outcome_right_and_none_told_twice(tmp_pa
         emulator.add_workflows(triggerer.workflows(duration=40, failing=(3, 11)))
         runs = triggerer.start_runs(emulator, 1000)
         emulator.set_quota(100)
-        triggers = [
-            WorkflowInstanceTrigger(workflow_id=workflow_id, wf_instance_id=run, poll_interval=20).serialize()
-            for workflow_id, run in runs
-        ]
+        triggers = triggerer.triggers_for(runs, poll_interval=20)
         stack = triggerer.stack_for(tmp_path, emulator)
         crowd.defer_crowd(stack, tmp_path / "dags", triggers)
         stack.start_component("triggerer")

@@ -50,7 +50,7 @@ def workflows(args: Any) -> None:
         (str(each.workflow_id), each.name or "", each.status or "", str(each.max_concurrency or ""))
         for each in found
     ]
-    print(api.following.aligned(rows))  # noqa: T201
+    print(api.tracking.aligned(rows))  # noqa: T201
 
 
 def instance(args: Any) -> None:
@@ -62,7 +62,7 @@ def instance(args: Any) -> None:
     print(f"Workflow instance {run.wf_instance_id} of workflow {run.workflow_id} is {run.status.name}")  # noqa: T201
     print(hook.console_link(run.workflow_id, run.wf_instance_id))  # noqa: T201
     if run.nodes:
-        print(api.following.node_table(run))  # noqa: T201
+        print(api.tracking.node_table(run))  # noqa: T201
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _hook(args: Any) -> SchedulerXHook:
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 
-    return SchedulerXHook.of(args)
+    return SchedulerXHook.from_task(args)
 
 
 def _carried_out(call: Callable[[], Any]) -> Any:

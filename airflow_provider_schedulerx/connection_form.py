@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_schedulerx.api.endpoints import REGIONS
+from airflow_provider_schedulerx.api.connection.endpoints import REGIONS
 
 HIDDEN_FIELDS = ["schema"]
 RELABELING = {"login": "AccessKey ID", "password": "AccessKey secret", "host": "Endpoint"}

@@ -83,4 +83,4 @@ def raise_unless_successful(instance: WorkflowInstance) -> None:
     :raises WorkflowInstanceFailedError: naming the bad nodes.
     """
     if instance.status is not api.models.WorkflowInstanceStatus.SUCCESS:
-        raise WorkflowInstanceFailedError(api.following.failure_message(instance))
+        raise WorkflowInstanceFailedError(api.tracking.failure_message(instance))

@@ -23,9 +23,9 @@ from alibabacloud_schedulerx220190430 import models as sdk
 from alibabacloud_schedulerx220190430.client import Client as SdkClient
 from alibabacloud_tea_openapi.utils_models import Config
 
-from airflow_provider_schedulerx.api import calls
-from airflow_provider_schedulerx.api.async_transport import AsyncTransport
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
+from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.async_transport import AsyncTransport
 from airflow_provider_schedulerx.emulator.tls import make_certificate
 
 ROUNDS, POLLS, SDK_POLLS = 15, 400, 20

@@ -15,11 +15,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from airflow_provider_schedulerx.api import poller
-from airflow_provider_schedulerx.api.calls import Call
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.models import WorkflowInstance
-from airflow_provider_schedulerx.api.poller import shared_poller
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings
+from airflow_provider_schedulerx.api.polling import poller
+from airflow_provider_schedulerx.api.polling.poller import shared_poller
+from airflow_provider_schedulerx.api.wire.calls import Call
 from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.authentication import Request
 from airflow_provider_schedulerx.emulator.engine import Engine
@@ -225,7 +225,7 @@ async def follow_across(
 
 async def follow_one_by_one(service: Service, interval: float) -> Result:
     """The usual design: one GetWorkflowInstance per run and interval, without any quota."""
-    from airflow_provider_schedulerx.api import calls
+    from airflow_provider_schedulerx.api.wire import calls
 
     loop = asyncio.get_running_loop()
     delays: list[float] = []

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_schedulerx.api import calls
+from airflow_provider_schedulerx.api.wire import calls
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from benchmarks.probe import LagProbe, SdkTrigger

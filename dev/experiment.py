@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_schedulerx.api import calls
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
-from airflow_provider_schedulerx.api.transport import SyncTransport
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings, Scope
+from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 
 SUCCESS, FAILED = 4, 5

@@ -24,7 +24,7 @@ os.environ |= {
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
 }
 
-from airflow_provider_schedulerx.api import retrying  # noqa: E402
+from airflow_provider_schedulerx.api.wire import retrying  # noqa: E402
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess  # noqa: E402
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook  # noqa: E402
 

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx.api import async_transport, calls, poller
 from airflow_provider_schedulerx.api import exceptions as errors
-from airflow_provider_schedulerx.api.async_transport import AsyncTransport
-from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings, Scope
 from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
-from airflow_provider_schedulerx.api.poller import Watch, WorkflowPoller, shared_poller
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
-from airflow_provider_schedulerx.api.transport import SyncTransport
+from airflow_provider_schedulerx.api.polling import poller
+from airflow_provider_schedulerx.api.polling.poller import Watch, WorkflowPoller, shared_poller
+from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.api.wire import async_transport, calls
+from airflow_provider_schedulerx.api.wire.async_transport import AsyncTransport
+from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx.api import calls
 from airflow_provider_schedulerx.api import exceptions as errors
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
-from airflow_provider_schedulerx.api.transport import SyncTransport
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings, Scope
+from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 
 READ = calls.list_namespaces(Scope("cn-hangzhou"))

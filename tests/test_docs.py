@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from airflow_provider_schedulerx.api.answers import AUTHENTICATION_CODES, ENDPOINT_CODES
-from airflow_provider_schedulerx.api.credentials import CREDENTIAL_TYPES
+from airflow_provider_schedulerx.api.connection.credentials import CREDENTIAL_TYPES
+from airflow_provider_schedulerx.api.wire.responses import AUTHENTICATION_CODES, ENDPOINT_CODES
 from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
 from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
@@ -124,7 +124,7 @@ def test_every_test_passes(block: Block, environment: dict[str, str], tmp_path: 
 @of("json")
 def test_json(block: Block) -> None:
     actions = json.loads(block.code)["Statement"][0]["Action"]
-    from airflow_provider_schedulerx.api import calls
+    from airflow_provider_schedulerx.api.wire import calls
 
     known = {
         operation.ram_action for operation in vars(calls).values() if isinstance(operation, calls.Operation)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
-from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
     SchedulerXAuthorizationError,
@@ -444,7 +444,7 @@ def test_a_kill_while_looking_for_a_run_ends_it_soon(
     emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = operator(workflow_id=workflow(806), settling_time=600)
-    monkeypatch.setattr("airflow_provider_schedulerx.api.reconciling._LONGEST_PAUSE", 600)
+    monkeypatch.setattr("airflow_provider_schedulerx.api.runs.reconciling._LONGEST_PAUSE", 600)
     emulator.add_fault("ExecuteWorkflow", "drop", when="before")
     threading.Timer(1.0, task.on_kill).start()
     with pytest.raises(WorkflowInstanceLostError, match="was killed while it looked for a run"):

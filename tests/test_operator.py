@@ -19,8 +19,8 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
+from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
     SchedulerXAuthenticationError,

@@ -15,8 +15,8 @@ import pytest
 from airflow.providers_manager import ProvidersManager
 
 import airflow_provider_schedulerx
-from airflow_provider_schedulerx.api.credentials import CREDENTIAL_FIELDS, CREDENTIAL_TYPES
-from airflow_provider_schedulerx.api.settings import _OWN_FIELDS
+from airflow_provider_schedulerx.api.connection.credentials import CREDENTIAL_FIELDS, CREDENTIAL_TYPES
+from airflow_provider_schedulerx.api.connection.settings import _OWN_FIELDS
 from airflow_provider_schedulerx.get_provider_info import get_provider_info
 
 PACKAGE = Path(airflow_provider_schedulerx.__file__).parent

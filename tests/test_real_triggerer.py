@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from benchmarks import triggerer

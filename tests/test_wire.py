@@ -15,9 +15,9 @@ from alibabacloud_tea_openapi.utils_models import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_schedulerx.api import calls
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
-from airflow_provider_schedulerx.api.transport import SyncTransport
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings, Scope
+from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator.authentication import sign_v3
 from airflow_provider_schedulerx.emulator.definitions import Account
 from tests.recorder import Recorded, Recorder

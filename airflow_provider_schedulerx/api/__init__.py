@@ -1,19 +1,22 @@
 """The SchedulerX 2.0 service, OpenAPI version 2019-04-30, without any import of Airflow.
 
-Data flows one way through these modules::
+Rooms, from the bottom up:
 
-    settings -> calls -> signing -> transport       -> answers -> models
-                (query)  (headers)  async_transport    (errors)   (values)
-                                    (network)
+``models``, ``exceptions``, ``parameters``
+    Values: what the service answers, what can go wrong, and what people pass in.
+``connection``
+    What a connection says, checked as a whole: settings, credentials, endpoints, redaction.
+``wire``
+    One call: its query, its signature, its response, when it is made again, and the two transports.
+``runs``
+    One run: starting it for certain, tracking, stopping and reconciling it. No network and no clock.
+``polling``
+    Many runs: one poller for all of them, inside the account's quota.
 
-``calls`` says what each operation takes and gives, ``signing`` and ``answers`` hold no network
-code, so that the synchronous and the asynchronous side share them. On top of them, ``following``
-decides what looks at a run mean, ``stopping`` ends a run, ``intents`` and ``reconciling`` find out whether
-a lost start started one, and ``poller``, with ``intervals`` and
-``budget``, follows many runs at once.
+Each module imports only from its own room and from those above it in this list.
 
-Modules are imported when they are first used (``api.calls``), because DAG files, which import the
-layers above, are parsed again and again and use none of them.
+``from airflow_provider_schedulerx import api`` and then ``api.calls`` imports a module when it is first
+used: DAG files are parsed again and again, and use almost none of them.
 """
 
 from __future__ import annotations
@@ -22,29 +25,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api import (
-        async_transport,
-        calls,
-        events,
-        exceptions,
-        following,
-        intents,
-        models,
-        parameters,
-        poller,
-        reconciling,
-        retrying,
-        settings,
-        stopping,
-        transport,
-    )
+    from airflow_provider_schedulerx.api import exceptions, models, parameters
+    from airflow_provider_schedulerx.api.connection import settings
+    from airflow_provider_schedulerx.api.polling import poller
+    from airflow_provider_schedulerx.api.runs import events, intents, reconciling, stopping, tracking
+    from airflow_provider_schedulerx.api.wire import async_transport, calls, retrying, transport
 
 __all__ = [
     "async_transport",
     "calls",
     "events",
     "exceptions",
-    "following",
     "intents",
     "models",
     "parameters",
@@ -53,11 +44,20 @@ __all__ = [
     "retrying",
     "settings",
     "stopping",
+    "tracking",
     "transport",
 ]
+
+_ROOMS = {
+    "connection": ("settings",),
+    "wire": ("async_transport", "calls", "retrying", "transport"),
+    "runs": ("events", "intents", "reconciling", "stopping", "tracking"),
+    "polling": ("poller",),
+}
+_PATHS = {name: f"{room}.{name}" for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{__name__}.{_PATHS.get(name, name)}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,37 +17,37 @@ DEFAULT_LOG_LINES = 50
 _MAX_LOGS = 5
 
 
-def report_end(
-    hook: SchedulerXHook, instance: WorkflowInstance, log: Any, log_lines: int
-) -> WorkflowInstance:
+def with_nodes(hook: SchedulerXHook, instance: WorkflowInstance, log: Any) -> WorkflowInstance:
+    """Return a failed run with its nodes, which a poll by ``ListWorkflowInstance`` does not have."""
+    if instance.nodes or instance.status is not api.models.WorkflowInstanceStatus.FAILED:
+        return instance
+    try:
+        return hook.get_workflow_instance(instance.workflow_id, instance.wf_instance_id)
+    except SchedulerXError as error:
+        log.warning("Could not fetch the nodes of workflow instance %s: %s", instance.wf_instance_id, error)
+        return instance
+
+
+def log_run_summary(hook: SchedulerXHook, instance: WorkflowInstance, log: Any, log_lines: int) -> None:
     """Log a table of the nodes of a run that has ended, and the last lines of each failed node's own log.
 
-    The lines come from ``GetLog``, which needs the Professional edition with its log service. Whatever is
-    wrong with it is logged and never fatal.
+    The lines come from ``GetLog``, which needs the Professional edition with its log service. Its faults
+    are logged, never raised.
 
-    :param log_lines: lines a node; 0 fetches no log.
-    :return: the run, with its nodes where they had to be asked for.
+    :param log_lines: lines per failed node; 0 fetches no log.
     """
-    failed = instance.status is api.models.WorkflowInstanceStatus.FAILED
-    if failed and not instance.nodes:
-        try:
-            instance = hook.get_workflow_instance(instance.workflow_id, instance.wf_instance_id)
-        except SchedulerXError as error:
-            log.warning(
-                "The nodes of workflow instance %s cannot be seen: %s", instance.wf_instance_id, error
-            )
     if instance.nodes:
         _group(
             log,
             f"Nodes of workflow instance {instance.wf_instance_id}",
-            api.following.node_table(instance).splitlines(),
+            api.tracking.node_table(instance).splitlines(),
         )
+    failed = instance.status is api.models.WorkflowInstanceStatus.FAILED
     bad = [node for node in instance.nodes if node.status.is_bad] if failed and log_lines else []
     for node in bad[:_MAX_LOGS]:
         _report_log(hook, node, log, log_lines)
     if len(bad) > _MAX_LOGS:
         log.info("The logs of %d more failed nodes are in the SchedulerX console", len(bad) - _MAX_LOGS)
-    return instance
 
 
 def _report_log(hook: SchedulerXHook, node: WorkflowInstanceNode, log: Any, log_lines: int) -> None:

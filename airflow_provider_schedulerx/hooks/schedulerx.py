@@ -16,8 +16,7 @@ from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationEr
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_schedulerx.api.calls import Call
-    from airflow_provider_schedulerx.api.intents import StartIntent
+    from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings, Scope
     from airflow_provider_schedulerx.api.models import (
         AppGroup,
         JobInstance,
@@ -26,9 +25,10 @@ if TYPE_CHECKING:
         WorkflowInstance,
         WorkflowInstanceSummary,
     )
-    from airflow_provider_schedulerx.api.reconciling import Reconciled
-    from airflow_provider_schedulerx.api.settings import SchedulerXSettings, Scope
-    from airflow_provider_schedulerx.api.transport import SyncTransport
+    from airflow_provider_schedulerx.api.runs.intents import StartIntent
+    from airflow_provider_schedulerx.api.runs.reconciling import Reconciled
+    from airflow_provider_schedulerx.api.wire.calls import Call
+    from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 
 T = TypeVar("T")
 
@@ -86,14 +86,14 @@ class SchedulerXHook(BaseHook):
         return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
 
     @classmethod
-    def of(cls, owner: Any) -> Self:
+    def from_task(cls, task: Any) -> Self:
         """The hook of an operator, sensor or trigger, which have its arguments as attributes."""
         return cls(
-            owner.schedulerx_conn_id,
-            region_id=owner.region_id,
-            namespace=owner.namespace,
-            namespace_source=owner.namespace_source,
-            group_id=owner.group_id,
+            task.schedulerx_conn_id,
+            region_id=task.region_id,
+            namespace=task.namespace,
+            namespace_source=task.namespace_source,
+            group_id=task.group_id,
         )
 
     @cached_property
@@ -146,7 +146,7 @@ class SchedulerXHook(BaseHook):
         return api.transport.SyncTransport(self.settings)
 
     @cached_property
-    def _impatient_transport(self) -> SyncTransport:
+    def _single_try_transport(self) -> SyncTransport:
         """For callers that repeat by themselves, or that a person waits for."""
         return api.transport.SyncTransport(self.settings, max_retry_seconds=0)
 
@@ -275,7 +275,7 @@ class SchedulerXHook(BaseHook):
         found: list[str] = []
         while len(found) < lines:
             wanted = min(lines - len(found), api.calls.MAX_LOG_LINES)
-            page = self._impatient_transport.perform(
+            page = self._single_try_transport.perform(
                 api.calls.get_log(
                     self.scope,
                     job_id,
@@ -328,7 +328,7 @@ class SchedulerXHook(BaseHook):
             ``status.is_terminal``.
         """
         recipe = api.stopping.stop_recipe(self.scope, workflow_id, wf_instance_id, timeout, self.log)
-        return self._drive(recipe, self._impatient_transport, time.sleep)
+        return self._drive(recipe, self._single_try_transport, time.sleep)
 
     def reconcile(
         self,
@@ -442,13 +442,13 @@ class SchedulerXHook(BaseHook):
         try:
             scope = self.scope
             if not (scope.namespace and scope.group_id):
-                found = self._impatient_transport.perform(api.calls.list_namespaces(scope))
+                found = self._single_try_transport.perform(api.calls.list_namespaces(scope))
                 missing = " and ".join(name for name in ("namespace", "group_id") if not getattr(scope, name))
                 return True, (
                     f"Connected to {self.settings.endpoint}: {len(found)} namespaces in {scope.region_id}. "
                     f"The connection does not set {missing}, so every task has to."
                 )
-            _, total = self._impatient_transport.perform(
+            _, total = self._single_try_transport.perform(
                 api.calls.list_workflows(scope, page_num=1, page_size=1)
             )
         except SchedulerXError as error:

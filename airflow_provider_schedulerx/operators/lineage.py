@@ -9,7 +9,7 @@ from airflow.providers.common.compat.openlineage.facet import ExternalQueryRunFa
 from airflow.providers.openlineage.extractors import OperatorLineage
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.settings import SchedulerXSettings
+    from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 
 
 @attr.define

@@ -10,7 +10,7 @@ from airflow_provider_schedulerx.exceptions import WorkflowInstanceUndecidedErro
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_schedulerx.api.intents import StartIntent
+    from airflow_provider_schedulerx.api.runs.intents import StartIntent
 
 #: Key in the task state store.
 STATE_KEY = "schedulerx_start"

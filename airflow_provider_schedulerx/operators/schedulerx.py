@@ -27,7 +27,7 @@ from airflow_provider_schedulerx.exceptions import (
     WorkflowInstanceUndecidedError,
     raise_unless_successful,
 )
-from airflow_provider_schedulerx.hooks.report import DEFAULT_LOG_LINES, report_end
+from airflow_provider_schedulerx.hooks.report import DEFAULT_LOG_LINES, log_run_summary, with_nodes
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
 from airflow_provider_schedulerx.operators.record import StartRecord
@@ -188,7 +188,7 @@ class ExecuteWorkflowOperator(BaseOperator):
     @cached_property
     def hook(self) -> SchedulerXHook:
         """The hook for this task's connection and scope."""
-        return SchedulerXHook.of(self)
+        return SchedulerXHook.from_task(self)
 
     def execute(self, context: Context) -> int:
         """Start the run, or take up that of an earlier try, and follow it. :return: the ``WfInstanceId``."""
@@ -354,7 +354,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         from airflow_provider_schedulerx.triggers.schedulerx import DEFERRAL_MARGIN, WorkflowInstanceTrigger
 
         self.defer(
-            trigger=WorkflowInstanceTrigger.of(
+            trigger=WorkflowInstanceTrigger.from_task(
                 self,
                 workflow_id=workflow_id,
                 wf_instance_id=wf_instance_id,
@@ -372,7 +372,8 @@ class ExecuteWorkflowOperator(BaseOperator):
     def _finish(self, context: Context, instance: WorkflowInstance) -> None:
         """Decide by a run that has ended."""
         self._has_ended = True
-        instance = report_end(self.hook, instance, self.log, self.log_lines_on_failure)
+        instance = with_nodes(self.hook, instance, self.log)
+        log_run_summary(self.hook, instance, self.log, self.log_lines_on_failure)
         raise_unless_successful(instance)
         self._tell_assets(context, instance.wf_instance_id, status=instance.status.name)
         self.log.info("Workflow instance %s succeeded", instance.wf_instance_id)
@@ -452,7 +453,7 @@ class ExecuteWorkflowOperator(BaseOperator):
 
     def _wait(self, wf_instance_id: int) -> WorkflowInstance:
         """Look at the run until it has ended. :return: how it was then."""
-        follower = api.following.Follower(self.poll_failure_tolerance)
+        tracker = api.tracking.RunTracker(self.poll_failure_tolerance)
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         while True:
             # Whether time is up is asked first, so that a run that ended meanwhile still counts.
@@ -460,16 +461,16 @@ class ExecuteWorkflowOperator(BaseOperator):
             try:
                 instance = self.hook.get_workflow_instance(self.workflow_id, wf_instance_id)
             except SchedulerXError as error:
-                if not follower.missed(error, time.monotonic()):
+                if not tracker.observe_failure(error, time.monotonic()):
                     raise self._undecided(wf_instance_id, str(error)) from None
                 self.log.warning("Cannot look at workflow instance %s: %s", wf_instance_id, error)
             else:
-                verdict, lines = follower.saw(instance, time.monotonic())
+                verdict, lines = tracker.observe(instance, time.monotonic())
                 for line in lines:
                     self.log.info("%s", line)
-                if verdict in (api.following.Verdict.SUCCESS, api.following.Verdict.FAILED):
+                if verdict in (api.tracking.Verdict.SUCCESS, api.tracking.Verdict.FAILED):
                     return instance
-                if verdict is api.following.Verdict.UNDECIDED:
+                if verdict is api.tracking.Verdict.UNDECIDED:
                     raise self._undecided(
                         wf_instance_id,
                         f"it shows the status {instance.status.value}, which is not documented",

@@ -27,12 +27,12 @@ from airflow_provider_schedulerx.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.intents import StartIntent
     from airflow_provider_schedulerx.api.models import (
         WorkflowInstance,
         WorkflowInstanceNode,
         WorkflowInstanceSummary,
     )
+    from airflow_provider_schedulerx.api.runs.intents import StartIntent
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
     from airflow_provider_schedulerx.operators.record import StartRecord
 
@@ -201,7 +201,7 @@ class Starter:
             rerun.append(node)
         if bad and not rerun:
             raise WorkflowInstanceFailedError(
-                f"{api.following.failure_message(instance)}; none of the failed nodes can be run again (on_retry is "
+                f"{api.tracking.failure_message(instance)}; none of the failed nodes can be run again (on_retry is "
                 "'rerun_failed')"
             )
         if not bad:

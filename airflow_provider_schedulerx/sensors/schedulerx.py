@@ -24,7 +24,7 @@ from airflow_provider_schedulerx.exceptions import (
     WorkflowInstanceSensorError,
     raise_unless_successful,
 )
-from airflow_provider_schedulerx.hooks.report import DEFAULT_LOG_LINES, report_end
+from airflow_provider_schedulerx.hooks.report import DEFAULT_LOG_LINES, log_run_summary, with_nodes
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
 
@@ -103,12 +103,12 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     @cached_property
     def hook(self) -> SchedulerXHook:
         """The hook for this task's connection and scope."""
-        return SchedulerXHook.of(self)
+        return SchedulerXHook.from_task(self)
 
     @cached_property
-    def _follower(self) -> api.following.Follower:
+    def _tracker(self) -> api.tracking.RunTracker:
         # In mode reschedule every poke is a new process, which cannot know for how long looks have failed.
-        return api.following.Follower(float("inf") if self.reschedule else self.poll_failure_tolerance)
+        return api.tracking.RunTracker(float("inf") if self.reschedule else self.poll_failure_tolerance)
 
     def execute(self, context: Context) -> Any:
         """Wait here or, if deferrable, in the triggerer. :return: the ``WfInstanceId``."""
@@ -129,7 +129,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         from airflow_provider_schedulerx.triggers.schedulerx import DEFERRAL_MARGIN, WorkflowInstanceTrigger
 
         self.defer(
-            trigger=WorkflowInstanceTrigger.of(
+            trigger=WorkflowInstanceTrigger.from_task(
                 self,
                 workflow_id=workflow_id,
                 wf_instance_id=wf_instance_id,
@@ -151,21 +151,21 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         try:
             instance = self.hook.get_workflow_instance(self.workflow_id, self.wf_instance_id)
         except SchedulerXError as error:
-            if not self._follower.missed(error, time.monotonic()):
+            if not self._tracker.observe_failure(error, time.monotonic()):
                 raise WorkflowInstanceSensorError(
                     f"Workflow instance {self.wf_instance_id} can no longer be followed: {error}"
                 ) from None
             self.log.warning("Cannot look at workflow instance %s: %s", self.wf_instance_id, error)
             return PokeReturnValue(is_done=False)
-        verdict, lines = self._follower.saw(instance, time.monotonic())
+        verdict, lines = self._tracker.observe(instance, time.monotonic())
         for line in lines:
             self.log.info("%s", line)
-        if verdict is api.following.Verdict.UNDECIDED:
+        if verdict is api.tracking.Verdict.UNDECIDED:
             raise WorkflowInstanceSensorError(
                 f"Workflow instance {self.wf_instance_id} shows the status {instance.status.value}, which is not "
                 "documented"
             )
-        if verdict is api.following.Verdict.ACTIVE:
+        if verdict is api.tracking.Verdict.ACTIVE:
             return PokeReturnValue(is_done=False)
         return self._finish(instance)
 
@@ -199,6 +199,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         return wf_instance_id
 
     def _finish(self, instance: WorkflowInstance) -> PokeReturnValue:
-        instance = report_end(self.hook, instance, self.log, self.log_lines_on_failure)
+        instance = with_nodes(self.hook, instance, self.log)
+        log_run_summary(self.hook, instance, self.log, self.log_lines_on_failure)
         raise_unless_successful(instance)
         return PokeReturnValue(is_done=True, xcom_value=instance.wf_instance_id)

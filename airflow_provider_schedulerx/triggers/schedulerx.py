@@ -14,9 +14,9 @@ from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.events import Outcome, TerminalEvent
     from airflow_provider_schedulerx.api.models import WorkflowInstance
-    from airflow_provider_schedulerx.api.poller import WorkflowPoller
+    from airflow_provider_schedulerx.api.polling.poller import WorkflowPoller
+    from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 
 #: Seconds for stopping a run in :meth:`WorkflowInstanceTrigger.on_kill`: less than Airflow's
 #: ``[triggerer] on_kill_timeout`` of 30.
@@ -31,7 +31,7 @@ _stopping: set[asyncio.Task[None]] = set()
 
 class WorkflowInstanceTrigger(BaseTrigger):
     """Wait until a run of a workflow has ended, and fire one event
-    (:class:`~airflow_provider_schedulerx.api.events.TerminalEvent`).
+    (:class:`~airflow_provider_schedulerx.api.runs.events.TerminalEvent`).
 
     All triggers of a process that wait for runs of the same workflow share one poller, which asks for
     all of these runs with one call and keeps to the account's quota.
@@ -84,18 +84,18 @@ class WorkflowInstanceTrigger(BaseTrigger):
         self.cancel_on_kill = cancel_on_kill
 
     @classmethod
-    def of(cls, owner: Any, **arguments: Any) -> Self:
+    def from_task(cls, task: Any, **arguments: Any) -> Self:
         """The trigger of an operator or sensor, which have the connection and its scope as attributes.
 
         :param arguments: all the others.
         """
         return cls(
-            schedulerx_conn_id=owner.schedulerx_conn_id,
-            region_id=owner.region_id,
-            namespace=owner.namespace,
-            namespace_source=owner.namespace_source,
-            group_id=owner.group_id,
-            poll_failure_tolerance=owner.poll_failure_tolerance,
+            schedulerx_conn_id=task.schedulerx_conn_id,
+            region_id=task.region_id,
+            namespace=task.namespace,
+            namespace_source=task.namespace_source,
+            group_id=task.group_id,
+            poll_failure_tolerance=task.poll_failure_tolerance,
             **arguments,
         )
 
@@ -135,7 +135,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> TerminalEvent:
-        hook = SchedulerXHook.of(self)
+        hook = SchedulerXHook.from_task(self)
         try:
             settings = await hook.aget_settings()
             async with api.poller.shared_poller(settings, self.workflow_id) as poller:
@@ -144,7 +144,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
             return self._event(api.events.Outcome.UNDECIDED, message=str(error))
 
     async def _follow(self, poller: WorkflowPoller) -> TerminalEvent:
-        follower = api.following.Follower(self.poll_failure_tolerance)
+        tracker = api.tracking.RunTracker(self.poll_failure_tolerance)
         age = 0.0 if self.started_at is None else max(0.0, time.time() - self.started_at)
         watch = poller.watch(self.wf_instance_id, poll_interval=self.poll_interval, age=age)
         try:
@@ -155,16 +155,16 @@ class WorkflowInstanceTrigger(BaseTrigger):
                 except TimeoutError:
                     return await self._time_is_up(poller)
                 if isinstance(look, SchedulerXError):
-                    if not follower.missed(look, time.monotonic()):
+                    if not tracker.observe_failure(look, time.monotonic()):
                         return self._event(api.events.Outcome.UNDECIDED, message=str(look))
                     self.log.warning("Cannot look at workflow instance %s: %s", self.wf_instance_id, look)
                     continue
-                verdict, lines = follower.saw(look, time.monotonic())
+                verdict, lines = tracker.observe(look, time.monotonic())
                 for line in lines:
                     self.log.info("%s", line)
-                if verdict in (api.following.Verdict.SUCCESS, api.following.Verdict.FAILED):
+                if verdict in (api.tracking.Verdict.SUCCESS, api.tracking.Verdict.FAILED):
                     return self._event(api.events.Outcome.ENDED, look)
-                if verdict is api.following.Verdict.UNDECIDED:
+                if verdict is api.tracking.Verdict.UNDECIDED:
                     return self._event(
                         api.events.Outcome.UNDECIDED,
                         message=f"it shows the status {look.status.value}, which is not documented",
@@ -209,7 +209,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
 
     async def _stop(self) -> None:
         try:
-            await SchedulerXHook.of(self).astop_workflow_instance(
+            await SchedulerXHook.from_task(self).astop_workflow_instance(
                 self.workflow_id, self.wf_instance_id, timeout=_STOP_SECONDS
             )
         except Exception as error:

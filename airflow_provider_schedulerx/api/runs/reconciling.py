@@ -1,7 +1,7 @@
 """Did that request start a run, and which one is it?
 
 Asked when the answer of ``ExecuteWorkflow`` was lost, or the process that waited for it. What is known is
-the :class:`~airflow_provider_schedulerx.api.intents.StartIntent` that was written before. Without network or
+the :class:`~airflow_provider_schedulerx.api.runs.intents.StartIntent` that was written before. Without network or
 clock of its own, as :mod:`.stopping`: :func:`reconcile_recipe` says what to do next.
 
 Nothing is guessed. What the service does not document (how soon and how long it lists a run, whether it lists
@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from airflow_provider_schedulerx.api import calls
-from airflow_provider_schedulerx.api.calls import Call
+from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
-from airflow_provider_schedulerx.api.following import is_passing
-from airflow_provider_schedulerx.api.intents import StartIntent, parameters_digest
 from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus, WorkflowInstanceSummary
-from airflow_provider_schedulerx.api.settings import Scope
+from airflow_provider_schedulerx.api.runs.intents import StartIntent, parameters_digest
+from airflow_provider_schedulerx.api.runs.tracking import is_passing
+from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.calls import Call
 
 #: New runs that are looked at; more of them are doubt.
 MAX_CANDIDATES = 100

@@ -14,13 +14,13 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 from airflow_provider_schedulerx.api import models
+from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 from airflow_provider_schedulerx.api.parameters import (
     canonical_query,
     check_id,
     encode_instance_parameters,
 )
-from airflow_provider_schedulerx.api.settings import Scope
 
 T = TypeVar("T")
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx.api.events import MalformedEventError, Outcome, TerminalEvent
 from airflow_provider_schedulerx.api.models import (
     Edge,
     JobInstanceStatus,
@@ -13,6 +12,7 @@ from airflow_provider_schedulerx.api.models import (
     WorkflowInstanceNode,
     WorkflowInstanceStatus,
 )
+from airflow_provider_schedulerx.api.runs.events import MalformedEventError, Outcome, TerminalEvent
 
 NODE = WorkflowInstanceNode(
     7, 8, "job", JobInstanceStatus.FAILED, 1, "s", "d", "2023-01-03 18:00:01", "e", "w:1", "disk full"

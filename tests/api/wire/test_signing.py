@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from airflow_provider_schedulerx.api.parameters import canonical_query
-from airflow_provider_schedulerx.api.signing import SignedRequest, authorization
+from airflow_provider_schedulerx.api.wire.signing import SignedRequest, authorization
 from airflow_provider_schedulerx.emulator.authentication import sign_v3
 from airflow_provider_schedulerx.emulator.definitions import Account
 

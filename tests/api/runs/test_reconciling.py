@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx.api import reconciling
+from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthorizationError,
     SchedulerXError,
     SchedulerXForeignGroupError,
     SchedulerXUnavailableError,
 )
-from airflow_provider_schedulerx.api.intents import StartIntent, parameters_digest
 from airflow_provider_schedulerx.api.models import (
     JobInstance,
     JobInstanceStatus,
@@ -24,8 +23,9 @@ from airflow_provider_schedulerx.api.models import (
     WorkflowInstanceStatus,
     WorkflowInstanceSummary,
 )
-from airflow_provider_schedulerx.api.reconciling import Reconciled, reconcile_recipe
-from airflow_provider_schedulerx.api.settings import Scope
+from airflow_provider_schedulerx.api.runs import reconciling
+from airflow_provider_schedulerx.api.runs.intents import StartIntent, parameters_digest
+from airflow_provider_schedulerx.api.runs.reconciling import Reconciled, reconcile_recipe
 
 SCOPE = Scope(region_id="cn-hangzhou", namespace="n", namespace_source=None, group_id="g")
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
-from airflow_provider_schedulerx.api.calls import Call, Operation
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAmbiguousError,
     SchedulerXAuthenticationError,
@@ -25,6 +24,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXUnavailableError,
 )
 from airflow_provider_schedulerx.api.models import MalformedAnswerError
+from airflow_provider_schedulerx.api.wire.calls import Call, Operation
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ _SHOWN_OF_BODY = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """:ivar headers: with lower-case names; :ivar body: as received."""
 
     status: int
@@ -70,7 +70,7 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-def interpret(call: Call[T], answer: Answer) -> T:
+def interpret(call: Call[T], answer: Response) -> T:
     """Return what a call asked for.
 
     ``Success: true`` decides; its ``Message`` is ignored, since documented samples carry an error
@@ -100,7 +100,7 @@ def interpret(call: Call[T], answer: Answer) -> T:
     raise _error(operation, answer, body)
 
 
-def _decoded(answer: Answer) -> dict[str, Any] | None:
+def _decoded(answer: Response) -> dict[str, Any] | None:
     try:
         body = json.loads(answer.body)
     except ValueError:
@@ -113,7 +113,7 @@ def _text(body: Mapping[str, Any], name: str) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _error(operation: Operation, answer: Answer, body: Mapping[str, Any]) -> SchedulerXError:
+def _error(operation: Operation, answer: Response, body: Mapping[str, Any]) -> SchedulerXError:
     code = _text(body, "Code")
     # The gateway's code may stand in a body that looks like the service's own, and with any status.
     gateway_code = code if code and not code.lstrip("-").isdecimal() else ""

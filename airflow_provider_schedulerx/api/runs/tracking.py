@@ -40,7 +40,7 @@ class Verdict(Enum):
     UNDECIDED = "undecided"
 
 
-class Follower:
+class RunTracker:
     """Remembers what was seen of one workflow instance.
 
     :param poll_failure_tolerance: seconds for which looks may fail in a row, if the fault is a passing one.
@@ -54,7 +54,7 @@ class Follower:
         self._spoke_at: float | None = None
         self._failing_since: float | None = None
 
-    def saw(self, instance: WorkflowInstance, now: float) -> tuple[Verdict, list[str]]:
+    def observe(self, instance: WorkflowInstance, now: float) -> tuple[Verdict, list[str]]:
         """Take in a look.
 
         :param now: seconds of any clock that does not go backwards.
@@ -85,7 +85,7 @@ class Follower:
         self._unknown_polls = 0 if instance.status.is_known else self._unknown_polls + 1
         return self._verdict(instance.status), lines
 
-    def missed(self, error: SchedulerXError, now: float) -> bool:
+    def observe_failure(self, error: SchedulerXError, now: float) -> bool:
         """Take in that a look failed.
 
         :return: whether to go on: the fault is a passing one and has not lasted longer than the

@@ -20,10 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from airflow_provider_schedulerx.api import calls
-from airflow_provider_schedulerx.api.async_transport import AsyncTransport
-from airflow_provider_schedulerx.api.budget import Budget, budget_for
-from airflow_provider_schedulerx.api.calls import GET_WORKFLOW_INSTANCE, LIST_WORKFLOW_INSTANCE, Call
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthorizationError,
     SchedulerXError,
@@ -32,13 +29,16 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXThrottledError,
     SchedulerXUnavailableError,
 )
-from airflow_provider_schedulerx.api.intervals import usual_duration, wished_interval
 from airflow_provider_schedulerx.api.models import (
     WorkflowInstance,
     WorkflowInstanceStatus,
     WorkflowInstanceSummary,
 )
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings
+from airflow_provider_schedulerx.api.polling.intervals import usual_duration, wished_interval
+from airflow_provider_schedulerx.api.polling.rate_limit import RateLimiter, rate_limiter_for
+from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.async_transport import AsyncTransport
+from airflow_provider_schedulerx.api.wire.calls import GET_WORKFLOW_INSTANCE, LIST_WORKFLOW_INSTANCE, Call
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +84,12 @@ class WorkflowPoller:
         self._list_call = calls.list_workflow_instances(settings.scope, workflow_id)
         self._get_calls: dict[int, Call[WorkflowInstance]] = {}
         self._transport = AsyncTransport(settings, max_retry_seconds=0)
-        self._list_budget = budget_for(
+        self._list_budget = rate_limiter_for(
             settings.account, LIST_WORKFLOW_INSTANCE.name, settings.calls_per_minute
         )
-        self._get_budget = budget_for(settings.account, GET_WORKFLOW_INSTANCE.name, settings.calls_per_minute)
+        self._get_budget = rate_limiter_for(
+            settings.account, GET_WORKFLOW_INSTANCE.name, settings.calls_per_minute
+        )
         self._watches: set[Watch] = set()
         self._work: asyncio.Task[None] | None = None
         self._details: set[asyncio.Task[None]] = set()
@@ -103,7 +105,7 @@ class WorkflowPoller:
 
     async def look(self, wf_instance_id: int) -> WorkflowInstance:
         """Look at one run now, within the budget. :raises SchedulerXError: if that fails."""
-        await self._get_budget.take()
+        await self._get_budget.acquire()
         return await self._perform_paid(self._get_budget, self._get_call(wf_instance_id))
 
     def watch(self, wf_instance_id: int, *, poll_interval: float, age: float) -> Watch:
@@ -181,7 +183,7 @@ class WorkflowPoller:
             await self._list()
 
     async def _list(self) -> None:
-        await self._list_budget.take()
+        await self._list_budget.acquire()
         # Only who is here before the list is asked for may be told by it: an older list may show a
         # run's earlier state.
         watches = self._active()
@@ -220,7 +222,7 @@ class WorkflowPoller:
             elif summary.status is WorkflowInstanceStatus.FAILED:
                 # To name the bad nodes.
                 self._report_with_nodes(watch, summary, is_paid=False)
-            elif summary.status is WorkflowInstanceStatus.SUCCESS and self._get_budget.take_spare(
+            elif summary.status is WorkflowInstanceStatus.SUCCESS and self._get_budget.try_acquire(
                 _SPARE_SHARE
             ):
                 # For the log, as long as that is cheap.
@@ -239,7 +241,7 @@ class WorkflowPoller:
 
         async def fetch() -> WorkflowInstance:
             if not is_paid:
-                await self._get_budget.take()
+                await self._get_budget.acquire()
             return await self._perform_paid(self._get_budget, self._get_call(watch.wf_instance_id))
 
         async def report() -> None:
@@ -273,13 +275,13 @@ class WorkflowPoller:
                 self._get_calls[wf_instance_id] = call
         return call
 
-    async def _perform_paid(self, budget: Budget, call: Call[T]) -> T:
+    async def _perform_paid(self, budget: RateLimiter, call: Call[T]) -> T:
         try:
             result = await self._transport.perform(call)
         except SchedulerXThrottledError as error:
-            budget.throttled(error.retry_after)
+            budget.on_throttled(error.retry_after)
             raise
-        budget.passed()
+        budget.on_success()
         return result
 
     def _tell_all(self, watches: Iterable[Watch], look: Look) -> None:

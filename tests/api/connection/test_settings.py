@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx.api.credentials import CREDENTIAL_TYPES
+from airflow_provider_schedulerx.api.connection.credentials import CREDENTIAL_TYPES
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings
 
 KEY = {"login": "the-id", "password": "the-secret"}
 EXTRA = {"region_id": "cn-hangzhou", "namespace": "ns", "group_id": "g"}

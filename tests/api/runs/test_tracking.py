@@ -3,19 +3,19 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_schedulerx.api import exceptions as errors
-from airflow_provider_schedulerx.api.following import (
-    HEARTBEAT_SECONDS,
-    MAX_UNKNOWN_STATUS_POLLS,
-    Follower,
-    Verdict,
-    failure_message,
-    node_table,
-)
 from airflow_provider_schedulerx.api.models import (
     JobInstanceStatus,
     WorkflowInstance,
     WorkflowInstanceNode,
     WorkflowInstanceStatus,
+)
+from airflow_provider_schedulerx.api.runs.tracking import (
+    HEARTBEAT_SECONDS,
+    MAX_UNKNOWN_STATUS_POLLS,
+    RunTracker,
+    Verdict,
+    failure_message,
+    node_table,
 )
 
 
@@ -40,26 +40,26 @@ def instance(status: int, *nodes: WorkflowInstanceNode) -> WorkflowInstance:
     ],
 )
 def test_the_first_look_decides_only_on_documented_ends(status: int, verdict: str) -> None:
-    assert Follower(60).saw(instance(status), 0)[0] is Verdict[verdict]
+    assert RunTracker(60).observe(instance(status), 0)[0] is Verdict[verdict]
 
 
 def test_an_unknown_status_is_followed_for_a_bounded_number_of_polls_and_is_never_success() -> None:
-    follower = Follower(60)
+    tracker = RunTracker(60)
     for _ in range(MAX_UNKNOWN_STATUS_POLLS - 1):
-        assert follower.saw(instance(17), 0)[0] is Verdict.ACTIVE
-    assert follower.saw(instance(3), 0)[0] is Verdict.ACTIVE  # a known one begins the count anew
+        assert tracker.observe(instance(17), 0)[0] is Verdict.ACTIVE
+    assert tracker.observe(instance(3), 0)[0] is Verdict.ACTIVE  # a known one begins the count anew
     for _ in range(MAX_UNKNOWN_STATUS_POLLS - 1):
-        assert follower.saw(instance(17), 0)[0] is Verdict.ACTIVE
-    assert follower.saw(instance(17), 0)[0] is Verdict.UNDECIDED
+        assert tracker.observe(instance(17), 0)[0] is Verdict.ACTIVE
+    assert tracker.observe(instance(17), 0)[0] is Verdict.UNDECIDED
 
 
 def test_each_change_is_told_once() -> None:
-    follower = Follower(60)
+    tracker = RunTracker(60)
     told = [
-        follower.saw(instance(3, node(1, 3), node(2, 1)), 0)[1],
-        follower.saw(instance(3, node(1, 3), node(2, 1)), 1)[1],
-        follower.saw(instance(3, node(1, 4), node(2, 3, work_addr="w:1")), 2)[1],
-        follower.saw(instance(5, node(1, 4), node(2, 5, result="no\nspace", attempt=1)), 3)[1],
+        tracker.observe(instance(3, node(1, 3), node(2, 1)), 0)[1],
+        tracker.observe(instance(3, node(1, 3), node(2, 1)), 1)[1],
+        tracker.observe(instance(3, node(1, 4), node(2, 3, work_addr="w:1")), 2)[1],
+        tracker.observe(instance(5, node(1, 4), node(2, 5, result="no\nspace", attempt=1)), 3)[1],
     ]
     assert told == [
         ["Workflow instance 2 is RUNNING", "Node job1 (job 1) is RUNNING"],
@@ -73,13 +73,13 @@ def test_each_change_is_told_once() -> None:
 
 
 def test_a_heartbeat_line_comes_now_and_then() -> None:
-    follower = Follower(60)
-    follower.saw(instance(3, node(1, 3)), 0)
-    assert follower.saw(instance(3, node(1, 3)), HEARTBEAT_SECONDS - 1)[1] == []
-    assert follower.saw(instance(3, node(1, 3)), HEARTBEAT_SECONDS)[1] == [
+    tracker = RunTracker(60)
+    tracker.observe(instance(3, node(1, 3)), 0)
+    assert tracker.observe(instance(3, node(1, 3)), HEARTBEAT_SECONDS - 1)[1] == []
+    assert tracker.observe(instance(3, node(1, 3)), HEARTBEAT_SECONDS)[1] == [
         "Workflow instance 2 is still RUNNING; running: job1 (job 1)"
     ]
-    assert follower.saw(instance(3, node(1, 3)), HEARTBEAT_SECONDS + 1)[1] == []
+    assert tracker.observe(instance(3, node(1, 3)), HEARTBEAT_SECONDS + 1)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,13 @@ def test_a_heartbeat_line_comes_now_and_then() -> None:
 def test_passing_faults_are_tolerated_for_a_time_that_a_good_look_resets(
     error: errors.SchedulerXError,
 ) -> None:
-    follower = Follower(60)
-    assert follower.missed(error, 100)
-    assert follower.missed(error, 160)
-    follower.saw(instance(3), 161)
-    assert follower.missed(error, 165)
-    assert follower.missed(error, 225)
-    assert not follower.missed(error, 225.1)
+    tracker = RunTracker(60)
+    assert tracker.observe_failure(error, 100)
+    assert tracker.observe_failure(error, 160)
+    tracker.observe(instance(3), 161)
+    assert tracker.observe_failure(error, 165)
+    assert tracker.observe_failure(error, 225)
+    assert not tracker.observe_failure(error, 225.1)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_passing_faults_are_tolerated_for_a_time_that_a_good_look_resets(
     ],
 )
 def test_lasting_faults_end_it_at_once(error: errors.SchedulerXError) -> None:
-    assert not Follower(60).missed(error, 0)
+    assert not RunTracker(60).observe_failure(error, 0)
 
 
 def test_the_failure_message_names_the_bad_nodes() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from airflow_provider_schedulerx.api.settings import Scope
+from airflow_provider_schedulerx.api.connection.settings import Scope
 
 #: Runs that an intent remembers: more than the 300 that the Professional edition keeps for a workflow.
 MAX_KNOWN = 500

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from airflow_provider_schedulerx.api.budget import WINDOW, Budget, budget_for
+from airflow_provider_schedulerx.api.polling.rate_limit import WINDOW, RateLimiter, rate_limiter_for
 
 
 class Time:
@@ -23,19 +23,19 @@ class Time:
         await asyncio.sleep(0)
 
 
-def make(per_minute: int) -> tuple[Budget, Time]:
+def make(per_minute: int) -> tuple[RateLimiter, Time]:
     time = Time()
-    return Budget(per_minute, "Test", time.clock, time.sleep), time
+    return RateLimiter(per_minute, "Test", time.clock, time.sleep), time
 
 
 def most_in_any_minute(times: list[float]) -> int:
     return max(sum(start <= at < start + 60 for at in times) for start in times)
 
 
-async def take_many(budget: Budget, time: Time, count: int) -> list[float]:
+async def take_many(budget: RateLimiter, time: Time, count: int) -> list[float]:
     taken = []
     for _ in range(count):
-        await budget.take()
+        await budget.acquire()
         taken.append(time.now)
     return taken
 
@@ -77,7 +77,7 @@ def test_who_asks_first_is_served_first() -> None:
         async def user(name: str) -> None:
             for _ in range(3):
                 await asyncio.sleep(0)
-                await budget.take()
+                await budget.acquire()
                 served.append(name)
 
         await asyncio.gather(*(user(name) for name in "abc"))
@@ -88,9 +88,9 @@ def test_who_asks_first_is_served_first() -> None:
 
 def test_a_cancelled_wait_takes_nothing() -> None:
     async def main() -> None:
-        budget = Budget(1)
-        await budget.take()
-        waiting = asyncio.create_task(budget.take())
+        budget = RateLimiter(1)
+        await budget.acquire()
+        waiting = asyncio.create_task(budget.acquire())
         await asyncio.sleep(0.01)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
@@ -103,16 +103,16 @@ def test_throttling_halves_the_rate_waits_as_asked_and_wins_back() -> None:
     budget, time = make(100)
 
     async def main() -> None:
-        await budget.take()
-        budget.throttled(7.0)
-        await budget.take()
+        await budget.acquire()
+        budget.on_throttled(7.0)
+        await budget.acquire()
         assert time.now == 1007.0
-        budget.throttled(None)
-        await budget.take()
+        budget.on_throttled(None)
+        await budget.acquire()
         assert time.now == 1012.0
         assert budget._rate == 25
         for _ in range(200):
-            budget.passed()
+            budget.on_success()
         assert budget._rate == 100
 
     asyncio.run(main())
@@ -133,8 +133,8 @@ def test_intervals_stretch_evenly_and_a_warning_says_what_is_needed(caplog: pyte
 
 def test_one_budget_per_account_and_operation() -> None:
     async def main() -> None:
-        assert budget_for("a", "List", 5) is budget_for("a", "List", 5)
-        assert budget_for("a", "List", 5) is not budget_for("a", "Get", 5)
-        assert budget_for("a", "List", 5) is not budget_for("b", "List", 5)
+        assert rate_limiter_for("a", "List", 5) is rate_limiter_for("a", "List", 5)
+        assert rate_limiter_for("a", "List", 5) is not rate_limiter_for("a", "Get", 5)
+        assert rate_limiter_for("a", "List", 5) is not rate_limiter_for("b", "List", 5)
 
     asyncio.run(main())

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx.api.intents import (
+from airflow_provider_schedulerx.api.connection.settings import Scope
+from airflow_provider_schedulerx.api.runs.intents import (
     MalformedIntentError,
     StartIntent,
     parameters_digest,
     scope_digest,
 )
-from airflow_provider_schedulerx.api.settings import Scope
 
 INTENT = StartIntent("a" * 32, 1, "s", "p", known=(3, 2, 1), marker="m", wf_instance_id=36508287844)
 

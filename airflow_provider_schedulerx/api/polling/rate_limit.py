@@ -23,7 +23,7 @@ _THROTTLED_PAUSE = 5.0
 _WARN_EVERY = 600.0
 
 
-class Budget:
+class RateLimiter:
     """Calls of one operation. Whoever asks first is served first.
 
     Throttling answers halve the rate, and every call that passes wins a little of it back, since
@@ -52,14 +52,14 @@ class Budget:
         self._needed = 0.0
         self._warned_at = float("-inf")
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         """Wait until one more call may be made, and count it."""
         async with self._turn:
             while (wait := self._wait()) > 0:
                 await self._sleep(wait)
             self._sent.append(self._clock())
 
-    def take_spare(self, share: float) -> bool:
+    def try_acquire(self, share: float) -> bool:
         """Count one more call, if less than this share of the budget is used and nobody waits."""
         self._forget_old()
         spare = not self._turn.locked() and self._wait() <= 0 and len(self._sent) < self._rate * share
@@ -67,13 +67,13 @@ class Budget:
             self._sent.append(self._clock())
         return spare
 
-    def throttled(self, retry_after: float | None) -> None:
+    def on_throttled(self, retry_after: float | None) -> None:
         """Take in that the service refused a call. :param retry_after: seconds it asked to wait."""
         self._rate = max(1.0, self._rate / 2)
         pause = _THROTTLED_PAUSE if retry_after is None else retry_after
         self._blocked_until = max(self._blocked_until, self._clock() + pause)
 
-    def passed(self) -> None:
+    def on_success(self) -> None:
         """Take in that the service accepted a call."""
         self._rate = min(float(self._limit), self._rate + 1.0)
 
@@ -126,13 +126,15 @@ class Budget:
         return 0.0
 
 
-_budgets: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[object, str], Budget]] = WeakKeyDictionary()
+_budgets: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[object, str], RateLimiter]] = (
+    WeakKeyDictionary()
+)
 
 
-def budget_for(account: object, operation: str, per_minute: int) -> Budget:
+def rate_limiter_for(account: object, operation: str, per_minute: int) -> RateLimiter:
     """The budget of an account and operation in this event loop, made at first use."""
     budgets = _budgets.setdefault(asyncio.get_running_loop(), {})
     key = (account, operation)
     if key not in budgets:
-        budgets[key] = Budget(per_minute, operation)
+        budgets[key] = RateLimiter(per_minute, operation)
     return budgets[key]

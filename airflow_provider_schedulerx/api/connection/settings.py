@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from airflow_provider_schedulerx.api.credentials import (
+from airflow_provider_schedulerx.api.connection.credentials import (
     CREDENTIAL_FIELDS,
     CredentialSettings,
     choose_credential,
 )
-from airflow_provider_schedulerx.api.endpoints import Endpoint, check_region, resolve_endpoint
+from airflow_provider_schedulerx.api.connection.endpoints import Endpoint, check_region, resolve_endpoint
+from airflow_provider_schedulerx.api.connection.redaction import guard_sdk_logs, without_secrets
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
-from airflow_provider_schedulerx.api.redaction import guard_sdk_logs, without_secrets
 
 if TYPE_CHECKING:
     from alibabacloud_credentials.client import Client as CredentialClient

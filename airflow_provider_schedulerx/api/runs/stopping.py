@@ -12,15 +12,15 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from airflow_provider_schedulerx.api import calls
-from airflow_provider_schedulerx.api.calls import Call
+from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXError,
     SchedulerXForeignGroupError,
     SchedulerXNotFoundError,
 )
 from airflow_provider_schedulerx.api.models import WorkflowInstance
-from airflow_provider_schedulerx.api.settings import Scope
+from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.calls import Call
 
 #: Seconds between looks at a run that is being stopped: at first, and at most.
 _FIRST_PAUSE = 1.0

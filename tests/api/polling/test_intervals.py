@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_schedulerx.api.intervals import usual_duration, wished_interval
 from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus, WorkflowInstanceSummary
+from airflow_provider_schedulerx.api.polling.intervals import usual_duration, wished_interval
 
 
 @given(

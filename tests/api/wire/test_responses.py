@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx.api import calls
 from airflow_provider_schedulerx.api import exceptions as errors
-from airflow_provider_schedulerx.api.answers import Answer, interpret
-from airflow_provider_schedulerx.api.settings import Scope
+from airflow_provider_schedulerx.api.connection.settings import Scope
+from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.responses import Response, interpret
 
 SCOPE = Scope("cn-hangzhou", "ns", None, "g")
 START = calls.execute_workflow(SCOPE, 1)
@@ -18,16 +18,16 @@ READ = calls.get_workflow_instance(SCOPE, 1, 2)
 STOP = calls.stop_job_instance(SCOPE, 1, 2)
 
 
-def answer(status: int, body: Any, **headers: str) -> Answer:
+def answer(status: int, body: Any, **headers: str) -> Response:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
 
 
-def gateway(code: str, status: int = 400, **more: Any) -> Answer:
+def gateway(code: str, status: int = 400, **more: Any) -> Response:
     return answer(status, {"RequestId": "R-1", "HostId": "h", "Code": code, "Message": "the reason", **more})
 
 
-def refused(message: str, code: int = 400, **more: Any) -> Answer:
+def refused(message: str, code: int = 400, **more: Any) -> Response:
     return answer(200, {"Code": code, "Success": False, "Message": message, "RequestId": "R-1", **more})
 
 
@@ -102,7 +102,7 @@ def test_other_gateway_refusals_are_final(code: str) -> None:
     ],
     ids=repr,
 )
-def test_an_unclear_answer_is_ambiguous_for_a_start_and_harmless_for_a_read(unclear: Answer) -> None:
+def test_an_unclear_answer_is_ambiguous_for_a_start_and_harmless_for_a_read(unclear: Response) -> None:
     with pytest.raises(errors.SchedulerXAmbiguousError, match="may have been carried out"):
         interpret(START, unclear)
     with pytest.raises(errors.SchedulerXUnavailableError):

@@ -24,17 +24,17 @@ from darabonba.exceptions import RetryError, UnretryableException
 from darabonba.runtime import RuntimeOptions
 from Tea.exceptions import RetryError as TeaRetryError
 
-from airflow_provider_schedulerx.api import retrying
-from airflow_provider_schedulerx.api.answers import Answer, interpret, undecided
-from airflow_provider_schedulerx.api.calls import Call, Operation
+from airflow_provider_schedulerx.api.connection.redaction import without_secrets
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthenticationError,
     SchedulerXError,
     SchedulerXUnavailableError,
 )
-from airflow_provider_schedulerx.api.redaction import without_secrets
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings
-from airflow_provider_schedulerx.api.signing import API_VERSION, sign
+from airflow_provider_schedulerx.api.wire import retrying
+from airflow_provider_schedulerx.api.wire.calls import Call, Operation
+from airflow_provider_schedulerx.api.wire.responses import Response, interpret, undecided
+from airflow_provider_schedulerx.api.wire.signing import API_VERSION, sign
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class _Gateway(GatewaySpi):  # type: ignore[misc]
 
     def modify_response(self, context: Any, attribute_map: Any) -> None:
         response = context.response
-        response.deserialized_body = Answer(response.status_code, response.headers, response.body)
+        response.deserialized_body = Response(response.status_code, response.headers, response.body)
 
 
 class SyncTransport:

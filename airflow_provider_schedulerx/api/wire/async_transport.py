@@ -17,17 +17,17 @@ import aiohttp
 import tenacity
 from yarl import URL
 
-from airflow_provider_schedulerx.api import retrying
-from airflow_provider_schedulerx.api.answers import Answer, interpret, undecided
-from airflow_provider_schedulerx.api.calls import EXECUTE_WORKFLOW, Call, Operation
+from airflow_provider_schedulerx.api.connection.redaction import without_secrets
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthenticationError,
     SchedulerXError,
     SchedulerXUnavailableError,
 )
-from airflow_provider_schedulerx.api.redaction import without_secrets
-from airflow_provider_schedulerx.api.settings import SchedulerXSettings
-from airflow_provider_schedulerx.api.signing import sign
+from airflow_provider_schedulerx.api.wire import retrying
+from airflow_provider_schedulerx.api.wire.calls import EXECUTE_WORKFLOW, Call, Operation
+from airflow_provider_schedulerx.api.wire.responses import Response, interpret, undecided
+from airflow_provider_schedulerx.api.wire.signing import sign
 
 if TYPE_CHECKING:
     from alibabacloud_credentials.client import Client as CredentialClient
@@ -182,7 +182,7 @@ class AsyncTransport:
                 allow_redirects=False,
             ) as response:
                 body = await response.read()
-                answer = Answer(response.status, response.headers, body)
+                answer = Response(response.status, response.headers, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # From None: such exceptions carry URLs, and those the caller's parameters.
             raise _fault(call.operation, error, self._settings) from None

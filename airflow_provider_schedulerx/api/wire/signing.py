@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx import __version__
-from airflow_provider_schedulerx.api.calls import Call
-from airflow_provider_schedulerx.api.endpoints import Endpoint
+from airflow_provider_schedulerx.api.connection.endpoints import Endpoint
+from airflow_provider_schedulerx.api.wire.calls import Call
 
 if TYPE_CHECKING:
     from alibabacloud_credentials.models import CredentialModel

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_schedulerx.api.endpoints import REGIONS, check_region, resolve_endpoint
+from airflow_provider_schedulerx.api.connection.endpoints import REGIONS, check_region, resolve_endpoint
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 
 

@@ -1,0 +1,1 @@
+"""What a connection says, checked as a whole before anything is sent."""

@@ -1,0 +1,1 @@
+"""Many runs, followed by one poller inside the account's quota."""

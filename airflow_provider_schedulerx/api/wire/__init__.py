@@ -1,0 +1,1 @@
+"""One call to the service: query, signature, response, retries, and the two transports."""

@@ -14,11 +14,11 @@ ui: .venv/ready  ## leave an Airflow with the connection and the example DAGs up
 	$(BIN)/python -m dev.demo --ui
 
 chaos: .venv/ready  ## 300 faulted task runs and 200 waiting ones under a real Airflow: about half an hour
-	$(BIN)/python -m dev.chaos
+	$(BIN)/python -m dev.experiments.chaos
 
 distributed: .venv/ready  ## 500 deferred runs on two Celery workers, schedulers and triggerers, some of them killed
 	dev/install-services
-	$(BIN)/python -m dev.distributed
+	$(BIN)/python -m dev.experiments.distributed
 
 matrix: .venv/ready  ## every supported version of Airflow with the oldest and newest Python it takes: about an hour
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox

@@ -20,10 +20,10 @@ from airflow_provider_schedulerx.api.wire import calls
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from benchmarks.probe import LagProbe, SdkTrigger
-from dev import crowd
-from dev.experiment import service_of
-from dev.stack import AirflowStack
-from dev.waiting import wait_for
+from dev.experiments import crowd
+from dev.experiments.experiment import service_of
+from dev.harness.stack import AirflowStack
+from dev.harness.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, WORKFLOWS, POLL_INTERVAL = 1000, 20, 30.0

@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from dev.rest import HAS_TASK_STATE_STORE
-from dev.stack import COMPONENTS, AirflowStack
-from dev.waiting import StackError
+from dev.harness.rest import HAS_TASK_STATE_STORE
+from dev.harness.stack import COMPONENTS, AirflowStack
+from dev.harness.waiting import StackError
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".demo"

@@ -23,7 +23,7 @@ from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
 from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from dev.rest import IS_AIRFLOW_2
+from dev.harness.rest import IS_AIRFLOW_2
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

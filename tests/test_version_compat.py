@@ -7,7 +7,7 @@ import importlib
 import pytest
 
 from airflow_provider_schedulerx import version_compat
-from dev.rest import AIRFLOW
+from dev.harness.rest import AIRFLOW
 
 SECRET = "a-secret-of-this-test"
 

@@ -54,7 +54,7 @@ class FaultyOperator(ExecuteWorkflowOperator):
 
     @cached_property
     def hook(self) -> SchedulerXHook:
-        hook = FaultyHook.of(self)
+        hook = FaultyHook.from_task(self)
         hook.fault = self.fault
         return hook
 

@@ -5,8 +5,8 @@ killed with -9 at chosen moments, answers lost in several ways, the emulator, th
 killed and restarted. Then every run that the emulator has started is held against the final state of its
 task. The same cases with the same faults are run with a plain start-and-poll operator, to compare.
 
-    python -m dev.chaos                      # the long form: 300 faulted task runs, 200 waiting runs
-    python -m dev.chaos --cases 24 --waiting 0
+    python -m dev.experiments.chaos                      # the long form: 300 faulted task runs, 200 waiting runs
+    python -m dev.experiments.chaos --cases 24 --waiting 0
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from dev import faulty, postgres
-from dev.experiment import Verdict, conclude, definitions, give_history, judge, show
-from dev.stack import AirflowStack
-from dev.waiting import wait_for
+from dev.experiments import faulty
+from dev.experiments.experiment import Verdict, conclude, definitions, give_history, judge, show
+from dev.harness import postgres
+from dev.harness.stack import AirflowStack
+from dev.harness.waiting import wait_for
 
 RETRIES = 4
 GOOD, BAD, SLOW = 1, 2, 3

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dev.stack import AirflowStack
+from dev.harness.stack import AirflowStack
 
 DAG_FILE = """
 from datetime import datetime

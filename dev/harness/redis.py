@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
-from dev.waiting import free_port, wait_for
+from dev.harness.waiting import free_port, wait_for
 
 
 def program() -> str | None:

@@ -1,4 +1,4 @@
-"""The DAGs of the chaos suite, from the plan that ``dev/chaos.py`` has made: one mapped task instance a case."""
+"""The DAGs of the chaos suite, from the plan that ``dev/experiments/chaos.py`` has made: one mapped task instance a case."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
 
-from dev.faulty import FaultyOperator, PlainOperator
+from dev.experiments.faulty import FaultyOperator, PlainOperator
 
 plan: dict[str, Any] = json.loads(Path(os.environ["CHAOS_PLAN"]).read_text())
 RETRYING = {"retries": plan["retries"], "retry_delay": timedelta(seconds=2)}

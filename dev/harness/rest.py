@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from dev.waiting import StackError, wait_for
+from dev.harness.waiting import StackError, wait_for
 
 #: Major and minor number of the Airflow here.
 AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
@@ -174,7 +174,7 @@ class RestApi2(RestApi):
     _AS_IT_IS = "stringify=false"
 
     def _log_in(self) -> None:
-        # The user that dev/stack.py has made.
+        # The user that dev/harness/stack.py has made.
         self._authorization = f"Basic {base64.b64encode(b'admin:admin').decode()}"
 
     def links(self, dag_id: str, run_id: str, task_id: str) -> dict[str, str]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from dev.stack import COMPONENTS, AirflowStack
-from dev.waiting import wait_for
+from dev.harness.stack import COMPONENTS, AirflowStack
+from dev.harness.waiting import wait_for
 from tests.conftest import ROOT, WORKFLOWS
 
 pytestmark = pytest.mark.airflow
@@ -27,7 +27,7 @@ def emulator() -> Iterator[EmulatorProcess]:
 def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
     home = tmp_path_factory.mktemp("airflow")
     connections = {"schedulerx_default": emulator.connection(console_url="https://console/{wf_instance_id}")}
-    with AirflowStack(home, ROOT / "tests" / "dags", connections) as stack:
+    with AirflowStack(home, ROOT / "tests" / "system" / "dags", connections) as stack:
         yield stack
 
 

@@ -12,10 +12,10 @@ from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from benchmarks import triggerer
-from dev import crowd
-from dev.rest import IS_AIRFLOW_2
-from dev.stack import AirflowStack
-from dev.waiting import wait_for
+from dev.experiments import crowd
+from dev.harness.rest import IS_AIRFLOW_2
+from dev.harness.stack import AirflowStack
+from dev.harness.waiting import wait_for
 from tests.conftest import ROOT, WORKFLOWS
 
 pytestmark = pytest.mark.airflow
@@ -38,7 +38,7 @@ def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory)
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "3",
     }
-    with AirflowStack(home, ROOT / "tests" / "dags", connections, config) as stack:
+    with AirflowStack(home, ROOT / "tests" / "system" / "dags", connections, config) as stack:
         yield stack
 
 
@@ -185,7 +185,7 @@ def workflow(workflow_id: int, duration: float, outcome: str = "success") -> dic
     }
 
 
-@pytest.mark.skipif(IS_AIRFLOW_2, reason="dev/crowd.py knows the tables of Airflow 3")
+@pytest.mark.skipif(IS_AIRFLOW_2, reason="dev/experiments/crowd.py knows the tables of Airflow 3")
 def test_a_thousand_runs_end_with_every_outcome_right_and_none_told_twice(tmp_path: Path) -> None:
     """1,000 runs of 20 workflows, inside the default quota of 100 calls a minute and operation."""
     with EmulatorProcess("--quota", "100") as emulator:

@@ -6,8 +6,8 @@ started and waited for in deferred tasks; meanwhile a worker, a scheduler and a 
 and come back later, and the emulator, Redis and PostgreSQL are restarted. Then every run that the emulator
 has started is held against the final state of its task.
 
-    python -m dev.distributed                        # 500 runs, less than 15 minutes on 2 cores
-    python -m dev.distributed --runs 40 --seconds 30
+    python -m dev.experiments.distributed                        # 500 runs, less than 15 minutes on 2 cores
+    python -m dev.experiments.distributed --runs 40 --seconds 30
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from dev import redis
-from dev.experiment import Verdict, conclude, definitions, give_history, judge, show
-from dev.postgres import Postgres
-from dev.stack import AirflowStack
-from dev.waiting import wait_for
+from dev.experiments.experiment import Verdict, conclude, definitions, give_history, judge, show
+from dev.harness import redis
+from dev.harness.postgres import Postgres
+from dev.harness.stack import AirflowStack
+from dev.harness.waiting import wait_for
 
 WORKFLOWS = 10
 FAILING = WORKFLOWS

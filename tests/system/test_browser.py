@@ -17,8 +17,8 @@ import pytest
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.get_provider_info import get_provider_info
-from dev.stack import AirflowStack
-from dev.waiting import wait_for
+from dev.harness.stack import AirflowStack
+from dev.harness.waiting import wait_for
 from tests.conftest import ROOT
 
 sync_api = pytest.importorskip("playwright.sync_api")

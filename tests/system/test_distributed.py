@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dev import distributed, postgres, redis
-from dev.rest import HAS_TASK_STATE_STORE
+from dev.experiments import distributed
+from dev.harness import postgres, redis
+from dev.harness.rest import HAS_TASK_STATE_STORE
 
 
 def test_the_plan_has_every_workflow_and_some_that_fail() -> None:

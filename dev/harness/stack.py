@@ -16,9 +16,9 @@ from typing import Any, Self
 
 import psutil
 
-from dev.postgres import Postgres
-from dev.rest import IS_AIRFLOW_2, RestApi, RestApi2
-from dev.waiting import StackError, free_port, wait_for
+from dev.harness.postgres import Postgres
+from dev.harness.rest import IS_AIRFLOW_2, RestApi, RestApi2
+from dev.harness.waiting import StackError, free_port, wait_for
 
 _NAMES = (
     ("webserver", "scheduler", "triggerer")
@@ -66,7 +66,7 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
             **inherited,
             "AIRFLOW_HOME": str(home),
             # DAG files may import from dev.
-            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+            "PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dev import chaos
-from dev.experiment import judge
-from dev.rest import HAS_TASK_STATE_STORE
+from dev.experiments import chaos
+from dev.experiments.experiment import judge
+from dev.harness.rest import HAS_TASK_STATE_STORE
 
 
 def run(case: int, wf_instance_id: int, status: int, created: float, ended: float | None) -> dict[str, Any]:

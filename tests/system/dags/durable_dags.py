@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
 
-from dev.faulty import FaultyOperator
+from dev.experiments.faulty import FaultyOperator
 
 ARGUMENTS: dict[str, Any] = {
     "task_id": "run",

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from dev.waiting import free_port, wait_for
+from dev.harness.waiting import free_port, wait_for
 
 _FOLDERS = ("/usr/lib/postgresql", "/usr/local/lib/postgresql")
 

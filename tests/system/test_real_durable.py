@@ -11,10 +11,11 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from dev import faulty, postgres
-from dev.rest import HAS_TASK_STATE_STORE
-from dev.stack import AirflowStack
-from dev.waiting import wait_for
+from dev.experiments import faulty
+from dev.harness import postgres
+from dev.harness.rest import HAS_TASK_STATE_STORE
+from dev.harness.stack import AirflowStack
+from dev.harness.waiting import wait_for
 from tests.conftest import ROOT, WORKFLOWS
 
 pytestmark = [
@@ -40,7 +41,7 @@ def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory)
     home = tmp_path_factory.mktemp("airflow")
     with postgres.database(tmp_path_factory.mktemp("postgres") / "cluster") as database:
         config = database.config if database else {}
-        with AirflowStack(home, ROOT / "tests" / "dags", connections, config) as stack:
+        with AirflowStack(home, ROOT / "tests" / "system" / "dags", connections, config) as stack:
             yield stack
 
 

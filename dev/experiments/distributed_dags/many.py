@@ -1,4 +1,4 @@
-"""The DAG of ``dev/distributed.py``: a mapped task instance a run, all deferred."""
+"""The DAG of ``dev/experiments/distributed.py``: a mapped task instance a run, all deferred."""
 
 from __future__ import annotations
 

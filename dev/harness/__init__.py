@@ -1,0 +1,1 @@
+"""Starts real things for tests and experiments: Airflow, PostgreSQL, Redis."""

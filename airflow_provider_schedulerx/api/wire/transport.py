@@ -83,6 +83,15 @@ class SyncTransport:
         return result
 
     def _perform_once(self, call: Call[T]) -> T:
+        return interpret(call, self.send(call))
+
+    def send(self, call: Call[Any]) -> Response:
+        """Sign a call and send it, once.
+
+        :return: whatever was answered, not interpreted.
+        :raises SchedulerXUnavailableError: if the request did not leave, or a read was not answered.
+        :raises SchedulerXAmbiguousError: if a request that changes something was not answered.
+        """
         settings = self._settings
         # A client per call costs next to nothing (it holds no connections) and makes calls from
         # several threads independent of each other.
@@ -121,7 +130,8 @@ class SyncTransport:
         except UnretryableException as error:
             # From None: the library's exceptions carry URLs and bodies, and those may carry secrets.
             raise _fault(call.operation, error, settings) from None
-        return interpret(call, response["body"])
+        response_: Response = response["body"]
+        return response_
 
 
 def _milliseconds(seconds: float) -> int:

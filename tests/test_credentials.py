@@ -92,7 +92,7 @@ def test_a_credential_that_grows_old_is_replaced_by_itself(
 ) -> None:
     made = transport(emulator, credential_type="credentials_uri", credentials_uri=issuer.uri)
     assert made.perform(READ)
-    cached = made._credential.cloud_credential.provider._credentials_cache._cached_value
+    cached = made._credentials._client.cloud_credential.provider._credentials_cache._cached_value
     monkeypatch.setattr(cached, "_stale_time", 1)  # as if its time had come
     assert made.perform(READ)
     assert issuer.issued == 2
@@ -120,7 +120,7 @@ def test_a_credentials_server_that_is_away_surely_started_nothing(
     issuer.close()
     caplog.set_level(logging.DEBUG)
     made = transport(emulator, credential_type="credentials_uri", credentials_uri=issuer.uri)
-    with pytest.raises(errors.SchedulerXUnavailableError, match="cannot be had") as caught:
+    with pytest.raises(errors.SchedulerXUnavailableError, match="could not be fetched") as caught:
         made.perform(calls.execute_workflow(Scope("cn-hangzhou", "demo", None, "etl"), 1))
     assert "uri-secret" not in str(caught.value)
     assert "Refresh credentials failed" in caplog.text

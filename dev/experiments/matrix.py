@@ -17,7 +17,8 @@ import random
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from allpairspy import AllPairs
@@ -148,15 +149,6 @@ def _should_succeed(world: World, result: Result) -> str:
     return "nothing kept it from succeeding"
 
 
-def cases(
-    chosen: Iterable[Profile],
-    scenarios: Iterable[Scenario],
-    variants: Iterable[Variant],
-    seeds: Iterable[int],
-) -> Iterator[tuple[Scenario, Profile, Variant, int]]:
-    yield from itertools.product(scenarios, chosen, variants, seeds)
-
-
 def report(results: list[Result], seconds: float) -> int:
     """Print figures and every problem. :return: exit status."""
     by_scenario: dict[str, list[Result]] = defaultdict(list)
@@ -201,24 +193,30 @@ def main() -> int:
     parser.add_argument("--variant", action="append", choices=[str(each) for each in VARIANTS])
     parser.add_argument("--verbose", action="store_true", help="show what the provider logs")
     arguments = parser.parse_args()
-    if not arguments.verbose:
-        silence()
     chosen = arguments.profile or pairwise()
     print(f"{len(chosen)} profiles", flush=True)
     scenarios = [each for each in SCENARIOS if arguments.scenario is None or each.name in arguments.scenario]
     variants = [each for each in VARIANTS if arguments.variant is None or str(each) in arguments.variant]
     seeds = range(arguments.seeds) if arguments.seed is None else [arguments.seed]
     began = time.monotonic()
-    results = [play(*case) for case in cases(chosen, scenarios, variants, seeds)]
+    with nullcontext() if arguments.verbose else silenced():
+        results = [play(*case) for case in itertools.product(scenarios, chosen, variants, seeds)]
     return report(results, time.monotonic() - began)
 
 
-def silence() -> None:
+@contextmanager
+def silenced() -> Iterator[None]:
     """Keep the provider's log lines to ourselves: there are thousands."""
     import structlog
 
+    before = structlog.get_config()
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        structlog.configure(**before)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
-from airflow_provider_schedulerx.operators.schedulerx import XCOM_WF_INSTANCE_ID, ExecuteWorkflowOperator
+from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from dev.experiments.virtual import VirtualClock
 
@@ -53,7 +53,7 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
 
-    def xcom_pull(self, key: str = XCOM_WF_INSTANCE_ID, **_: Any) -> Any:
+    def xcom_pull(self, key: str = "WfInstanceId", **_: Any) -> Any:
         return self.xcoms.get(key)
 
 

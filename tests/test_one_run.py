@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -218,7 +218,9 @@ class BackendError(AirflowException):
     pass
 
 
-@pytest.mark.parametrize("error", [BackendError("no bucket"), SystemExit(1), KeyboardInterrupt(), RuntimeError("x")])
+@pytest.mark.parametrize(
+    "error", [BackendError("no bucket"), SystemExit(1), KeyboardInterrupt(), RuntimeError("x")]
+)
 @pytest.mark.parametrize("has_store", [True, False])
 def test_an_accident_after_the_start_is_final_unless_it_is_kept(
     emulator: EmulatorProcess, error: BaseException, has_store: bool
@@ -437,7 +439,13 @@ def test_a_worker_that_goes_away_leaves_the_run_to_the_next_try(
 
 @pytest.mark.parametrize(
     ("state", "tries", "durable"),
-    [("failed", 1, True), (None, 1, True), ("restarting", 1, True), ("running", 4, True), ("running", 1, False)],
+    [
+        ("failed", 1, True),
+        (None, 1, True),
+        ("restarting", 1, True),
+        ("running", 4, True),
+        ("running", 1, False),
+    ],
 )
 def test_everything_else_stops_the_run(
     emulator: EmulatorProcess,
@@ -511,7 +519,9 @@ def test_a_wide_workflow_is_stopped_in_the_time_that_airflow_gives(emulator: Emu
 
 
 @pytest.mark.parametrize("operation", ["ExecuteWorkflow", "ListWorkflowInstance", "GetWorkflowInstance"])
-def test_a_timeout_bounds_throttled_calls(emulator: EmulatorProcess, kept: TaskInstance, operation: str) -> None:
+def test_a_timeout_bounds_throttled_calls(
+    emulator: EmulatorProcess, kept: TaskInstance, operation: str
+) -> None:
     workflow_id = workflow(emulator)
     emulator.add_fault(operation, "throttle", count=100_000, retry_after_ms=5000)
     began = time.monotonic()
@@ -603,7 +613,9 @@ def test_what_native_rendering_and_mapped_tasks_give_is_sent_as_json(
         ({"workflow_id": 10**5000}, "workflow_id must be between 1 and .* more than 40 digits"),
     ],
 )
-def test_absurd_arguments_are_refused_when_the_dag_file_is_parsed(arguments: dict[str, Any], says: str) -> None:
+def test_absurd_arguments_are_refused_when_the_dag_file_is_parsed(
+    arguments: dict[str, Any], says: str
+) -> None:
     with pytest.raises(SchedulerXConfigurationError, match=says) as caught:
         operator(**arguments)
     assert caught.value.field in arguments
@@ -622,7 +634,9 @@ def test_a_link_never_fails_a_task(
 # 11. Airflow 3.0 resumes a retry with the event of the previous try.
 
 
-def test_an_event_of_an_earlier_try_starts_the_try_anew(emulator: EmulatorProcess, bare: TaskInstance) -> None:
+def test_an_event_of_an_earlier_try_starts_the_try_anew(
+    emulator: EmulatorProcess, bare: TaskInstance
+) -> None:
     node = {"name": "only", "duration": 15, "outcome": "failed"}
     workflow_id = workflow(emulator, nodes=[node])
     arguments = {"workflow_id": workflow_id, "deferrable": True}
@@ -707,7 +721,9 @@ def test_a_run_that_is_not_existed_is_final_after_the_settling_time_with_one_war
 # 13. A retry with other arguments looks first.
 
 
-@pytest.mark.parametrize("change", [{"workflow_id": 1}, {"group_id": "reporting"}, {"region_id": "cn-beijing"}])
+@pytest.mark.parametrize(
+    "change", [{"workflow_id": 1}, {"group_id": "reporting"}, {"region_id": "cn-beijing"}]
+)
 @pytest.mark.parametrize("has_ended", [True, False])
 def test_a_retry_for_another_workflow_looks_at_the_earlier_run(
     emulator: EmulatorProcess, kept: TaskInstance, change: dict[str, Any], has_ended: bool
@@ -719,7 +735,9 @@ def test_a_retry_for_another_workflow_looks_at_the_earlier_run(
     arguments = {"workflow_id": workflow_id, **change, "wait_for_completion": False}
     starts = sum(emulator.counters()["starts"].values())
     if not has_ended:
-        with pytest.raises(WorkflowInstanceUndecidedError, match=f"{run} of workflow {workflow_id}.*it is RUNNING"):
+        with pytest.raises(
+            WorkflowInstanceUndecidedError, match=f"{run} of workflow {workflow_id}.*it is RUNNING"
+        ):
             kept.run(operator(**arguments))
     elif change == {"group_id": "reporting"}:
         with pytest.raises(WorkflowNotStartableError, match="not existed"):
@@ -733,9 +751,13 @@ def test_a_retry_for_another_workflow_looks_at_the_earlier_run(
 # On the last try.
 
 
-def test_the_last_try_says_that_nothing_follows_the_run(emulator: EmulatorProcess, kept: TaskInstance) -> None:
+def test_the_last_try_says_that_nothing_follows_the_run(
+    emulator: EmulatorProcess, kept: TaskInstance
+) -> None:
     kept.try_number = 3
-    with pytest.raises(WorkflowInstanceLostError, match="last try, so nothing follows the run now: stop it in"):
+    with pytest.raises(
+        WorkflowInstanceLostError, match="last try, so nothing follows the run now: stop it in"
+    ):
         kept.run(operator(timeout=0.5, cancel_on_kill=False))
 
 

@@ -369,7 +369,9 @@ def test_a_kill_that_leaves_the_run_allows_no_retry(emulator: EmulatorProcess) -
     before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
     try:
         threading.Timer(1, lambda: signal.raise_signal(signal.SIGTERM)).start()
-        with pytest.raises(WorkflowInstanceUndecidedError, match="keeps running because cancel_on_kill is off"):
+        with pytest.raises(
+            WorkflowInstanceUndecidedError, match="keeps running because cancel_on_kill is off"
+        ):
             execute(task)
     finally:
         signal.signal(signal.SIGTERM, before)

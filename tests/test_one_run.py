@@ -6,6 +6,7 @@ for Airflow's task state store, and Airflow's own timeout is the real one.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import signal
 import threading
@@ -353,7 +354,7 @@ def test_a_cleared_task_whose_run_does_not_stop_starts_none_beside_it(
         stop = task.hook.at(task.hook.scope).stop_workflow_instance
         task.hook.at = lambda scope: SimpleNamespace(  # type: ignore[method-assign]
             get_workflow_instance=SchedulerXHook().get_workflow_instance,
-            stop_workflow_instance=lambda *ids: stop(*ids, timeout=1),
+            stop_workflow_instance=functools.partial(stop, timeout=1),
         )
         with pytest.raises(WorkflowInstanceLostError, match=f"{first} was requested, but it had not ended"):
             kept.run(task)

@@ -84,7 +84,14 @@ class Chaos:
     """
 
     def __init__(
-        self, home: Path, seed: int, cases: int, waiting: int, minutes: float, profile: str = "documented"
+        self,
+        home: Path,
+        *,
+        seed: int,
+        cases: int,
+        waiting: int,
+        minutes: float,
+        profile: str = "documented",
     ) -> None:
         self.profile = profile
         self.plan = make_plan(seed, cases, waiting)
@@ -264,7 +271,12 @@ def main() -> int:
     arguments = parser.parse_args()
     home = arguments.home or Path(tempfile.mkdtemp(prefix="chaos-"))
     chaos = Chaos(
-        home, arguments.seed, arguments.cases, arguments.waiting, arguments.minutes, arguments.profile
+        home,
+        seed=arguments.seed,
+        cases=arguments.cases,
+        waiting=arguments.waiting,
+        minutes=arguments.minutes,
+        profile=arguments.profile,
     )
     if postgres.programs() is None:
         print("PostgreSQL is not installed: the database is SQLite, and is not restarted", flush=True)

@@ -91,6 +91,7 @@ class Task:
     :param retry_delay: seconds between two tries.
     :ivar state: ``success``, ``failed`` or ``skipped``; None while it is not decided.
     :ivar errors: what its tries raised.
+    :ivar was_ended_by_user: whether a user has ended it, and not cleared it since.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Task:
         self.user_ends_after: float | None = None
         #: Seconds into the wait at which the triggerer, or the worker, dies; once.
         self.dies_after: float | None = None
-        self._ended_by_user = False
+        self.was_ended_by_user = False
 
     @property
     def context(self) -> Any:
@@ -129,7 +130,7 @@ class Task:
             self._try()
             self._new_process()
             self._clock.silence()
-            if self._ended_by_user:
+            if self.was_ended_by_user:
                 self.state = "failed"
             if self.state is None:
                 self._clock.sleep(self._retry_delay)
@@ -138,7 +139,7 @@ class Task:
         """Let a user clear it; :meth:`run` then runs it again."""
         self.ti.max_tries = self.ti.try_number + self._retries
         self.user_ends_after = None
-        self._ended_by_user = False
+        self.was_ended_by_user = False
 
     def die(self) -> NoReturn:
         """Let the process that runs the task, or its triggerer, die."""
@@ -177,7 +178,7 @@ class Task:
             except TaskDeferred as deferral:
                 self._clock.silence()
                 method, kwargs = self._deferred(deferral)
-                if self._ended_by_user:
+                if self.was_ended_by_user:
                     raise Killed from None
                 self._new_process()
                 task = self._make()
@@ -194,7 +195,7 @@ class Task:
 
     def _kill(self, task: ExecuteWorkflowOperator) -> None:
         """SIGTERM, with a moment to end."""
-        self._ended_by_user = True
+        self.was_ended_by_user = True
         self._clock.alarm(_KILL_GRACE, self.die)
         task.on_kill()
 
@@ -205,7 +206,7 @@ class Task:
         stored = json.dumps(kwargs)
         assert path.endswith(f".{WorkflowInstanceTrigger.__name__}")
         event = None
-        while event is None and not self._ended_by_user:
+        while event is None and not self.was_ended_by_user:
             trigger = WorkflowInstanceTrigger(**json.loads(stored))
             try:
                 event = self._clock.run(self._trigger(trigger, limit))
@@ -242,7 +243,7 @@ class Task:
         if dies:
             self.die()
         if ends and min(ends) == self.user_ends_after:
-            self._ended_by_user = True
+            self.was_ended_by_user = True
             await self._told(trigger)
             return None
         raise TimeoutError

@@ -133,14 +133,19 @@ class World:
 
     def clear(self) -> None:
         """Let a user clear the task."""
-        own = self.service.own
-        knows = not own or own[-1].wf_instance_id == self.task.ti.xcoms.get("WfInstanceId")
-        if not knows and not self.can_tell:
+        if not self.knows_its_run:
             # What was started cannot be told from others, and the user has cleared the task all the same.
             self.is_for_a_person = True
         elif not any(isinstance(error, WorkflowInstanceUndecidedError) for error in self.task.errors):
             self.task.clear()
             self.task.run()
+
+    @property
+    def knows_its_run(self) -> bool:
+        """Whether the task knows what it has started last, or could learn it."""
+        own = self.service.own
+        is_known = not own or own[-1].wf_instance_id == self.task.ti.xcoms.get("WfInstanceId")
+        return is_known or self.can_tell
 
     @property
     def can_tell(self) -> bool:

@@ -83,6 +83,13 @@ class SyncTransport:
         return result
 
     def _perform_once(self, call: Call[T]) -> T:
+        return interpret(call, self.send(call))
+
+    def send(self, call: Call[Any]) -> Response:
+        """Carry out a call once and return the response as it came.
+
+        :raises SchedulerXError: if there is none.
+        """
         settings = self._settings
         # A client per call costs next to nothing (it holds no connections) and makes calls from
         # several threads independent of each other.
@@ -121,7 +128,8 @@ class SyncTransport:
         except UnretryableException as error:
             # From None: the library's exceptions carry URLs and bodies, and those may carry secrets.
             raise _fault(call.operation, error, settings) from None
-        return interpret(call, response["body"])
+        received: Response = response["body"]
+        return received
 
 
 def _milliseconds(seconds: float) -> int:

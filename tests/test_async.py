@@ -340,7 +340,6 @@ def hidden(workflow_id: int) -> dict[str, Any]:
                 "id": workflow_id,
                 "namespace": "demo",
                 "group": "etl",
-                "listed": False,
                 "max_concurrency": 100,
                 "nodes": [{"name": "a", "duration": 3}],
             }
@@ -351,6 +350,7 @@ def hidden(workflow_id: int) -> dict[str, Any]:
 def test_runs_that_the_list_does_not_show_are_asked_for(emulator: EmulatorProcess) -> None:
     async def main() -> None:
         emulator.add_workflows(hidden(61))
+        emulator.set_profile("list_lag=20")
         async with polling(emulator, 61) as made:
             ids = await asyncio.to_thread(start_many, emulator, 61, 3)
             watches = [made.watch(each, poll_interval=0.3, age=0) for each in ids]

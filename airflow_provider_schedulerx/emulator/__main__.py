@@ -10,9 +10,11 @@ import signal
 import ssl
 from pathlib import Path
 
-from airflow_provider_schedulerx.emulator import definitions
+from airflow_provider_schedulerx.emulator import definitions, profile
 from airflow_provider_schedulerx.emulator.engine import Engine
-from airflow_provider_schedulerx.emulator.server import DEFAULT_QUOTA, listen, make_emulator
+from airflow_provider_schedulerx.emulator.remote_control import RemoteControl
+from airflow_provider_schedulerx.emulator.server import listen, service
+from airflow_provider_schedulerx.emulator.service import DEFAULT_QUOTA, make_emulator
 from airflow_provider_schedulerx.emulator.store import Store
 from airflow_provider_schedulerx.emulator.tls import make_certificate
 
@@ -51,11 +53,30 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--speed", type=float, default=1.0, help="how much faster jobs run (default: %(default)s)"
     )
+    parser.add_argument(
+        "--profile",
+        type=_profile,
+        default=profile.parse(profile.DEFAULT),
+        metavar="NAME|KEY=VALUE,...",
+        help="what the service does where its documentation leaves it open: a name "
+        f"({', '.join(profile.PROFILES)}), choices, or both (default: {profile.DEFAULT}; "
+        "--profile help lists all)",
+    )
     parser.add_argument("--verbose", action="store_true", help="print each call to standard error")
     arguments = parser.parse_args()
     if arguments.speed <= 0:
         parser.error("--speed must be above 0")
     return arguments
+
+
+def _profile(text: str) -> profile.Profile:
+    if text == "help":
+        print(profile.describe())
+        raise SystemExit
+    try:
+        return profile.parse(text)
+    except profile.ProfileError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 async def _run(arguments: argparse.Namespace) -> None:
@@ -64,7 +85,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     known = definitions.load(arguments.workflows)
     store = Store(arguments.state) if arguments.state else None
-    engine = Engine(known.workflows.values(), store=store, speed=arguments.speed)
+    engine = Engine(known.workflows.values(), store=store, speed=arguments.speed, profile=arguments.profile)
     emulator = make_emulator(known, engine, quota=arguments.quota, verbose=arguments.verbose)
     tls, ca_file = None, None
     if arguments.tls:
@@ -72,8 +93,8 @@ async def _run(arguments: argparse.Namespace) -> None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate.chain_file)
         ca_file = str(certificate.ca_file)
-    service, port = await listen(emulator.service(), arguments.host, arguments.port, tls)
-    admin, admin_port = await listen(emulator.remote_control(), "127.0.0.1", arguments.admin_port)
+    runner, port = await listen(service(emulator), arguments.host, arguments.port, tls)
+    admin, admin_port = await listen(RemoteControl(emulator).application(), "127.0.0.1", arguments.admin_port)
 
     endpoint = f"{'https' if tls else 'http'}://{arguments.host}:{port}"
     print("SchedulerX emulator: a local stand-in, NOT Alibaba Cloud. Nothing here runs a real job.")
@@ -89,7 +110,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     )
 
     await stopped.wait()
-    await service.cleanup()
+    await runner.cleanup()
     await admin.cleanup()
     if store:
         store.close()

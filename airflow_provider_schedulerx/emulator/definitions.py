@@ -11,6 +11,9 @@ import yaml
 
 DEFAULT_FILE = Path(__file__).with_name("default.yaml")
 
+#: Id of the account that identities belong to unless the file says otherwise.
+DEFAULT_OWNER = "1144881807903942"
+
 #: outcome in the file -> job instance status that a node ends with.
 OUTCOMES = {"success": 4, "failed": 5, "rejected": 9}
 
@@ -28,6 +31,8 @@ class Account:
     :ivar active: False answers ``InvalidAccessKeyId.Inactive``.
     :ivar denied: RAM actions that are refused; ``*`` refuses all.
     :ivar expires: epoch seconds at which the security token expires.
+    :ivar owner: id of the account that the identity belongs to; an account has one quota.
+    :ivar user: name of the RAM user, for keys that belong to the same one; by default each is its own.
     """
 
     access_key_id: str
@@ -37,6 +42,11 @@ class Account:
     active: bool = True
     denied: tuple[str, ...] = ()
     expires: float | None = None
+    owner: str = DEFAULT_OWNER
+    user: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "user", self.user or self.access_key_id)
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class Node:
     :ivar after: job ids that must have succeeded first.
     :ivar group: application group, where it differs from the workflow's.
     :ivar log_lines: lines it writes while it runs, besides one at its start and one at its end.
+    :ivar parameters: those of the job itself, the same in every run.
     """
 
     job_id: int
@@ -58,6 +69,7 @@ class Node:
     group: str | None
     result: str
     log_lines: int
+    parameters: str
 
     def outcome(self, attempt: int) -> int:
         return self.outcomes[min(attempt, len(self.outcomes) - 1)]
@@ -68,9 +80,7 @@ class Workflow:
     """A workflow.
 
     :ivar preparing: seconds between the start of an instance and that of its first nodes.
-    :ivar when_full: ``queue`` (the instance waits) or ``reject``: what happens beyond
-        ``max_concurrency`` is not documented.
-    :ivar listed: False leaves its instances out of ListWorkflowInstance, whose count is not documented.
+    :ivar max_concurrency: how many of its instances may run at a time; what happens beyond is the profile's.
     """
 
     workflow_id: int
@@ -81,8 +91,6 @@ class Workflow:
     enabled: bool = True
     max_concurrency: int = 1
     preparing: float = 0.0
-    when_full: str = "queue"
-    listed: bool = True
 
     def group_of(self, job_id: int) -> str:
         return self.nodes[job_id].group or self.group
@@ -138,6 +146,8 @@ def parse_account(data: Any) -> Account:
         active=place.get("active", bool, True),
         denied=tuple(place.get("denied", list, [])),
         expires=place.get("expires", (int, float), None),
+        owner=str(place.get("owner", (str, int), DEFAULT_OWNER)),
+        user=place.get("user", str, ""),
     )
     place.done()
     return account
@@ -165,11 +175,7 @@ def _workflow(place: _Place) -> Workflow:
         enabled=place.get("enabled", bool, True),
         max_concurrency=place.get("max_concurrency", int, 1),
         preparing=place.get("preparing", (int, float), 0.0),
-        when_full=place.get("when_full", str, "queue"),
-        listed=place.get("listed", bool, True),
     )
-    if workflow.when_full not in ("queue", "reject"):
-        raise DefinitionError(f"{place.name}.when_full: must be queue or reject")
     place.done()
     return workflow
 
@@ -194,6 +200,7 @@ def _node(place: _Place, default_id: int, names: Mapping[str, int]) -> Node:
         group=place.get("group", str, None),
         result=place.get("result", str, ""),
         log_lines=place.get("log_lines", int, 0),
+        parameters=place.get("parameters", str, ""),
     )
 
 

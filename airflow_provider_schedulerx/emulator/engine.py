@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from airflow_provider_schedulerx.emulator.definitions import Node, Workflow
+from airflow_provider_schedulerx.emulator.profile import Profile
 
 # Statuses of workflow and job instances share these numbers.
 WAITING, READY, RUNNING, SUCCESS, FAILED = 1, 2, 3, 4, 5
@@ -21,16 +22,18 @@ WAITING, READY, RUNNING, SUCCESS, FAILED = 1, 2, 3, 4, 5
 #: Ids of instances begin here: beyond 32 bits, as in the service's documentation.
 FIRST_ID = 36_508_287_844
 
-_KILLED = "killed by StopInstance"
+#: What a stopped node has as its result; its log says it, too.
+_KILLED = "killed from server"
 
 
 class Refused(Exception):
-    """A business error: answered with HTTP 200 and ``Success: false``."""
+    """A business error: answered with ``Success: false``. :ivar details: more fields of the body."""
 
-    def __init__(self, message: str, code: int = 400) -> None:
+    def __init__(self, message: str, code: int | None = 400, **details: object) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
+        self.details = details
 
 
 @dataclass
@@ -53,6 +56,8 @@ class NodeRun:
 
 @dataclass
 class InstanceRun:
+    """:ivar stopped: whether a node of it was stopped since it began, or since it was last retried."""
+
     wf_instance_id: int
     workflow_id: int
     parameters: str | None
@@ -60,6 +65,7 @@ class InstanceRun:
     status: int = WAITING
     started: float | None = None
     ended: float | None = None
+    stopped: bool = False
     nodes: dict[int, NodeRun] = field(default_factory=dict)
 
     @property
@@ -82,7 +88,11 @@ class Store(Protocol):
 
 
 class Engine:
-    """:param store: keeps each instance that changed, before anyone sees the change; None keeps nothing."""
+    """Has the workflows and their instances, and lets time pass for them.
+
+    :param store: keeps each instance that changed, before anyone sees the change; None keeps nothing.
+    :param profile: decides what the documentation leaves open; may be replaced at any time.
+    """
 
     def __init__(
         self,
@@ -90,8 +100,10 @@ class Engine:
         *,
         store: Store | None = None,
         speed: float = 1.0,
+        profile: Profile | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.profile = profile or Profile()
         self.workflows = {workflow.workflow_id: workflow for workflow in workflows}
         self.instances = {run.wf_instance_id: run for run in (store.load() if store else ())}
         self._store = store
@@ -118,18 +130,26 @@ class Engine:
     def now(self) -> float:
         return self._clock()
 
-    def execute(self, workflow: Workflow, parameters: str | None) -> InstanceRun:
-        """Start an instance. Refusing a disabled workflow is our choice: it is not documented."""
+    def execute(self, workflow: Workflow, parameters: str | None) -> InstanceRun | None:
+        """Start an instance. :return: None if the start was skipped without a word."""
         self.advance(workflow)
-        if not workflow.enabled:
+        if not workflow.enabled and self.profile["disabled_workflow"] == "refuse":
             raise Refused(f"workflow is disabled, workflowId={workflow.workflow_id}")
-        active = sum(run.is_active for run in self._by_workflow[workflow.workflow_id])
-        if workflow.when_full == "reject" and active >= workflow.max_concurrency:
+        runs = self._by_workflow[workflow.workflow_id]
+        now = self._clock()
+        if runs and now - runs[-1].created < int(self.profile["start_interval"]) / self._speed:
+            raise Refused(f"workflowId={workflow.workflow_id} was triggered in the same second")
+        when_full = self.profile["when_full"]
+        if when_full != "queue" and sum(run.is_active for run in runs) >= workflow.max_concurrency:
+            if when_full == "skip":
+                return None
             raise Refused(f"max concurrency {workflow.max_concurrency} reached")
-        run = InstanceRun(self._new_id(), workflow.workflow_id, parameters, created=self._clock())
-        run.nodes = {job_id: NodeRun(job_id) for job_id in workflow.nodes}
+        run = InstanceRun(self._new_id(), workflow.workflow_id, parameters, created=now)
+        for job_id in workflow.nodes:
+            run.nodes[job_id] = NodeRun(job_id)
+            self._give_id(run, run.nodes[job_id])
         self.instances[run.wf_instance_id] = run
-        self._by_workflow[workflow.workflow_id].append(run)
+        runs.append(run)
         self._save([run])
         self._look_again(workflow)
         self.advance(workflow)
@@ -143,8 +163,26 @@ class Engine:
         return run
 
     def runs_of(self, workflow: Workflow) -> list[InstanceRun]:
+        """All runs of a workflow, oldest first."""
         self.advance(workflow)
         return self._by_workflow[workflow.workflow_id]
+
+    def listed(self, workflow: Workflow) -> list[InstanceRun]:
+        """The runs that ListWorkflowInstance shows, in its order."""
+        before = self._clock() - int(self.profile["list_lag"]) / self._speed
+        hides_waiting = self.profile["list_waiting"] == "hidden"
+        shown = [
+            run
+            for run in self.runs_of(workflow)
+            if run.created <= before and not (hides_waiting and run.status == WAITING)
+        ][-int(self.profile["list_length"]) :]
+        match self.profile["list_order"]:
+            case "newest_first":
+                shown.reverse()
+            case "unordered":
+                # The same at each call, and yet in no order.
+                shown.sort(key=lambda run: (run.wf_instance_id * 7919) % 1009)
+        return shown
 
     def job(self, job_id: int, job_instance_id: int) -> tuple[InstanceRun, NodeRun]:
         found = self._jobs.get(job_instance_id)
@@ -154,23 +192,29 @@ class Engine:
         return found
 
     def stop(self, run: InstanceRun, node: NodeRun) -> None:
-        """Stop a node that runs. One that has ended stays as it is."""
-        if node.status not in (READY, RUNNING):
-            return
+        """Stop a node that runs (API page of StopInstance: "in the running state")."""
+        if node.status != RUNNING:
+            raise Refused(
+                f"jobInstance is not running, jobInstanceId={node.job_instance_id}, status={node.status}"
+            )
         now = self._clock()
         node.log = [line for line in node.log if line[0] <= now]
         node.log.append((now, _KILLED))
         node.status, node.ends, node.result = FAILED, now, _KILLED
+        run.stopped = True
         self._settle(run, now)
         self._changed(run)
 
     def retry(self, run: InstanceRun, node: NodeRun) -> None:
-        """Run a failed node again, and after it what comes behind it."""
-        if node.status not in (FAILED, 9):
-            raise Refused(f"only a failed job instance can be retried, status={node.status}")
+        """Run a node again that has ended, well or badly, and after it what waits for it."""
+        if node.status not in (SUCCESS, FAILED, 9):
+            raise Refused(f"only a finished job instance can be retried, status={node.status}")
         now = self._clock()
-        run.status, run.ended = RUNNING, None
+        run.status, run.ended, run.stopped = RUNNING, None, False
         node.attempt += 1
+        if self.profile["retry_ids"] == "new":
+            self._jobs.pop(node.job_instance_id or 0, None)
+            self._give_id(run, node)
         self._schedule(run, node, now)
         self._changed(run)
 
@@ -225,10 +269,6 @@ class Engine:
                 self._schedule(run, run.nodes[job_id], at + workflow.preparing / self._speed)
 
     def _schedule(self, run: InstanceRun, node: NodeRun, at: float) -> None:
-        """A node will start: from now on it has a job instance."""
-        if node.job_instance_id is None:
-            node.job_instance_id = self._new_id()
-            self._jobs[node.job_instance_id] = (run, node)
         node.status, node.starts, node.ends, node.result = READY, at, None, ""
 
     def _happen(self, run: InstanceRun, node: NodeRun, at: float) -> None:
@@ -258,7 +298,7 @@ class Engine:
             return
         run.ended = at
         good = all(node.status == SUCCESS for node in run.nodes.values())
-        run.status = SUCCESS if good else FAILED
+        run.status = int(self.profile["stopped_state"]) if run.stopped else SUCCESS if good else FAILED
 
     def _save(self, runs: Iterable[InstanceRun]) -> None:
         if self._store is not None:
@@ -270,6 +310,10 @@ class Engine:
 
     def _look_again(self, workflow: Workflow) -> None:
         self._next_event.pop(workflow.workflow_id, None)
+
+    def _give_id(self, run: InstanceRun, node: NodeRun) -> None:
+        node.job_instance_id = self._new_id()
+        self._jobs[node.job_instance_id] = (run, node)
 
     def _new_id(self) -> int:
         self._last_id += 1

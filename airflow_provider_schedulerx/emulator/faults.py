@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.authentication import GatewayError
+from airflow_provider_schedulerx.emulator.profile import Profile
 
 EFFECTS = ("delay", "drop", "truncate", "error", "throttle")
 
@@ -95,19 +96,30 @@ class Quota:
         while calls and calls[0] <= now - 60:
             calls.popleft()
         if len(calls) >= self.per_minute:
-            raise throttled(round((calls[0] + 60 - now) * 1000))
+            raise Throttled(round((calls[0] + 60 - now) * 1000))
         calls.append(now)
 
 
-def throttled(retry_after_ms: int | None) -> GatewayError:
-    headers = {} if retry_after_ms is None else {"x-acs-retry-after": str(max(1, retry_after_ms))}
-    return GatewayError(400, "Throttling.User", "Request was denied due to user flow control.", headers)
+class Throttled(GatewayError):
+    """:param retry_after_ms: milliseconds after which to come back; None if nobody knows."""
+
+    def __init__(self, retry_after_ms: int | None) -> None:
+        headers = {} if retry_after_ms is None else {"x-acs-retry-after": str(max(1, retry_after_ms))}
+        super().__init__(400, "Throttling.User", "Request was denied due to user flow control.", headers)
+
+    def shaped(self, profile: Profile) -> GatewayError:
+        """The same as the profile has it."""
+        self.status = int(profile["throttling"])
+        if profile["retry_after"] == "absent":
+            self.headers.clear()
+        return self
 
 
 class Counters:
     """Calls by operation, and how they ended: ``ok``, ``refused`` or the gateway's code."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.calls: Counter[str] = Counter()
         self.outcomes: dict[str, Counter[str]] = defaultdict(Counter)
         self.busiest_minute: Counter[str] = Counter()
@@ -116,7 +128,7 @@ class Counters:
     def count(self, operation: str, outcome: str) -> None:
         self.calls[operation] += 1
         self.outcomes[operation][outcome] += 1
-        now = time.monotonic()
+        now = self._clock()
         recent = self._recent[operation]
         recent.append(now)
         while recent[0] <= now - 60:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, tzinfo
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.authentication import GatewayError, Request
 from airflow_provider_schedulerx.emulator.definitions import Definitions, Workflow
-from airflow_provider_schedulerx.emulator.engine import Engine, InstanceRun, NodeRun, Refused
+from airflow_provider_schedulerx.emulator.engine import WAITING, Engine, InstanceRun, NodeRun, Refused
+from airflow_provider_schedulerx.emulator.profile import Profile
 
-# Some zone that is not this machine's: the service does not say in which zone its times are.
-_ZONE = timezone(timedelta(hours=8))
 WORKER = "127.0.0.1:34567"
 _MAX_LOG_LINES = 200
 _LOG_WINDOW = 30 * 60
-_TRIGGERED_BY_API = 3  # the code is not documented
 _READ = "edas:ReadSchedulerx"
 
 
@@ -27,6 +25,17 @@ class Arguments:
     request: Request
     definitions: Definitions
     engine: Engine
+
+    @property
+    def profile(self) -> Profile:
+        return self.engine.profile
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone of the times in answers."""
+        zone = datetime.strptime(self.profile["time_zone"], "%z").tzinfo
+        assert zone is not None  # noqa: S101 - %z sets it
+        return zone
 
     def text(self, name: str) -> str | None:
         return self.request.parameter(name)
@@ -71,11 +80,16 @@ class Arguments:
 
 @dataclass(frozen=True)
 class OperationSpec:
-    """:ivar required: parameters without which the gateway answers ``Missing<Parameter>``."""
+    """An operation.
+
+    :ivar required: parameters without which the gateway answers ``Missing<Parameter>``.
+    :ivar professional: whether only the Professional edition has it.
+    """
 
     handle: Callable[[Arguments], Any]
     ram_action: str
     required: tuple[str, ...]
+    professional: bool = False
 
 
 def _execute(args: Arguments) -> dict[str, Any]:
@@ -83,7 +97,21 @@ def _execute(args: Arguments) -> dict[str, Any]:
     parameters = args.text("InstanceParameters")
     if len((parameters or "").encode()) > 1000:
         raise Refused("instanceParameters is larger than 1000 bytes")
-    return {"WfInstanceId": args.engine.execute(workflow, parameters).wf_instance_id}
+    run = args.engine.execute(workflow, parameters)
+    if run is not None:
+        _refuse_late(args.profile["late_refusal"])
+    return {"WfInstanceId": run.wf_instance_id if run else 0}
+
+
+def _refuse_late(how: str) -> None:
+    """Answer a failure although the run was started."""
+    match how:
+        case "500":
+            raise Refused("system error", code=500)
+        case "timeout":
+            raise GatewayError(400, "InternalError.Timeout", "The request timed out on the server.")
+        case "no_code":
+            raise Refused("system error", code=None)
 
 
 def _get_instance(args: Arguments) -> dict[str, Any]:
@@ -96,18 +124,35 @@ def _get_instance(args: Arguments) -> dict[str, Any]:
             "JobName": workflow.nodes[job_id].name,
             "Status": node.status,
             "Attempt": node.attempt,
-            **_times(run, node.starts if node.status not in (1, 2) else None, node.ends, node.status),
+            **_times(args, run, node.starts if node.status not in (1, 2) else None, node.ends, node.status),
         }
-        if node.job_instance_id is not None:
-            shown["JobInstanceId"] = node.job_instance_id
+        if (job_instance_id := _shown_id(args, node)) is not None:
+            shown["JobInstanceId"] = job_instance_id
             shown["Result"] = node.result
         if node.status not in (1, 2):
             shown["WorkAddr"] = WORKER
         nodes.append(shown)
     return {
-        "WfInstanceInfo": {"Status": run.status, **_times(run, run.started, run.ended, run.status)},
-        "WfInstanceDag": {"Nodes": nodes, "Edges": _edges(workflow)},
+        "WfInstanceInfo": {"Status": run.status, **_times(args, run, run.started, run.ended, run.status)},
+        "WfInstanceDag": {"Nodes": nodes, "Edges": _instance_edges(args, workflow, run)},
     }
+
+
+def _shown_id(args: Arguments, node: NodeRun) -> int | None:
+    if node.status == WAITING and args.profile["waiting_node_id"] == "absent":
+        return None
+    return node.job_instance_id
+
+
+def _instance_edges(args: Arguments, workflow: Workflow, run: InstanceRun) -> list[dict[str, int]]:
+    """Edges between job instances, unlike those of the workflow; the root is 0."""
+    ids = {0: 0, **{job_id: _shown_id(args, node) for job_id, node in run.nodes.items()}}
+    pairs = [(ids[edge["Source"]], ids[edge["Target"]]) for edge in _edges(workflow)]
+    return [
+        {"Source": source, "Target": target}
+        for source, target in pairs
+        if source is not None and target is not None
+    ]
 
 
 def _list_instances(args: Arguments) -> dict[str, Any]:
@@ -118,10 +163,9 @@ def _list_instances(args: Arguments) -> dict[str, Any]:
                 "WfInstanceId": run.wf_instance_id,
                 "WorkflowId": run.workflow_id,
                 "Status": run.status,
-                **_times(run, run.started, run.ended, run.status),
+                **_times(args, run, run.started, run.ended, run.status),
             }
-            for run in args.engine.runs_of(workflow)[-300:]
-            if workflow.listed
+            for run in args.engine.listed(workflow)
         ]
     }
 
@@ -165,32 +209,41 @@ def _stop(args: Arguments) -> None:
 
 def _get_job(args: Arguments) -> dict[str, Any]:
     run, node = args.job("JobInstanceId")
-    return {
-        "JobInstanceDetail": {
-            "JobId": node.job_id,
-            "InstanceId": node.job_instance_id,
-            "JobName": args.engine.workflows[run.workflow_id].nodes[node.job_id].name,
-            "Status": node.status,
-            "Parameters": run.parameters or "",
-            "Result": node.result,
-            "Progress": "",
-            "TriggerType": _TRIGGERED_BY_API,
-            "TimeType": 100,
-            "Executor": "emulator",
-            "WorkAddr": WORKER,
-            **_times(run, node.starts, node.ends, node.status),
-        }
+    definition = args.engine.workflows[run.workflow_id].nodes[node.job_id]
+    detail: dict[str, Any] = {
+        "JobId": node.job_id,
+        "InstanceId": node.job_instance_id,
+        "JobName": definition.name,
+        "Status": node.status,
+        "Result": node.result,
+        "Progress": "",
+        "TimeType": 100,
+        "Executor": "emulator",
+        "WorkAddr": WORKER,
+        **_times(args, run, node.starts, node.ends, node.status),
     }
+    match args.profile["parameters_shown"]:
+        case "run":
+            detail["Parameters"] = run.parameters or ""
+        case "escaped":
+            detail["Parameters"] = (run.parameters or "").replace("\\", "\\\\").replace('"', '\\"')
+        case "job":
+            detail["Parameters"] = definition.parameters
+    if (trigger_type := args.profile["node_trigger_type"]) != "absent":
+        detail["TriggerType"] = int(trigger_type)
+    return {"JobInstanceDetail": detail}
 
 
 def _get_log(args: Arguments) -> dict[str, Any]:
+    if args.profile["log_service"] == "off":
+        raise Refused("log service is not enabled")
     _, node = args.job("JobInstanceId")
     now = args.engine.now()
     start = args.number("StartTimestamp", int((now - _LOG_WINDOW) * 1000)) / 1000
     end = min(now, args.number("EndTimestamp", int(now * 1000)) / 1000)
     keyword = args.text("Keyword") or ""
     lines = [
-        f"{datetime.fromtimestamp(at, _ZONE):%Y-%m-%d %H:%M:%S} {line}"
+        f"{datetime.fromtimestamp(at, args.zone):%Y-%m-%d %H:%M:%S} {line}"
         for at, line in node.log
         if start <= at <= end and keyword in line
     ]
@@ -225,8 +278,8 @@ def _list_groups(args: Arguments) -> dict[str, Any]:
                 "AppGroupId": index + 1,
                 "AppName": group,
                 "AppKey": "emulator-app-key",
-                "AppVersion": 2,
-                "EnableLog": "true",
+                "AppVersion": 1 if args.profile["edition"] == "basic" else 2,
+                "EnableLog": "true" if args.profile["log_service"] == "on" else "false",
                 "GroupId": group,
                 "Namespace": namespace,
                 "Description": "",
@@ -247,24 +300,27 @@ _WORKFLOW_QUERY = f"{_READ}WorkflowQuery"
 OPERATIONS: Mapping[str, OperationSpec] = {
     "ExecuteWorkflow": OperationSpec(_execute, "edas:ManageSchedulerxWorkflowRun", (*_GROUP, "WorkflowId")),
     "GetWorkflowInstance": OperationSpec(
-        _get_instance, _WORKFLOW_QUERY, (*_GROUP, "WorkflowId", "WfInstanceId")
+        _get_instance, _WORKFLOW_QUERY, (*_GROUP, "WorkflowId", "WfInstanceId"), professional=True
     ),
-    "ListWorkflowInstance": OperationSpec(_list_instances, _WORKFLOW_QUERY, (*_GROUP, "WorkflowId")),
+    "ListWorkflowInstance": OperationSpec(
+        _list_instances, _WORKFLOW_QUERY, (*_GROUP, "WorkflowId"), professional=True
+    ),
     "GetWorkFlow": OperationSpec(_get_workflow, _WORKFLOW_QUERY, (*_GROUP, "WorkflowId")),
     "ListWorkFlows": OperationSpec(_list_workflows, _WORKFLOW_QUERY, _GROUP),
     "StopInstance": OperationSpec(
         _stop, "edas:ManageSchedulerxJobInstStop", (*_GROUP, "JobId", "InstanceId")
     ),
     "GetJobInstance": OperationSpec(_get_job, f"{_READ}JobInstanceQuery", _JOB),
-    "GetLog": OperationSpec(_get_log, f"{_READ}LogQuery", _JOB),
-    "RetryJobInstance": OperationSpec(_retry_job, "edas:ManageSchedulerxJobInstRun", _JOB),
+    "GetLog": OperationSpec(_get_log, f"{_READ}LogQuery", _JOB, professional=True),
+    "RetryJobInstance": OperationSpec(_retry_job, "edas:ManageSchedulerxJobInstRun", _JOB, professional=True),
     "SetWfInstanceSuccess": OperationSpec(
         _set_success,
         "edas:ManageSchedulerxWfInstanceMarkSuccess",
         (*_GROUP, "WorkflowId", "WfInstanceId"),
+        professional=True,
     ),
     "ListNamespaces": OperationSpec(_list_namespaces, f"{_READ}NamespaceQuery", ("RegionId",)),
-    "ListGroups": OperationSpec(_list_groups, f"{_READ}GroupQuery", ("RegionId", "Namespace")),
+    "ListGroups": OperationSpec(_list_groups, f"{_READ}AppGroupQuery", ("RegionId", "Namespace")),
     "DescribeRegions": OperationSpec(_describe_regions, f"{_READ}RegionQuery", ()),
 }
 
@@ -290,7 +346,9 @@ def _edges(workflow: Workflow) -> list[dict[str, int]]:
     ]
 
 
-def _times(run: InstanceRun, start: float | None, end: float | None, status: int) -> dict[str, str]:
+def _times(
+    args: Arguments, run: InstanceRun, start: float | None, end: float | None, status: int
+) -> dict[str, str]:
     """Times as the service writes them; those that have not come yet are left out."""
     given = {
         "ScheduleTime": run.created,
@@ -300,7 +358,7 @@ def _times(run: InstanceRun, start: float | None, end: float | None, status: int
         "EndTime": end if status not in (1, 2, 3) else None,
     }
     return {
-        name: datetime.fromtimestamp(at, UTC).astimezone(_ZONE).strftime("%Y-%m-%d %H:%M:%S")
+        name: datetime.fromtimestamp(at, args.zone).strftime("%Y-%m-%d %H:%M:%S")
         for name, at in given.items()
         if at is not None
     }

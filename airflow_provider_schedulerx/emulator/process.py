@@ -24,13 +24,17 @@ class EmulatorProcess:
     """A running emulator, stopped at the end of the ``with`` block.
 
     :param arguments: of the command line; the ports are free ones unless given here.
+    :param profile: what it does where the documentation leaves it open; see
+        :mod:`airflow_provider_schedulerx.emulator.profile`.
     :ivar endpoint: URL of the service, for ``host`` of the connection.
     :ivar admin: URL of the remote control.
     :ivar ca_file: path of the certificate authority, with ``--tls``.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, profile: str | None = None) -> None:
         self._arguments = list(arguments)
+        if profile is not None:
+            self._set_argument("--profile", profile)
         if "--port" not in arguments:
             self._arguments += ["--port", "0"]
         self._process: subprocess.Popen[str] | None = None
@@ -70,11 +74,7 @@ class EmulatorProcess:
         if self.ca_file and "--tls-folder" not in self._arguments:
             self._arguments += ["--tls-folder", os.path.dirname(self.ca_file)]
         for name, url in (("--port", self.endpoint), ("--admin-port", self.admin)):
-            port = url.rpartition(":")[2]
-            if name in self._arguments:
-                self._arguments[self._arguments.index(name) + 1] = port
-            else:
-                self._arguments += [name, port]
+            self._set_argument(name, url.rpartition(":")[2])
         return self.start()
 
     def __enter__(self) -> Self:
@@ -136,6 +136,19 @@ class EmulatorProcess:
     def set_quota(self, per_minute: int) -> None:
         self._ask("PUT", "/quota", {"per_minute": per_minute})
 
+    def profile(self) -> dict[str, str]:
+        """The value of every behaviour that the documentation leaves open."""
+        values: dict[str, str] = self._ask("GET", "/profile")["values"]
+        return values
+
+    def set_profile(self, profile: str) -> None:
+        """Choose another profile, as ``--profile`` does; it outlives a restart.
+
+        :raises EmulatorError: if there is no such profile, behaviour or value; lists the known ones.
+        """
+        self._ask("PUT", "/profile", {"profile": profile})
+        self._set_argument("--profile", profile)
+
     def add_account(self, **account: Any) -> None:
         """Add or replace one; see :class:`airflow_provider_schedulerx.emulator.definitions.Account`."""
         self._ask("POST", "/accounts", account)
@@ -143,6 +156,12 @@ class EmulatorProcess:
     def add_workflows(self, definitions: Mapping[str, Any]) -> None:
         """Add or replace workflows, given as in the YAML file."""
         self._ask("POST", "/workflows", definitions)
+
+    def _set_argument(self, name: str, value: str) -> None:
+        if name in self._arguments:
+            self._arguments[self._arguments.index(name) + 1] = value
+        else:
+            self._arguments += [name, value]
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:

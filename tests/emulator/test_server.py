@@ -35,6 +35,7 @@ def call(
     date: str | None = None,
     change: Any = lambda headers: None,
     version: str = "2019-04-30",
+    key: tuple[str, str] = ("emulator", "emulator-secret"),
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
     """A request signed by hand, and perhaps then tampered with. :return: status, body, headers."""
     headers = {
@@ -46,11 +47,9 @@ def call(
         "x-acs-content-sha256": EMPTY,
     }
     signed = sorted(headers)
-    signature = sign_v3(
-        "GET", "/", parameters, headers, signed, EMPTY, Account("emulator", "emulator-secret")
-    )
+    signature = sign_v3("GET", "/", parameters, headers, signed, EMPTY, Account(*key))
     headers["Authorization"] = (
-        f"ACS3-HMAC-SHA256 Credential=emulator,SignedHeaders={';'.join(signed)},Signature={signature}"
+        f"ACS3-HMAC-SHA256 Credential={key[0]},SignedHeaders={';'.join(signed)},Signature={signature}"
     )
     change(headers)
     request = urllib.request.Request(f"{emulator.endpoint}/?{urlencode(parameters)}", headers=headers)

@@ -142,8 +142,12 @@ QUESTIONS: tuple[Question, ...] = (
     Question("retry_after", OPEN, "a throttled answer says how long", "no call was throttled"),
     Question("stopped_state", OPEN, "status of a stopped run", _STOP),
     Question("late_refusal", OPEN, "a refused start that ran", "no start was refused"),
-    Question("retry_ids", OPEN, "ids after RetryJobInstance", "it would run a job again, so it is never tried"),
-    Question("quota_per", OPEN, "who shares the quota", "it would use up the quota of others, so it is never tried"),
+    Question(
+        "retry_ids", OPEN, "ids after RetryJobInstance", "it would run a job again, so it is never tried"
+    ),
+    Question(
+        "quota_per", OPEN, "who shares the quota", "it would use up the quota of others, so it is never tried"
+    ),
 )
 
 BY_KEY: Mapping[str, Question] = {question.key: question for question in QUESTIONS}

@@ -56,7 +56,9 @@ def proxy(session: Session) -> Iterator[Finding]:
         if worker is None:
             yield ok("proxy", "none", "neither the connection nor the environment names one")
             return
-        origin = "proxy of the connection" if session.settings and session.settings.proxy else "the environment"
+        origin = (
+            "proxy of the connection" if session.settings and session.settings.proxy else "the environment"
+        )
         yield ok("proxy", _plain(worker), f"{_plain(worker)}, from {origin}")
         return
     yield warn(
@@ -81,12 +83,15 @@ def dns(session: Session) -> Iterator[Finding]:
         found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except OSError as error:
         session.lacking["network"] = f"{named} has no address"
-        vpc = "VPC endpoints resolve only inside their region's VPC: set network to public, or run this there. "
+        vpc = (
+            "VPC endpoints resolve only inside their region's VPC: set network to public, or run this there. "
+        )
         yield fail(
             "dns",
             "fails",
             f"the name {host} does not resolve: {error.strerror or error}",
-            (vpc if host.startswith("schedulerx-vpc.") else "") + "Check host, region_id and network, and DNS of this machine.",
+            (vpc if host.startswith("schedulerx-vpc.") else "")
+            + "Check host, region_id and network, and DNS of this machine.",
         )
         return
     private = all(ipaddress.ip_address(address.partition("%")[0]).is_private for address in found)
@@ -176,7 +181,7 @@ def _certificate(where: Endpoint, via: str | None, context: ssl.SSLContext) -> x
         encoded = connection.sock.getpeercert(binary_form=True)
     finally:
         connection.close()
-    return x509.load_der_x509_certificate(encoded)
+    return x509.load_der_x509_certificate(encoded or b"")
 
 
 def _issuer_of_untrusted(where: Endpoint, via: str | None) -> str:
@@ -201,7 +206,9 @@ def _issuer(certificate: x509.Certificate) -> str:
 def _described(certificate: x509.Certificate, ca_file: str | None) -> Finding:
     issuer = _issuer(certificate)
     days = (certificate.not_valid_after_utc - datetime.now(UTC)).days
-    private = ", a private authority trusted through ca_file" if ca_file and not _is_trusted_anyway(issuer) else ""
+    private = (
+        ", a private authority trusted through ca_file" if ca_file and not _is_trusted_anyway(issuer) else ""
+    )
     text = f"issued by {issuer}{private}, valid for {days} more days"
     if days < _SOON_EXPIRED:
         return warn("tls", issuer, text, "Whoever runs this endpoint has to renew it.")
@@ -216,13 +223,21 @@ def _no_connection(where: Endpoint, via: str | None, error: Exception) -> Findin
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or str(error)).replace("_", " ").lower()
         return fail(
-            "tls", "fails", f"the handshake with {where} fails: {reason}", "Is it really https? host may begin with http://."
+            "tls",
+            "fails",
+            f"the handshake with {where} fails: {reason}",
+            "Is it really https? host may begin with http://.",
         )
     if via and "Tunnel connection failed" in str(error):
         return fail(
-            "tls", "fails", f"the proxy refuses: {error}", "Check proxy and proxy_password, and that it lets this host through."
+            "tls",
+            "fails",
+            f"the proxy refuses: {error}",
+            "Check proxy and proxy_password, and that it lets this host through.",
         )
-    reason = "timed out" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
+    reason = (
+        "timed out" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
+    )
     what = f"the proxy {_plain(via)}" if via else str(where)
     return fail("tls", "fails", f"{what} cannot be reached: {reason}", _REACH)
 

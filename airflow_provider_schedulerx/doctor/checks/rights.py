@@ -53,7 +53,9 @@ def actions(session: Session) -> Iterator[Finding]:
 
 def _shows_rights(reply: Reply[Any]) -> bool:
     """Whether the call came as far as to the check of rights: then the service itself answered, or it was denied."""
-    return isinstance(reply.error, SchedulerXAuthorizationError) or isinstance(reply.body.get("Success"), bool)
+    return isinstance(reply.error, SchedulerXAuthorizationError) or isinstance(
+        reply.body.get("Success"), bool
+    )
 
 
 def _denied(session: Session, action: str, reply: Reply[Any]) -> Finding:

@@ -85,9 +85,13 @@ def _clock(reply: Reply[Any], served_at: float) -> Finding:
         return ok("clock", offset, "this machine's clock agrees with the service's")
     text = f"this machine's clock is {abs(offset)} s {'ahead of' if offset > 0 else 'behind'} the service's"
     if abs(offset) >= _CLOCK_FAIL:
-        return fail("clock", offset, f"{text}; it refuses 15 minutes and more", "Set the clock (NTP) of every worker.")
+        return fail(
+            "clock", offset, f"{text}; it refuses 15 minutes and more", "Set the clock (NTP) of every worker."
+        )
     if abs(offset) >= _CLOCK_WARN:
-        return warn("clock", offset, f"{text}; it refuses 15 minutes and more", "Set the clock (NTP) of every worker.")
+        return warn(
+            "clock", offset, f"{text}; it refuses 15 minutes and more", "Set the clock (NTP) of every worker."
+        )
     return ok("clock", offset, f"{text}; up to 15 minutes are accepted")
 
 
@@ -95,7 +99,12 @@ def unreadable_answers(session: Session) -> Iterator[Finding]:
     """Look back at all answers: one that this version cannot read would fail tasks as well."""
     assert session.client is not None  # noqa: S101 - checks say what they need
     replies = session.client.replies
-    bad = {reply.operation.name: reply for reply in replies if reply.is_unreadable}
+    # A start that was skipped says so in its own way.
+    bad = {
+        reply.operation.name: reply
+        for reply in replies
+        if reply.is_unreadable and not reply.operation.changes
+    }
     if bad:
         yield fail(
             "answers",
@@ -127,7 +136,9 @@ def namespace(session: Session) -> Iterator[Finding]:
         session.scrubber.add_name(each.name, "namespace")
     if wanted is None:
         listed = ", ".join(f"{each.uid} ({each.name})" for each in found[:_SHOWN_NAMES]) or "none"
-        yield unknown("namespace", f"none is set; the region has: {listed}", "Set namespace to one of these uids.")
+        yield unknown(
+            "namespace", f"none is set; the region has: {listed}", "Set namespace to one of these uids."
+        )
     elif any(each.uid == wanted for each in found):
         yield ok("namespace", "exists", f"{wanted} is one of {len(found)} in {session.scope.region_id}")
     else:
@@ -229,8 +240,10 @@ def first_workflows(session: Session) -> Iterator[Finding]:
 def business_status(session: Session) -> Iterator[Finding]:
     """Ask for a workflow that cannot exist."""
     reply = session.ask(calls.get_workflow(session.scope, IMPOSSIBLE_ID))
-    if reply.response is None or reply.body.get("Success") is not False or isinstance(
-        reply.error, SchedulerXAuthorizationError | SchedulerXThrottledError
+    if (
+        reply.response is None
+        or reply.body.get("Success") is not False
+        or isinstance(reply.error, SchedulerXAuthorizationError | SchedulerXThrottledError)
     ):
         yield unknown("business_status", why(reply))
         return
@@ -247,7 +260,11 @@ def quota(session: Session) -> Iterator[Finding]:
     assert session.client is not None  # noqa: S101 - checks say what they need
     throttles, count = session.client.throttles, len(session.client.replies)
     if not throttles:
-        yield ok("quota", "free", f"none of {count} calls was throttled; 100 a minute are allowed for each operation")
+        yield ok(
+            "quota",
+            "free",
+            f"none of {count} calls was throttled; 100 a minute are allowed for each operation",
+        )
         return
     first = throttles[0]
     yield warn(

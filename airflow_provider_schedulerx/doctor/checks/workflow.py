@@ -46,7 +46,7 @@ def workflow(session: Session) -> Iterator[Finding]:
 
 
 def _chosen(session: Session) -> Iterator[Finding]:
-    best: tuple[int, int, Reply[Any]] | None = None
+    best: tuple[int, int] | None = None
     for record in session.records[:_TRIED]:
         try:
             workflow_id = check_id("WorkflowId", record.get("WorkflowId"))
@@ -55,7 +55,7 @@ def _chosen(session: Session) -> Iterator[Finding]:
         reply = session.ask(calls.list_workflow_instances(session.scope, workflow_id))
         count = len(reply.value or [])
         if best is None or count > best[0]:
-            best = (count, workflow_id, reply)
+            best = (count, workflow_id)
         if reply.error is not None:
             break  # the others would meet the same
     if best is None:
@@ -66,7 +66,7 @@ def _chosen(session: Session) -> Iterator[Finding]:
             "Name one with --workflow-id, or create one in the console.",
         )
         return
-    _, session.workflow_id, listed = best
+    count, session.workflow_id = best
     session.workflow = {}
     reply = session.ask(calls.get_workflow(session.scope, session.workflow_id))
     if reply.says_success:
@@ -76,7 +76,7 @@ def _chosen(session: Session) -> Iterator[Finding]:
         "workflow",
         session.workflow_id,
         f"none was named: {session.workflow_id} {session.workflow.get('Name') or ''} was chosen, "
-        f"which lists the most runs ({best[0]})",
+        f"which lists the most runs ({count})",
     )
     yield from _max_concurrency(session)
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api import exceptions, models, parameters
-    from airflow_provider_schedulerx.api.connection import settings
+    from airflow_provider_schedulerx.api.connection import fields, settings
     from airflow_provider_schedulerx.api.polling import poller
     from airflow_provider_schedulerx.api.runs import events, intents, reconciling, stopping, tracking
     from airflow_provider_schedulerx.api.wire import async_transport, calls, retrying, transport
@@ -36,6 +36,7 @@ __all__ = [
     "calls",
     "events",
     "exceptions",
+    "fields",
     "intents",
     "models",
     "parameters",
@@ -49,7 +50,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "connection": ("settings",),
+    "connection": ("fields", "settings"),
     "wire": ("async_transport", "calls", "retrying", "transport"),
     "runs": ("events", "intents", "reconciling", "stopping", "tracking"),
     "polling": ("poller",),

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_schedulerx import api, version_compat
-from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
+from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError
+from airflow_provider_schedulerx.hooks.connection import ConnectionMixin
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Connection
-
-    from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings, Scope
     from airflow_provider_schedulerx.api.models import (
         AppGroup,
         JobInstance,
@@ -36,7 +34,7 @@ T = TypeVar("T")
 _LOG_HISTORY = 7 * 24 * 3600
 
 
-class SchedulerXHook(BaseHook):
+class SchedulerXHook(ConnectionMixin, BaseHook):
     """Signed calls to SchedulerX 2.0 (OpenAPI version 2019-04-30) with an Airflow connection.
 
     Every call may raise a :class:`~airflow_provider_schedulerx.exceptions.SchedulerXError`; its
@@ -72,20 +70,6 @@ class SchedulerXHook(BaseHook):
         self.group_id = group_id
 
     @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the fields of the connection form, for Airflow below 3.2; later it reads the provider's metadata."""
-        from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
-
-        return version_compat.form_widgets(CONNECTION_FIELDS)
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return what is hidden and relabelled in the connection form, for Airflow below 3.2."""
-        from airflow_provider_schedulerx.connection_form import HIDDEN_FIELDS, PLACEHOLDERS, RELABELING
-
-        return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
-
-    @classmethod
     def from_task(cls, task: Any) -> Self:
         """The hook of an operator, sensor or trigger, which have its arguments as attributes."""
         return cls(
@@ -95,51 +79,6 @@ class SchedulerXHook(BaseHook):
             namespace_source=task.namespace_source,
             group_id=task.group_id,
         )
-
-    @cached_property
-    def settings(self) -> SchedulerXSettings:
-        """The connection and the arguments, checked and put together.
-
-        :raises SchedulerXConfigurationError: naming the field that is wrong, and the remedy.
-        """
-        connection = self.get_connection(self.schedulerx_conn_id)
-        settings = self._checked(connection, connection.extra_dejson)
-        for secret in settings.secrets:
-            version_compat.mask_secret(secret)
-        return settings
-
-    async def aget_settings(self) -> SchedulerXSettings:
-        """:attr:`settings`, looked up without blocking the event loop; both know it then.
-
-        :raises SchedulerXConfigurationError: naming the field that is wrong, and the remedy.
-        """
-        if "settings" not in self.__dict__:
-            connection, extra = await version_compat.aget_connection(self.schedulerx_conn_id)
-            self.__dict__["settings"] = self._checked(connection, extra)
-        return self.settings
-
-    def _checked(self, connection: Connection, extra: dict[str, Any]) -> SchedulerXSettings:
-        try:
-            return api.settings.SchedulerXSettings.from_connection(
-                login=connection.login,
-                password=connection.password,
-                host=connection.host,
-                port=connection.port,
-                extra=extra,
-                region_id=self.region_id,
-                namespace=self.namespace,
-                namespace_source=self.namespace_source,
-                group_id=self.group_id,
-            )
-        except SchedulerXConfigurationError as error:
-            raise SchedulerXConfigurationError(
-                f"connection {self.schedulerx_conn_id!r}: {error.message}", field=error.field
-            ) from None
-
-    @property
-    def scope(self) -> Scope:
-        """Region, namespace and group of every call."""
-        return self.settings.scope
 
     @cached_property
     def _transport(self) -> SyncTransport:
@@ -433,30 +372,3 @@ class SchedulerXHook(BaseHook):
     def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
         """Return the URL of a run in the console, after the connection's ``console_url``."""
         return self.settings.console_link(int(workflow_id), wf_instance_id)
-
-    def test_connection(self) -> tuple[bool, str]:
-        """Make a real, signed call that only reads.
-
-        :return: whether it succeeded, and a sentence for people that says what to correct if not.
-        """
-        try:
-            scope = self.scope
-            if not (scope.namespace and scope.group_id):
-                found = self._single_try_transport.perform(api.calls.list_namespaces(scope))
-                missing = " and ".join(name for name in ("namespace", "group_id") if not getattr(scope, name))
-                return True, (
-                    f"Connected to {self.settings.endpoint}: {len(found)} namespaces in {scope.region_id}. "
-                    f"The connection does not set {missing}, so every task has to."
-                )
-            _, total = self._single_try_transport.perform(
-                api.calls.list_workflows(scope, page_num=1, page_size=1)
-            )
-        except SchedulerXError as error:
-            return False, str(error)
-        except Exception as error:
-            # The connection itself cannot be had, say: its text is Airflow's and holds no secret.
-            return False, f"{type(error).__name__}: {error}"
-        return True, (
-            f"Connected to {self.settings.endpoint}: {total} workflows in namespace {scope.namespace}, "
-            f"group {scope.group_id}, region {scope.region_id}."
-        )

@@ -6,6 +6,7 @@ All of them are carried out by alibabacloud-credentials, which refreshes tempora
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,13 @@ _ENVIRONMENT = {
 
 _MIN_SESSION_SECONDS = 900
 
+# "acs:ram::<account id>:role/<name>" (API page "AssumeRole").
+_ROLE_ARN = re.compile(r"acs:ram::(\d+):role/")
+
+_CALLER = ("access_key_id", "role_arn", "role_name", "credentials_uri", "bearer_token")
+
+_STS_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
+
 
 @dataclass(frozen=True, slots=True)
 class CredentialSettings:
@@ -72,6 +80,20 @@ class CredentialSettings:
 
     credential_type: str
     values: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def account_id(self) -> str | None:
+        """The Alibaba Cloud account, where an ARN names it."""
+        arn = str(self.values.get("role_arn") or "")
+        if self.credential_type == "oidc_role_arn" and not arn:
+            arn = os.environ.get(_ENVIRONMENT["role_arn"], "")
+        found = _ROLE_ARN.match(arn)
+        return found[1] if found else None
+
+    @property
+    def caller(self) -> tuple[object, ...]:
+        """What tells one identity from another. May hold secrets: never show it."""
+        return tuple(self.values.get(name) for name in _CALLER)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -139,7 +161,7 @@ def _inferred_type(given: Mapping[str, Any]) -> str:
 
 def _checked(name: str, value: Any) -> Any:
     if name == "role_session_expiration":
-        if isinstance(value, str) and value.strip().isdecimal():
+        if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or value < _MIN_SESSION_SECONDS:
             raise SchedulerXConfigurationError(
@@ -157,4 +179,15 @@ def _checked(name: str, value: Any) -> Any:
         raise SchedulerXConfigurationError(
             f"{_WHERE.get(name, name)} must be text, not {type(value).__name__}", field=name
         )
-    return value
+    return _sts_host(value) if name == "sts_endpoint" else value
+
+
+def _sts_host(value: str) -> str:
+    """The SDK wants a host without a scheme, and always calls it by https."""
+    host = value.strip().removeprefix("https://").rstrip("/")
+    if not _STS_HOST.fullmatch(host):
+        raise SchedulerXConfigurationError(
+            "sts_endpoint must be a host name, such as sts-vpc.cn-hangzhou.aliyuncs.com; it is always called by https",
+            field="sts_endpoint",
+        )
+    return host

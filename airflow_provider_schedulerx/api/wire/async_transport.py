@@ -161,6 +161,15 @@ class AsyncTransport:
         return result
 
     async def _perform_once(self, call: Call[T]) -> T:
+        return interpret(call, await self.send(call))
+
+    async def send(self, call: Call[Any]) -> Response:
+        """Sign a call and send it, once.
+
+        :return: whatever was answered, not interpreted.
+        :raises SchedulerXUnavailableError: if the request did not leave, or a read was not answered.
+        :raises SchedulerXAmbiguousError: if a request that changes something was not answered.
+        """
         if call.operation is EXECUTE_WORKFLOW:
             # aiohttp sends a GET again by itself when a connection breaks, and this is a GET.
             raise NotImplementedError("ExecuteWorkflow is started from the synchronous side only")
@@ -182,11 +191,11 @@ class AsyncTransport:
                 allow_redirects=False,
             ) as response:
                 body = await response.read()
-                answer = Response(response.status, response.headers, body)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Response(response.status, headers, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # From None: such exceptions carry URLs, and those the caller's parameters.
             raise _fault(call.operation, error, self._settings) from None
-        return interpret(call, answer)
 
 
 def _fault(operation: Operation, error: BaseException, settings: SchedulerXSettings) -> SchedulerXError:

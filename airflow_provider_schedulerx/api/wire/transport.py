@@ -86,9 +86,11 @@ class SyncTransport:
         return interpret(call, self.send(call))
 
     def send(self, call: Call[Any]) -> Response:
-        """Carry out a call once and return the response as it came.
+        """Sign a call and send it, once.
 
-        :raises SchedulerXError: if there is none.
+        :return: whatever was answered, not interpreted.
+        :raises SchedulerXUnavailableError: if the request did not leave, or a read was not answered.
+        :raises SchedulerXAmbiguousError: if a request that changes something was not answered.
         """
         settings = self._settings
         # A client per call costs next to nothing (it holds no connections) and makes calls from
@@ -128,8 +130,8 @@ class SyncTransport:
         except UnretryableException as error:
             # From None: the library's exceptions carry URLs and bodies, and those may carry secrets.
             raise _fault(call.operation, error, settings) from None
-        received: Response = response["body"]
-        return received
+        response_: Response = response["body"]
+        return response_
 
 
 def _milliseconds(seconds: float) -> int:

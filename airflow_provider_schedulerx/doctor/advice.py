@@ -41,8 +41,8 @@ def policy_json() -> str:
 
 
 def _run_marker(report: Report) -> Advice:
-    shown = report.findings["parameters_shown"].value
-    name = "run_marker"
+    finding = report.findings["parameters_shown"]
+    shown, name = finding.value, "run_marker"
     if shown in ("run", "escaped"):
         reading = report.findings["edas:ReadSchedulerxJobInstanceQuery"]
         if reading.value == "denied":
@@ -54,7 +54,7 @@ def _run_marker(report: Report) -> Advice:
             "True",
             "where instance_parameters are a JSON object, or none: a lost answer is then settled by the marker",
         )
-    if shown in ("job", "none"):
+    if finding.data.get("run_is_shown") is False:
         return Advice(
             name,
             "False",

@@ -161,12 +161,4 @@ def _headers(response: Response | None) -> Mapping[str, str]:
 
 
 def _body(response: Response | None) -> Mapping[str, Any]:
-    import json
-
-    if response is None:
-        return {}
-    try:
-        body = json.loads(response.body)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+    return {} if response is None else response.decoded() or {}

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from airflow_provider_schedulerx.api.wire import calls
-
 
 class Verdict(Enum):
     """What a finding means for a task."""
@@ -154,14 +152,3 @@ BY_KEY: Mapping[str, Question] = {question.key: question for question in QUESTIO
 
 #: Findings that have to be good before anyone can say that the operator would work.
 ESSENTIAL = ("connection", "scope", "credential", "answers", FOLLOW_ACTION, "edition", "workflow")
-
-
-def action_of(operation: calls.Operation) -> str | None:
-    """The RAM action of an operation."""
-    return operation.ram_action or _ACTIONS_OF_OTHERS.get(operation.name)
-
-
-_ACTIONS_OF_OTHERS = {
-    "ListNamespaces": "edas:ReadSchedulerxNamespaceQuery",
-    "ListGroups": "edas:ReadSchedulerxAppGroupQuery",
-}

@@ -65,6 +65,7 @@ def _protect(session: Session) -> None:
         (values.get("role_name"), "role"),
         (values.get("oidc_provider_arn"), "provider"),
         (session.hook.schedulerx_conn_id, "connection"),
+        (settings.account_name, "account"),
         (settings.ca_file, "file"),
     ):
         session.scrubber.add_name(name, kind)
@@ -76,14 +77,16 @@ def _protect(session: Session) -> None:
 
 def unknown_fields(session: Session) -> Iterator[Finding]:
     """Fields of the connection's extra that nothing reads."""
-    found = getattr(session.settings, "unknown_fields", ())
+    assert session.settings is not None  # noqa: S101 - checks say what they need
+    found = session.settings.unknown_fields
     if not found:
         yield ok("unknown_fields", "none", "every field of the connection's extra is known")
         return
-    named = found.items() if hasattr(found, "items") else ((name, None) for name in found)
-    shown = ", ".join(f"{name} (did you mean {near}?)" if near else str(name) for name, near in named)
     yield warn(
-        "unknown_fields", len(found), f"nothing reads these: {shown}", "Correct their names, or remove them."
+        "unknown_fields",
+        len(found),
+        f"nothing reads {', '.join(map(str, found))}",
+        "Correct their names, or remove them from the connection's extra.",
     )
 
 

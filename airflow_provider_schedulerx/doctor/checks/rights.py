@@ -13,7 +13,6 @@ from airflow_provider_schedulerx.doctor.findings import (
     FOLLOW_ACTION,
     START_ACTION,
     Finding,
-    action_of,
     fail,
     ok,
     warn,
@@ -40,7 +39,7 @@ def actions(session: Session) -> Iterator[Finding]:
     assert session.client is not None  # noqa: S101 - checks say what they need
     tried: dict[str, list[Reply[Any]]] = {action: [] for action in ACTIONS}
     for reply in session.client.replies:
-        action = action_of(reply.operation)
+        action = reply.operation.ram_action or ""
         if action in tried and _shows_rights(reply):
             tried[action].append(reply)
     for action, replies in tried.items():

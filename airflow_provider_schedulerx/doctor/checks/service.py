@@ -14,7 +14,7 @@ from airflow_provider_schedulerx.api.exceptions import (
 )
 from airflow_provider_schedulerx.api.wire import calls
 from airflow_provider_schedulerx.doctor.client import Reply
-from airflow_provider_schedulerx.doctor.findings import Finding, action_of, fail, ok, unknown, warn
+from airflow_provider_schedulerx.doctor.findings import Finding, fail, ok, unknown, warn
 from airflow_provider_schedulerx.doctor.session import IMPOSSIBLE_ID, Session
 
 _CLOCK_WARN, _CLOCK_FAIL = 60, 15 * 60
@@ -26,7 +26,7 @@ def why(reply: Reply[Any]) -> str:
     """Why a reply does not tell what it was to tell."""
     error = reply.error
     if isinstance(error, SchedulerXAuthorizationError):
-        return f"{error.action or action_of(reply.operation) or reply.operation.name} is denied"
+        return f"{error.action or reply.operation.ram_action or reply.operation.name} is denied"
     if isinstance(error, SchedulerXThrottledError):
         return f"the service throttles {reply.operation.name}"
     if reply.is_html:
@@ -232,7 +232,7 @@ def first_workflows(session: Session) -> Iterator[Finding]:
         yield fail(
             "group",
             "not found",
-            error.message,
+            str(reply.body.get("Message")),
             "Check group_id, namespace and region_id.",
         )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXAmbiguousError,
     SchedulerXAuthorizationError,
     SchedulerXConfigurationError,
     SchedulerXThrottledError,
@@ -183,7 +184,7 @@ class _Experiment:
         yield from self._refused(reply, is_full)
 
     def _refused(self, reply: Reply[Any], is_full: bool) -> Iterator[Finding]:
-        if reply.response is None or reply.body.get("Success") is not False:
+        if isinstance(reply.error, SchedulerXAmbiguousError) and reply.body.get("Success") is not False:
             yield fail(
                 "run",
                 "lost",
@@ -382,17 +383,25 @@ class _Experiment:
                 yield ok(
                     "node_trigger_type", str(kind), "of a node of a run that was started here through the API"
                 )
-            yield self._parameters_shown(runs.text_of(detail.get("Parameters")))
+            yield self._parameters_shown(detail)
             return
 
-    def _parameters_shown(self, text: str) -> Finding:
-        key = "parameters_shown"
+    def _parameters_shown(self, detail: Mapping[str, Any]) -> Finding:
+        key, text = "parameters_shown", runs.text_of(detail.get("Parameters"))
         if self._marker is None:
             return unknown(key, "the run had no parameters; add --parameters '{}', which puts in a marker")
+        hidden = {"run_is_shown": False}
+        if detail.get("Parameters") is None:
+            return ok(key, "none", "the run had parameters, and a node of it shows none", data=hidden)
         if not text:
-            return ok(key, "none", "the run had parameters, and a node of it shows none")
+            return unknown(
+                key,
+                "the run had parameters, and a node of it shows an empty text: those of the job, which has none, or "
+                "never any; those of the run are not shown",
+                data=hidden,
+            )
         if self._marker not in text:
-            return ok(key, "job", "a node of the run shows parameters that are not the run's")
+            return ok(key, "job", "a node of the run shows parameters that are not the run's", data=hidden)
         if runs.is_escaped(text):
             return ok(key, "escaped", "a node shows the run's parameters, with their quotes escaped")
         return ok(key, "run", "a node shows the run's parameters")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -127,14 +128,16 @@ def examine(
     *,
     may_start: Callable[[str], bool],
     progress: Callable[[str], None] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
     checks: Iterable[Check] = CHECKS,
 ) -> Report:
     """Find out everything that ``options`` allow.
 
     :param may_start: asks the person a question before anything is started.
     :param progress: is told what is being looked at.
+    :param sleep: waits for so many seconds.
     """
-    session = Session(hook, options, Scrubber(), may_start)
+    session = Session(hook, options, Scrubber(), may_start, sleep)
     found: dict[str, Finding] = {}
     for check in checks:
         reason = next((session.lacking[need] for need in check.needs if need in session.lacking), None)

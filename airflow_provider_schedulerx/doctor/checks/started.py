@@ -121,6 +121,7 @@ class _Experiment:
         self._marker = marker
         self._runs: list[_Run] = []
         self._known: set[int] = set()
+        self._active_before: set[int] = set()
         self._before: list[int] = []
         self._after: list[int] = []
 
@@ -131,7 +132,8 @@ class _Experiment:
             return
         self._before = [number for number, _ in listed]
         self._known = set(self._before)
-        active = sum(is_active for _, is_active in listed)
+        self._active_before = {number for number, is_active in listed if is_active}
+        active = len(self._active_before)
         if self._session.options.fill:
             # Early in a second of a clock that is right: the next start then falls into the same one.
             self._session.sleep(1.15 - time.time() % 1)
@@ -251,16 +253,21 @@ class _Experiment:
             return unknown("start_interval", "the two starts fell into different seconds"), reply, run
         self._session.sleep(_NEXT_SECOND)
         again, run = self._execute()
-        if run is not None or _is_skipped(again) or _message(again) != _message(reply):
+        if run is None and not _is_skipped(again) and _message(again) == _message(reply):
+            why_not = f"the second start was refused, a second later as well: {_message(again)}"
+        elif not self._nothing_has_ended():
+            why_not = "the second start was refused, but a run has ended since, which may be why the next one was not"
+        else:
             text = f"a second start in the same second is refused: {_message(reply)}"
             return ok("start_interval", "1", text), again, run
-        return (
-            unknown(
-                "start_interval", f"the second start was refused, a second later as well: {_message(again)}"
-            ),
-            again,
-            run,
-        )
+        return unknown("start_interval", why_not), again, run
+
+    def _nothing_has_ended(self) -> bool:
+        """Whether the workflow was as full all the time as it is now: all runs that were active still are."""
+        listed = self._list()
+        if listed is None or not self._active_before <= {number for number, is_active in listed if is_active}:
+            return False
+        return self._look(self._runs[0]) and not self._runs[0].is_over
 
     def _beyond(self, reply: Reply[Any], run: _Run | None) -> Iterator[Finding]:
         """What came of a start when as many runs as may be at once were active, if they still are."""

@@ -152,3 +152,8 @@ BY_KEY: Mapping[str, Question] = {question.key: question for question in QUESTIO
 
 #: Findings that have to be good before anyone can say that the operator would work.
 ESSENTIAL = ("connection", "scope", "credential", "answers", FOLLOW_ACTION, "edition", "workflow")
+
+
+def count(number: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -101,7 +101,11 @@ def dns(session: Session) -> Iterator[Finding]:
         yield fail("dns", kind, f"{host} resolves, but port {port} does not answer: {problem}", _REACH)
         return
     through = " (the proxy; it resolves the endpoint's name)" if via else ""
-    yield ok("dns", kind, f"{host}{through} has {len(found)} {kind} address{'es' if len(found) > 1 else ''}")
+    yield ok(
+        "dns",
+        kind,
+        f"{host}{through} leads to {'a' if len(found) == 1 else len(found)} {kind} address{'es' if len(found) > 1 else ''}",
+    )
 
 
 _REACH = "Check host, port and network, and that a firewall or security group lets this machine connect."

@@ -17,7 +17,7 @@ from airflow_provider_schedulerx.api.models import (
 from airflow_provider_schedulerx.api.wire import calls
 from airflow_provider_schedulerx.doctor.checks.service import log_service, why
 from airflow_provider_schedulerx.doctor.client import Reply
-from airflow_provider_schedulerx.doctor.findings import Finding, ok, unknown
+from airflow_provider_schedulerx.doctor.findings import Finding, count, ok, unknown
 from airflow_provider_schedulerx.doctor.session import Session
 
 #: Runs in the list from which on its order means something: fewer may stand in order by chance.
@@ -34,7 +34,7 @@ def listing(session: Session) -> Iterator[Finding]:
     yield list_order(runs)
     yield unknown(
         "list_length",
-        f"{len(runs)} runs are listed; whether there are more is seen when a new run pushes the oldest out: "
+        f"{count(len(runs), 'run')} listed; whether there are more is seen when a new run pushes the oldest out: "
         "add --start",
     )
     if any(str(run.get("Status")) == _WAITING for run in runs):
@@ -45,7 +45,9 @@ def list_order(runs: Sequence[Mapping[str, Any]]) -> Finding:
     """By the runs' ids, which are taken to grow."""
     ids = [number for run in runs if (number := _number(run.get("WfInstanceId"))) is not None]
     if len(ids) < _ENOUGH_FOR_ORDER:
-        return unknown("list_order", f"{len(ids)} runs are listed, and it takes {_ENOUGH_FOR_ORDER} to tell")
+        return unknown(
+            "list_order", f"{count(len(ids), 'run')} listed, and it takes {_ENOUGH_FOR_ORDER} to tell"
+        )
     if ids == sorted(ids, reverse=True):
         return ok("list_order", "newest_first", f"the ids of all {len(ids)} runs fall")
     if ids == sorted(ids):
@@ -81,9 +83,13 @@ def waiting_node_id(instances: Sequence[WorkflowInstance]) -> Finding | None:
         return None
     having = sum(node.job_instance_id is not None for node in waiting)
     if having and having < len(waiting):
-        return unknown("waiting_node_id", f"{having} of {len(waiting)} nodes that wait have one")
+        return unknown("waiting_node_id", f"{having} of {count(len(waiting), 'waiting node')} have one")
     value = "present" if having else "absent"
-    return ok("waiting_node_id", value, f"{'all' if having else 'none'} of {len(waiting)} nodes that wait")
+    return ok(
+        "waiting_node_id",
+        value,
+        f"{count(len(waiting), 'waiting node')}, {'with' if having else 'without'} JobInstanceId",
+    )
 
 
 def look_at_nodes(session: Session) -> Iterator[Finding]:

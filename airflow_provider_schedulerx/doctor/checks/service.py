@@ -14,7 +14,7 @@ from airflow_provider_schedulerx.api.exceptions import (
 )
 from airflow_provider_schedulerx.api.wire import calls
 from airflow_provider_schedulerx.doctor.client import Reply
-from airflow_provider_schedulerx.doctor.findings import Finding, fail, ok, unknown, warn
+from airflow_provider_schedulerx.doctor.findings import Finding, count, fail, ok, unknown, warn
 from airflow_provider_schedulerx.doctor.session import IMPOSSIBLE_ID, Session
 
 _CLOCK_WARN, _CLOCK_FAIL = 60, 15 * 60
@@ -31,7 +31,11 @@ def why(reply: Reply[Any]) -> str:
         return f"the service throttles {reply.operation.name}"
     if reply.is_html:
         return f"{reply.operation.name} was answered with an HTML page"
-    return str(error) if error else f"{reply.operation.name} does not show it"
+    if error is None:
+        return f"{reply.operation.name} does not show it"
+    if reply.body.get("Message"):
+        return f"{reply.operation.name} is refused: {reply.body['Message']} (Code {reply.body.get('Code')})"
+    return str(error)
 
 
 def answers(session: Session) -> Iterator[Finding]:
@@ -140,7 +144,11 @@ def namespace(session: Session) -> Iterator[Finding]:
             "namespace", f"none is set; the region has: {listed}", "Set namespace to one of these uids."
         )
     elif any(each.uid == wanted for each in found):
-        yield ok("namespace", "exists", f"{wanted} is one of {len(found)} in {session.scope.region_id}")
+        yield ok(
+            "namespace",
+            "exists",
+            f"{wanted} is one of {count(len(found), 'namespace')} of {session.scope.region_id}",
+        )
     else:
         by_name = [each.uid for each in found if each.name == wanted]
         yield warn(
@@ -180,7 +188,7 @@ def group(session: Session) -> Iterator[Finding]:
             "Check group_id, namespace and region_id.",
         )
         return
-    yield ok("group", "exists", f"{wanted} is one of {len(names)} in the namespace")
+    yield ok("group", "exists", f"{wanted} is one of {count(len(names), 'group')} of the namespace")
     version = str(record.get("AppVersion"))
     if version in _EDITIONS:
         yield edition(_EDITIONS[version], f"AppVersion of ListGroups is {version}")
@@ -194,10 +202,10 @@ def edition(value: str, because: str) -> Finding:
         return fail(
             "edition",
             value,
-            f"{because}: Basic edition, in which runs cannot be followed",
+            f"{because}; in the Basic edition runs cannot be followed",
             "Upgrade the application to the Professional edition: GetWorkflowInstance and ListWorkflowInstance need it.",
         )
-    return ok("edition", value, f"{because}: Professional edition")
+    return ok("edition", value, f"{because}")
 
 
 def log_service(value: str, because: str) -> Finding:
@@ -216,7 +224,11 @@ def first_workflows(session: Session) -> Iterator[Finding]:
     reply = session.ask(calls.list_workflows(session.scope, 1))
     if reply.says_success:
         session.records = [each for each in reply.data.get("Records") or [] if isinstance(each, dict)]
-        yield ok("list_workflows", "present", f"the group has {reply.data.get('Total')} workflows")
+        yield ok(
+            "list_workflows",
+            "present",
+            f"the group has {count(int(reply.value[1]), 'workflow')}" if reply.value else "it answers",
+        )
         return
     session.records = []
     error = reply.error
@@ -258,19 +270,19 @@ def business_status(session: Session) -> Iterator[Finding]:
 def quota(session: Session) -> Iterator[Finding]:
     """Whether calls were throttled, and how that looks."""
     assert session.client is not None  # noqa: S101 - checks say what they need
-    throttles, count = session.client.throttles, len(session.client.replies)
+    throttles, made = session.client.throttles, len(session.client.replies)
     if not throttles:
         yield ok(
             "quota",
             "free",
-            f"none of {count} calls was throttled; 100 a minute are allowed for each operation",
+            f"none of {made} calls was throttled; 100 a minute are allowed for each operation",
         )
         return
     first = throttles[0]
     yield warn(
         "quota",
         "throttled",
-        f"{len(throttles)} of {count} calls were throttled ({first.operation}: {first.code}); this command makes few, so "
+        f"{len(throttles)} of {made} calls were throttled ({first.operation}: {first.code}); this command makes few, so "
         "something else uses the account's 100 calls a minute",
         "Find out what else calls SchedulerX with this account, and lower calls_per_minute.",
     )

@@ -10,7 +10,7 @@ from airflow_provider_schedulerx.api.parameters import check_id
 from airflow_provider_schedulerx.api.wire import calls
 from airflow_provider_schedulerx.doctor.checks.service import edition, why
 from airflow_provider_schedulerx.doctor.client import Reply
-from airflow_provider_schedulerx.doctor.findings import Finding, Verdict, fail, ok, unknown, warn
+from airflow_provider_schedulerx.doctor.findings import Finding, Verdict, count, fail, ok, unknown, warn
 from airflow_provider_schedulerx.doctor.session import Session
 
 #: Workflows whose runs are listed to find one with many, where none is named.
@@ -53,9 +53,9 @@ def _chosen(session: Session) -> Iterator[Finding]:
         except SchedulerXError:
             continue
         reply = session.ask(calls.list_workflow_instances(session.scope, workflow_id))
-        count = len(reply.value or [])
-        if best is None or count > best[0]:
-            best = (count, workflow_id)
+        found = len(reply.value or [])
+        if best is None or found > best[0]:
+            best = (found, workflow_id)
         if reply.error is not None:
             break  # the others would meet the same
     if best is None:
@@ -66,7 +66,7 @@ def _chosen(session: Session) -> Iterator[Finding]:
             "Name one with --workflow-id, or create one in the console.",
         )
         return
-    count, session.workflow_id = best
+    most, session.workflow_id = best
     session.workflow = {}
     reply = session.ask(calls.get_workflow(session.scope, session.workflow_id))
     if reply.says_success:
@@ -76,7 +76,7 @@ def _chosen(session: Session) -> Iterator[Finding]:
         "workflow",
         session.workflow_id,
         f"none was named: {session.workflow_id} {session.workflow.get('Name') or ''} was chosen, "
-        f"which lists the most runs ({count})",
+        f"which lists the most runs ({most})",
     )
     yield from _max_concurrency(session)
 
@@ -91,7 +91,7 @@ def _max_concurrency(session: Session) -> Iterator[Finding]:
     if limit is None:
         yield unknown("max_concurrency", "GetWorkFlow does not show it")
     else:
-        yield ok("max_concurrency", limit, f"{limit} run{'s' if limit > 1 else ''} at once")
+        yield ok("max_concurrency", limit, f"{count(limit, 'run')} at once")
 
 
 def max_concurrency(session: Session) -> int | None:
@@ -142,7 +142,7 @@ def runs(session: Session) -> Iterator[Finding]:
             yield edition("basic", f"ListWorkflowInstance is refused ({reply.error})")
         return
     # Which operation needs which edition is documented on its page.
-    yield edition("professional", "ListWorkflowInstance works, which needs it")
+    yield edition("professional", "ListWorkflowInstance works, which needs the Professional edition")
     session.runs = [each for each in reply.data.get("WfInstanceInfos") or [] if isinstance(each, dict)]
     if not session.runs:
         session.lacking["runs"] = "no run is listed"
@@ -162,6 +162,6 @@ def _states(listed: list[Mapping[str, Any]]) -> str:
 
     counted = Counter(str(each.get("Status")) for each in listed)
     return ", ".join(
-        f"{count} {WorkflowInstanceStatus(int(status)).name if status.isdecimal() else status}"
-        for status, count in counted.most_common()
+        f"{found} {WorkflowInstanceStatus(int(status)).name if status.isdecimal() else status}"
+        for status, found in counted.most_common()
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from airflow_provider_schedulerx.emulator import definitions, profile
 from airflow_provider_schedulerx.emulator.connection import connection_to, export_line
 from airflow_provider_schedulerx.emulator.engine import Engine
+from airflow_provider_schedulerx.emulator.identities import Identities, Places
 from airflow_provider_schedulerx.emulator.remote_control import RemoteControl
 from airflow_provider_schedulerx.emulator.server import listen, service
 from airflow_provider_schedulerx.emulator.service import DEFAULT_QUOTA, make_emulator
@@ -38,6 +39,15 @@ def _arguments() -> argparse.Namespace:
         type=int,
         default=0,
         help="port of the remote control, always on 127.0.0.1 (default: a free one)",
+    )
+    parser.add_argument(
+        "--token-port", type=int, help="also serve a security token service (https) here; 0 takes a free port"
+    )
+    parser.add_argument(
+        "--metadata-port", type=int, help="also serve an ECS metadata server here; 0 takes a free port"
+    )
+    parser.add_argument(
+        "--metadata-host", default="127.0.0.1", help="address of the metadata server (default: %(default)s)"
     )
     parser.add_argument("--tls", action="store_true", help="serve https with a certificate made for this run")
     parser.add_argument(
@@ -107,7 +117,13 @@ async def _run(arguments: argparse.Namespace) -> None:
         tls.load_cert_chain(certificate.chain_file)
         ca_file = str(certificate.ca_file)
     runner, port = await listen(service(emulator), arguments.host, arguments.port, tls)
-    admin, admin_port = await listen(RemoteControl(emulator).application(), "127.0.0.1", arguments.admin_port)
+    control = RemoteControl(emulator).application()
+    identities = Identities(emulator.authenticator)
+    places = Places(arguments.host, arguments.token_port, arguments.metadata_port, arguments.metadata_host)
+    issuers = await identities.start(
+        places, control, arguments.tls_folder or (Path(ca_file).parent if ca_file else None)
+    )
+    admin, admin_port = await listen(control, "127.0.0.1", arguments.admin_port)
 
     endpoint = f"{'https' if tls else 'http'}://{_reachable(arguments.host)}:{port}"
     connection = connection_to(endpoint, known, ca_file)
@@ -117,6 +133,8 @@ async def _run(arguments: argparse.Namespace) -> None:
     print(f"  admin      http://127.0.0.1:{admin_port}")
     if ca_file:
         print(f"  ca_file    {ca_file}")
+    for name, url in issuers.items():
+        print(f"  {name:<14} {url}")
     print(f"  profile    {emulator.profile}   (what it does where the documentation leaves it open)")
     print("The Airflow connection schedulerx_default, as JSON and as a line for a shell:")
     print(f"  {json.dumps(connection)}")
@@ -127,12 +145,14 @@ async def _run(arguments: argparse.Namespace) -> None:
         "admin": f"http://127.0.0.1:{admin_port}",
         "ca_file": ca_file,
         "connection": connection,
+        **issuers,
     }
     print(json.dumps(facts), flush=True)
 
     await stopped.wait()
     await runner.cleanup()
     await admin.cleanup()
+    await identities.stop()
     if store:
         store.close()
 

@@ -30,6 +30,9 @@ class EmulatorProcess:
     :ivar endpoint: URL of the service, for ``host`` of the connection.
     :ivar admin: URL of the remote control.
     :ivar ca_file: path of the certificate authority, with ``--tls``.
+    :ivar token_service: URL of the security token service, with ``--token-port``.
+    :ivar token_ca_file: path of its certificate authority.
+    :ivar metadata: URL of the ECS metadata server, with ``--metadata-port``.
     """
 
     def __init__(self, *arguments: str, profile: str | None = None) -> None:
@@ -43,6 +46,9 @@ class EmulatorProcess:
         self.admin = ""
         self.ca_file: str | None = None
         self._connection: dict[str, Any] = {}
+        self.token_service = ""
+        self.token_ca_file = ""
+        self.metadata = ""
 
     def start(self) -> Self:
         """Start it and wait until it listens. :raises EmulatorError: with what it printed."""
@@ -62,6 +68,8 @@ class EmulatorProcess:
                 facts = json.loads(line)
                 self.endpoint, self.admin, self.ca_file = facts["endpoint"], facts["admin"], facts["ca_file"]
                 self._connection = facts["connection"]
+                for name in ("token_service", "token_ca_file", "metadata"):
+                    setattr(self, name, facts.get(name, ""))
                 return self
         code = self._process.wait()
         self._end(signal.SIGTERM)
@@ -76,10 +84,16 @@ class EmulatorProcess:
 
     def restart(self) -> Self:
         """Start it again on the same ports, so that nobody has to be told."""
-        if self.ca_file and "--tls-folder" not in self._arguments:
-            self._arguments += ["--tls-folder", os.path.dirname(self.ca_file)]
-        for name, url in (("--port", self.endpoint), ("--admin-port", self.admin)):
-            self._set_argument(name, url.rpartition(":")[2])
+        if (ca_file := self.ca_file or self.token_ca_file) and "--tls-folder" not in self._arguments:
+            self._arguments += ["--tls-folder", os.path.dirname(ca_file)]
+        for name, url in (
+            ("--port", self.endpoint),
+            ("--admin-port", self.admin),
+            ("--token-port", self.token_service),
+            ("--metadata-port", self.metadata),
+        ):
+            if url:
+                self._set_argument(name, url.rpartition(":")[2])
         return self.start()
 
     def __enter__(self) -> Self:
@@ -153,6 +167,29 @@ class EmulatorProcess:
     def add_workflows(self, definitions: Mapping[str, Any]) -> None:
         """Add or replace workflows, given as in the YAML file."""
         self._ask("POST", "/workflows", definitions)
+
+    def set_issuer(self, **wanted: Any) -> None:
+        """Change token service and metadata server; see :class:`airflow_provider_schedulerx.emulator.issuing.Issuer`.
+
+        :param wanted: ``lifetime`` in seconds, and ``away``: None, ``drop`` or ``error``.
+        """
+        self._ask("PUT", "/issuer", wanted)
+
+    def issued(self, kind: str) -> int:
+        """How many keys were issued. :param kind: ``AssumeRole``, ``AssumeRoleWithOIDC`` or ``metadata``."""
+        return int(self._ask("GET", "/issuer")["issued"].get(kind, 0))
+
+    def set_metadata(self, **wanted: str) -> None:
+        """Change ``mode`` and ``role_name``; see :class:`airflow_provider_schedulerx.emulator.metadata.MetadataServer`."""
+        self._ask("PUT", "/metadata", wanted)
+
+    def add_role(self, **role: Any) -> None:
+        """Add or replace one; see :class:`airflow_provider_schedulerx.emulator.token_service.Role`."""
+        self._ask("POST", "/roles", role)
+
+    def oidc_token(self, **wanted: Any) -> str:
+        """A token of the emulator's identity provider. :param wanted: ``seconds`` and ``audience``."""
+        return str(self._ask("POST", "/oidc-tokens", wanted)["token"])
 
     def _set_argument(self, name: str, value: str) -> None:
         if name in self._arguments:

@@ -18,7 +18,7 @@ def service(emulator: Emulator) -> web.Application:
     """The application that plays SchedulerX, and its console."""
 
     async def serve(http: web.Request) -> web.StreamResponse:
-        steps = emulator.handle(await _request(http))
+        steps = emulator.handle(await read_request(http))
         while True:
             try:
                 seconds = next(steps)
@@ -43,7 +43,7 @@ async def listen(
     return runner, runner.addresses[0][1]
 
 
-async def _request(http: web.Request) -> Request:
+async def read_request(http: web.Request) -> Request:
     body = await http.read()
     form: Mapping[str, str] = {}
     if http.content_type == "application/x-www-form-urlencoded":

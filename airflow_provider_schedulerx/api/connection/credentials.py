@@ -5,6 +5,7 @@ All of them are carried out by alibabacloud-credentials, which refreshes tempora
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -112,7 +113,12 @@ class CredentialSettings:
 
         if self.credential_type == "default":
             return Client()
-        # The metadata server and a credentials server are local: a proxy would not reach them.
+        if self.credential_type == "ecs_ram_role":
+            from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider
+
+            # What Client makes of this type starts a thread that nobody ends, for each hook.
+            return Client(provider=EcsRamRoleCredentialsProvider(**self.values, async_update_enabled=False))
+        # A credentials server is local: a proxy would not reach it.
         through_proxy = self.credential_type in ("ram_role_arn", "oidc_role_arn")
         return Client(
             Config(type=self.credential_type, proxy=proxy if through_proxy else None, **self.values)
@@ -175,11 +181,26 @@ def _checked(name: str, value: Any) -> Any:
         if str(value).strip().lower() in ("true", "false"):
             return str(value).strip().lower() == "true"
         raise SchedulerXConfigurationError("disable_imds_v1 must be true or false", field=name)
+    if name == "policy":
+        return _policy(value)
     if not isinstance(value, str):
         raise SchedulerXConfigurationError(
             f"{_WHERE.get(name, name)} must be text, not {type(value).__name__}", field=name
         )
     return _sts_host(value) if name == "sts_endpoint" else value
+
+
+def _policy(value: Any) -> str:
+    """The policy as JSON without a space: the SDK signs a space otherwise than the service does."""
+    try:
+        policy = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        policy = None
+    if not isinstance(policy, Mapping):
+        raise SchedulerXConfigurationError(
+            'policy must be a JSON object, such as {"Version": "1", "Statement": [...]}', field="policy"
+        )
+    return json.dumps(policy, separators=(",", ":")).replace(" ", "\\u0020")
 
 
 def _sts_host(value: str) -> str:

@@ -54,6 +54,7 @@ class Session:
     sleep: Callable[[float], None] = time.sleep
     lacking: dict[str, str] = field(default_factory=dict)
     settings: SchedulerXSettings | None = None
+    proxy: str | None = None
     client: Client | None = None
     workflow: Mapping[str, Any] | None = None
     workflow_id: int | None = None

@@ -116,33 +116,22 @@ def credential(session: Session) -> Iterator[Finding]:
     """Get the credential, which some kinds fetch from a server."""
     settings = session.settings
     assert settings is not None  # noqa: S101 - checks say what they need
+    from airflow_provider_schedulerx.api.wire.credential_source import CredentialSource
+
     kind = settings.credential.credential_type
     try:
-        got = _within(CREDENTIAL_SECONDS, lambda: settings.credential_client().get_credential())
+        got = _within(CREDENTIAL_SECONDS, lambda: CredentialSource(settings).get())
     except concurrent.futures.TimeoutError:
-        problem = f"nothing came within {CREDENTIAL_SECONDS:g} s"
+        problem = f"the credential (credential_type {kind!r}) did not come within {CREDENTIAL_SECONDS:g} s"
     except SchedulerXError as error:
         problem = error.message
-    except Exception as error:
-        from airflow_provider_schedulerx.api.connection.redaction import without_secrets
-
-        problem = without_secrets(error, settings.secrets)
     else:
         yield _described(session, kind, got)
         return
     session.lacking["credential"] = "there is no credential"
-    yield fail("credential", kind, f"{kind}: {problem}", _advice(kind))
-
-
-def _advice(kind: str) -> str:
-    return {
-        "ecs_ram_role": "This works only on an ECS instance with a RAM role: check role_name, and 100.100.100.200.",
-        "oidc_role_arn": "Check role_arn, oidc_provider_arn and the token file of the pod.",
-        "ram_role_arn": "Check login, password and role_arn, and that the role trusts this user; STS must be reachable.",
-        "credentials_uri": "Check credentials_uri, and that it can be reached from here.",
-        "default": "The connection has no key, and nothing was found in environment, files or metadata: "
-        "set login and password, or credential_type.",
-    }.get(kind, "Check the credential fields of the connection.")
+    if kind == "default":
+        problem += "; nothing was found in environment, files or metadata: set login and password, or credential_type"
+    yield fail("credential", kind, problem)
 
 
 def _described(session: Session, kind: str, got: Any) -> Finding:

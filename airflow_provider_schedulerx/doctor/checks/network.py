@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import http.client
 import ipaddress
-import os
 import socket
 import ssl
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 from airflow_provider_schedulerx.doctor.findings import Finding, fail, ok, unknown, warn
 from airflow_provider_schedulerx.doctor.session import Session
 
@@ -50,23 +49,25 @@ def endpoint(session: Session) -> Iterator[Finding]:
 
 
 def proxy(session: Session) -> Iterator[Finding]:
-    """Which proxies workers and the triggerer use; they read the environment differently."""
-    worker, triggerer = _worker_proxy(session), _triggerer_proxy(session)
-    if worker == triggerer:
-        if worker is None:
-            yield ok("proxy", "none", "neither the connection nor the environment names one")
-            return
-        origin = (
-            "proxy of the connection" if session.settings and session.settings.proxy else "the environment"
-        )
-        yield ok("proxy", _plain(worker), f"{_plain(worker)}, from {origin}")
+    """Which proxy the calls go through."""
+    from airflow_provider_schedulerx.api.wire.proxy import proxy_for
+
+    assert session.settings is not None  # noqa: S101 - checks say what they need
+    try:
+        session.proxy = proxy_for(session.settings)
+    except SchedulerXConfigurationError as error:
+        session.lacking["network"] = "the proxy cannot be used"
+        yield fail("proxy", "unusable", error.message)
         return
-    yield warn(
-        "proxy",
-        "differs",
-        f"workers use {_plain(worker)}, the triggerer {_plain(triggerer)}: the SDK of the workers ignores NO_PROXY",
-        "If the service is reached directly, unset HTTPS_PROXY for workers; if not, set proxy of the connection.",
+    if session.proxy is None:
+        yield ok("proxy", "none", "neither the connection nor the environment names one for this endpoint")
+        return
+    session.scrubber.add_name(urlsplit(session.proxy).hostname, "proxy")
+    session.scrubber.add_secret(urlsplit(session.proxy).password)
+    origin = (
+        "proxy of the connection" if session.settings.proxy else "the environment (HTTPS_PROXY and the like)"
     )
+    yield ok("proxy", _plain(session.proxy), f"{_plain(session.proxy)}, from {origin}")
 
 
 def dns(session: Session) -> Iterator[Finding]:
@@ -74,7 +75,7 @@ def dns(session: Session) -> Iterator[Finding]:
     settings = session.settings
     assert settings is not None  # noqa: S101 - checks say what they need
     host, port = _host_and_port(settings.endpoint)
-    via = _worker_proxy(session)
+    via = session.proxy
     if via is not None:
         target = urlsplit(via)
         host, port = target.hostname or "", target.port or 3128
@@ -112,55 +113,35 @@ _REACH = "Check host, port and network, and that a firewall or security group le
 
 
 def tls(session: Session) -> Iterator[Finding]:
-    """Who vouches for the endpoint, and whether workers and triggerer believe it."""
+    """Who vouches for the endpoint, and whether that is trusted here."""
+    from airflow_provider_schedulerx.api.wire.tls import tls_context
+
     settings = session.settings
     assert settings is not None  # noqa: S101 - checks say what they need
-    where, via = settings.endpoint, _worker_proxy(session)
+    where, via = settings.endpoint, session.proxy
     if where.scheme == "http":
         yield ok("tls", "none", "the connection asks for http: nothing is encrypted")
         return
     if via and urlsplit(via).scheme != "http":
         yield unknown("tls", "the proxy is itself reached by TLS, through which this command does not look")
         return
-    problems = {}
-    certificate = None
-    for who, context in _contexts(settings.ca_file).items():
-        try:
-            certificate = _certificate(where, via, context)
-        except ssl.SSLCertVerificationError as error:
-            problems[who] = error.verify_message or "it is not trusted"
-        except (OSError, http.client.HTTPException) as error:
-            session.lacking["network"] = "no TLS connection can be made"
-            yield _no_connection(where, via, error)
-            return
-    if problems:
-        if "workers" in problems:
-            session.lacking["network"] = "the certificate is not trusted"
+    try:
+        certificate = _certificate(where, via, tls_context(settings.ca_file, "doctor"))
+    except ssl.SSLCertVerificationError as error:
+        session.lacking["network"] = "the certificate is not trusted"
         issuer = _issuer_of_untrusted(where, via)
-        who = " and ".join(problems)
         yield fail(
             "tls",
             issuer,
-            f"{who} do not trust the certificate, issued by {issuer}: {next(iter(problems.values()))}".replace(
-                "triggerer do not", "triggerer does not"
-            ),
-            "If that is your own authority or a proxy that looks into TLS, put its certificate into a PEM file on every "
-            "worker and triggerer, and set ca_file. If it names another host, check host.",
+            f"the certificate, issued by {issuer}, is not trusted: {error.verify_message}",
+            "If that is your own authority, or a proxy that looks into TLS, put its certificate into a PEM file on every "
+            "worker and triggerer, and set ca_file. If the certificate is for another host, check host.",
         )
-        return
-    assert certificate is not None  # noqa: S101 - no problem was met
-    yield _described(certificate, settings.ca_file)
-
-
-def _contexts(ca_file: str | None) -> dict[str, ssl.SSLContext]:
-    """What each side trusts: workers the SDK's list or ca_file alone, the triggerer the system's list and ca_file."""
-    import certifi
-
-    workers = ssl.create_default_context(cafile=ca_file or certifi.where())
-    triggerer = ssl.create_default_context()
-    if ca_file:
-        triggerer.load_verify_locations(ca_file)
-    return {"workers": workers, "the triggerer": triggerer}
+    except (OSError, http.client.HTTPException) as error:
+        session.lacking["network"] = "no TLS connection can be made"
+        yield _no_connection(where, via, error)
+    else:
+        yield _described(certificate, settings.ca_file)
 
 
 def _certificate(where: Endpoint, via: str | None, context: ssl.SSLContext) -> x509.Certificate:
@@ -264,22 +245,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _worker_proxy(session: Session) -> str | None:
-    """As the official SDK chooses."""
-    settings = session.settings
-    assert settings is not None  # noqa: S101 - checks say what they need
-    name = f"{settings.endpoint.scheme}_proxy"
-    return settings.proxy or os.environ.get(name.upper()) or os.environ.get(name) or None
-
-
-def _triggerer_proxy(session: Session) -> str | None:
-    settings = session.settings
-    assert settings is not None  # noqa: S101 - checks say what they need
-    if settings.proxy or urllib.request.proxy_bypass(settings.endpoint.authority):
-        return settings.proxy
-    return urllib.request.getproxies().get(settings.endpoint.scheme)
 
 
 def _plain(proxy: str | None) -> str:

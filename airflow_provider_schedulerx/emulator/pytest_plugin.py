@@ -1,8 +1,9 @@
 """Fixtures for tests of your own DAGs; pytest loads them by itself where this provider is installed.
 
 ``schedulerx_emulator``
-    A running :class:`~airflow_provider_schedulerx.emulator.process.EmulatorProcess` without faults, and the
-    Airflow connection ``schedulerx_default`` to it. One process serves the whole session.
+    A running :class:`~airflow_provider_schedulerx.emulator.process.EmulatorProcess`, and the Airflow connection
+    ``schedulerx_default`` to it. One process serves the whole session; runs, faults, counters, quota, accounts,
+    workflows and profile are those of the one test.
 
 Settings, in ``[tool.pytest.ini_options]``: ``schedulerx_workflows``, a YAML file of workflows (relative to the
 project's root); ``schedulerx_speed``, how much faster their jobs run (10); and ``schedulerx_profile``, what the
@@ -47,11 +48,10 @@ def schedulerx_emulator(
     _schedulerx_emulator_process: EmulatorProcess,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-) -> Iterator[EmulatorProcess]:
-    """A local SchedulerX without faults, to which the Airflow connection ``schedulerx_default`` leads."""
+) -> EmulatorProcess:
+    """A local SchedulerX as at its start, to which the Airflow connection ``schedulerx_default`` leads."""
     emulator = _schedulerx_emulator_process
-    emulator.clear_faults()
+    emulator.reset()
     emulator.set_profile(getattr(request, "param", request.config.getini("schedulerx_profile")))
     monkeypatch.setenv("AIRFLOW_CONN_SCHEDULERX_DEFAULT", json.dumps(emulator.connection()))
-    yield emulator
-    emulator.clear_faults()
+    return emulator

@@ -147,7 +147,7 @@ def namespace(session: Session) -> Iterator[Finding]:
         yield ok(
             "namespace",
             "exists",
-            f"{wanted} is among the {count(len(found), 'namespace')} of {session.scope.region_id}",
+            f"{wanted}; {session.scope.region_id} has {count(len(found), 'namespace')}",
         )
     else:
         by_name = [each.uid for each in found if each.name == wanted]
@@ -189,7 +189,7 @@ def group(session: Session) -> Iterator[Finding]:
         )
         yield unknown("edition", "ListGroups does not list the group")
         return
-    yield ok("group", "exists", f"{wanted} is among the {count(len(names), 'group')} of the namespace")
+    yield ok("group", "exists", f"{wanted}; the namespace has {count(len(names), 'group')}")
     version = str(record.get("AppVersion"))
     if version in _EDITIONS:
         yield edition(_EDITIONS[version], f"AppVersion of ListGroups is {version}")

@@ -58,7 +58,17 @@ class Demands:
     def interval(self, wished: float, promised: float, rate: float) -> float:
         """Seconds between two polls of someone with these intervals, while so many calls a minute are allowed."""
         fresh = min(promised, wished * max(1.0, self._wished / rate))
-        return max(fresh, self._shortest(rate))
+        return max(fresh, self.shortest_interval(rate))
+
+    def shortest_interval(self, rate: float) -> float:
+        """The interval below which nobody may be, so that all fit; 0 if every promise can be kept."""
+        if self.needed <= rate:
+            return 0.0
+        # A minute's call more or less makes no difference, and the rate changes all the time.
+        key = (self._version, round(rate))
+        if self._cached is None or self._cached[0] != key:
+            self._cached = (key, self._solve(rate))
+        return self._cached[1]
 
     def _count(self, wished: float, promised: float, sign: int) -> None:
         self._wished += sign * 60 / wished
@@ -72,16 +82,6 @@ class Demands:
         if not bucket.count:
             del self._buckets[key]
         self._version += 1
-
-    def _shortest(self, rate: float) -> float:
-        """The interval below which nobody may be, so that all fit."""
-        if self.needed <= rate:
-            return 0.0
-        # A minute's call more or less makes no difference, and the rate changes all the time.
-        key = (self._version, round(rate))
-        if self._cached is None or self._cached[0] != key:
-            self._cached = (key, self._solve(rate))
-        return self._cached[1]
 
     def _solve(self, rate: float) -> float:
         slowed, rest = 0, self.needed

@@ -44,7 +44,8 @@ class Listing(Loop):
         self._wake.clear()
         runs, budget = self._workflow.runs, self._workflow.list_budget
         if runs.list_due_at > now():
-            await self._sleep_until(runs.list_due_at)
+            again = now() + runs.catch_up(Place.LIST)
+            await self._sleep_until(min(runs.list_due_at, again))
             return
         if not runs.can_list:
             self._leave_to_single_polls()
@@ -54,7 +55,7 @@ class Listing(Loop):
             # Meanwhile others have gone. What is due is still due.
             budget.give_back(permit)
             return
-        poll, runs.list_due_at = runs.next_poll(), float("inf")
+        poll = runs.begin_list()
         try:
             summaries = await self._workflow.transport.perform_permitted(self._call, permit)
         except SchedulerXError as error:

@@ -38,7 +38,10 @@ class Workflow:
     get_budget: RateLimiter
 
     def get_call(self, run: FollowedRun) -> Call[WorkflowInstance]:
-        return calls.get_workflow_instance(self.scope, self.workflow_id, run.wf_instance_id)
+        """The poll of a run; kept with it, since a call is encoded only once."""
+        if run.call is None:
+            run.call = calls.get_workflow_instance(self.scope, self.workflow_id, run.wf_instance_id)
+        return run.call
 
 
 class Loop:

@@ -63,8 +63,13 @@ class WorkflowPoller:
 
         :param poll_interval: seconds by which its end may be noticed late, if the budget allows.
         :param age: seconds since it was started.
+        :raises ValueError: if an argument is not such a number.
         """
-        return self._following().subscribe(wf_instance_id, poll_interval, max(0.0, age))
+        if not (0 < poll_interval < float("inf") and age >= 0):
+            raise ValueError(
+                f"poll_interval must be above 0 and age at least 0, not {poll_interval} and {age}"
+            )
+        return self._following().subscribe(wf_instance_id, poll_interval, age)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a wait."""

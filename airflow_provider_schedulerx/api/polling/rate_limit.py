@@ -154,6 +154,11 @@ class RateLimiter:
         """Seconds between two polls of someone with these intervals, so that all fit."""
         return self.demands.interval(wished, promised, self.rate * 60 / WINDOW)
 
+    @property
+    def shortest_interval(self) -> float:
+        """Seconds below which no interval can be, so that all fit; 0 if the budget is enough for all promises."""
+        return self.demands.shortest_interval(self.rate * 60 / WINDOW)
+
     def _check_promises(self) -> None:
         """Log once when the budget becomes too small for the promises, and once when it is enough again."""
         needed, rate = self.demands.needed, self.rate

@@ -43,6 +43,9 @@ class FollowedRuns:
         self.list_due_at = float("inf")
         self.list_refused_until = float("-inf")
         self.usual_duration: float | None = None
+        self._listed_at = float("-inf")
+        #: The longest time to which a shortage has stretched what is scheduled now.
+        self._stretched: dict[Place, float] = {Place.LIST: 0.0, Place.SINGLE: 0.0}
         #: Called when the list is due earlier than before.
         self.on_list_due: Callable[[], None] = lambda: None
 
@@ -139,6 +142,7 @@ class FollowedRuns:
             run.place, budget = Place.SINGLE, self._get_budget
             budget.demand(run, wished, promised)
         interval = budget.interval(wished, promised)
+        self._stretched[run.place] = max(self._stretched[run.place], budget.shortest_interval)
         if run.seen_at is None:
             due_at = at + random.uniform(0, min(_FIRST_POLL, promised / 10))  # noqa: S311
         else:
@@ -146,6 +150,24 @@ class FollowedRuns:
             spread = random.uniform(0.8 if interval <= promised else 0.95, 1.0)  # noqa: S311
             due_at = max(at, run.seen_at + interval * spread)
         self._set_due(run, min(due_at, latest))
+
+    def catch_up(self, place: Place) -> float:
+        """Have polls come sooner, if they were scheduled in a shortage that has become smaller.
+
+        :return: seconds after which to ask again; infinite without a shortage.
+        """
+        before = self._stretched[place]
+        if not before:
+            return float("inf")
+        shortest = (self._list_budget if place is Place.LIST else self._get_budget).shortest_interval
+        if shortest < 0.9 * before:
+            self._stretched[place] = shortest
+            for run in self.all:
+                if run.place is place:
+                    self.schedule(run, run.due_at)
+            if place is Place.LIST:
+                self.schedule_list()
+        return max(1.0, before / 10)
 
     def hurry(self, subscription: Subscription) -> None:
         """Poll the run of a subscription before all others."""
@@ -179,7 +201,12 @@ class FollowedRuns:
             default=promised,
         )
         self._list_budget.demand(self, wished, promised)
-        self.expect_list(at + self._list_budget.interval(promised, promised))
+        self.expect_list(max(at, self._listed_at + self._list_budget.interval(promised, promised)))
+
+    def begin_list(self) -> int:
+        """Note that the list is asked for. :return: the number of the poll."""
+        self.list_due_at, self._listed_at = float("inf"), now()
+        return self.next_poll()
 
     def expect_list(self, at: float) -> None:
         """Have the list made by this time."""

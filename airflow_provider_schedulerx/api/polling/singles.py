@@ -6,7 +6,7 @@ from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.polling.congestion import now
 from airflow_provider_schedulerx.api.polling.loop import Loop
 from airflow_provider_schedulerx.api.polling.rate_limit import Permit
-from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, Observation
+from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, Observation, Place
 
 
 class SinglePolls(Loop):
@@ -15,8 +15,9 @@ class SinglePolls(Loop):
     async def step(self) -> None:
         self._wake.clear()
         runs, budget = self._workflow.runs, self._workflow.get_budget
-        if (due_at := runs.singles.due_at) > now():
-            await self._sleep_until(due_at)
+        if runs.singles.due_at > now():
+            again = now() + runs.catch_up(Place.SINGLE)
+            await self._sleep_until(min(runs.singles.due_at, again))
             return
         permit = await budget.acquire(self._workflow.who)
         run = runs.singles.pop()

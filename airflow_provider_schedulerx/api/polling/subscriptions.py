@@ -8,6 +8,7 @@ from enum import Enum
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.models import WorkflowInstance
+from airflow_provider_schedulerx.api.wire.calls import Call
 
 #: What a poll shows: how the run is, or why that could not be seen.
 Observation = WorkflowInstance | SchedulerXError
@@ -70,6 +71,7 @@ class FollowedRun:
     is_unlisted: bool = False
     is_doubted: bool = False
     was_active: bool = False
+    call: Call[WorkflowInstance] | None = None
 
     @property
     def poll_interval(self) -> float:

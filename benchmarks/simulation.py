@@ -22,6 +22,9 @@ from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.authentication import Request
 from airflow_provider_schedulerx.emulator.engine import Engine
 from airflow_provider_schedulerx.emulator.operations import OPERATIONS, Arguments
+from dev.harness.virtual_time import run_simulated
+
+__all__ = ["run_simulated"]
 
 T = TypeVar("T")
 
@@ -156,12 +159,12 @@ async def follow_across(
     async def follow(account: int, settings: SchedulerXSettings, wf_instance_id: int) -> None:
         service = services[account]
         async with shared_poller(settings, service.workflow_of[wf_instance_id]) as shared:
-            watch = shared.watch(wf_instance_id, poll_interval=poll_interval, age=0)
+            subscription = shared.subscribe(wf_instance_id, poll_interval=poll_interval, age=0)
             while True:
-                look = await watch.next()
-                if isinstance(look, WorkflowInstance) and look.status.is_terminal:
+                seen = await subscription.next()
+                if isinstance(seen, WorkflowInstance) and seen.status.is_terminal:
                     delays[account].append(loop.time() - service.ends[wf_instance_id])
-                    shared.unwatch(watch)
+                    shared.unsubscribe(subscription)
                     return
 
     try:

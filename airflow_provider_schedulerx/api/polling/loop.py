@@ -57,7 +57,7 @@ class Loop:
         raise NotImplementedError
 
     def wake(self) -> None:
-        """Start, or look again at what is due."""
+        """Start, or check again what is due."""
         self._wake.set()
         if not self._is_started:
             self._is_started = True

@@ -11,9 +11,11 @@ only run of its workflow (the same price, and it brings the nodes), and, if list
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
+from airflow_provider_schedulerx.api.exceptions import SchedulerXThrottledError
 from airflow_provider_schedulerx.api.polling.budgets import BudgetedTransport, account_budget
 from airflow_provider_schedulerx.api.polling.details import Details
 from airflow_provider_schedulerx.api.polling.listing import Listing
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["Observation", "Subscription", "WorkflowPoller", "shared_poller"]
 
 T = TypeVar("T")
+
+#: Times that a call of a stop is made, if all are throttled.
+_THROTTLED_TRIES = 20
 
 
 class WorkflowPoller:
@@ -90,7 +95,15 @@ class WorkflowPoller:
         )
 
     async def perform(self, call: Call[T]) -> T:
-        """Carry out a call of a stop, within the budget but before the polls. :raises SchedulerXError: if it fails."""
+        """Carry out a call of a stop, within the budget but before the polls.
+
+        A throttled call, which changed nothing, is made again when the quota has room.
+
+        :raises SchedulerXError: if it fails otherwise, or is throttled again and again.
+        """
+        for _ in range(_THROTTLED_TRIES - 1):
+            with suppress(SchedulerXThrottledError):
+                return await self._transport.perform(call, self, Priority.STOP)
         return await self._transport.perform(call, self, Priority.STOP)
 
     async def __aenter__(self) -> Self:

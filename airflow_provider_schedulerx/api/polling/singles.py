@@ -23,6 +23,10 @@ class SinglePolls(Loop):
         run = runs.singles.pop()
         if run is None:
             budget.give_back(permit)
+        elif runs.uses_list(run):
+            # It is no longer the only run, or was taken off the list for a while.
+            budget.give_back(permit)
+            runs.schedule(run, now())
         else:
             self._spawn(self._poll(run, permit))
 

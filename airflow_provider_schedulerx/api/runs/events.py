@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Self
@@ -12,7 +13,13 @@ from airflow_provider_schedulerx.api.models import (
     WorkflowInstanceStatus,
 )
 
+log = logging.getLogger(__name__)
+
+#: Of the events made here. Triggerer and workers are upgraded one after the other, so events of other versions are
+#: read too: what a version adds can be left out, and what it removes has a default.
 VERSION = 1
+
+_KEYS = ("version", "outcome", "workflow_id", "wf_instance_id", "instance", "message")
 
 # An event is a row of Airflow's database, so a run's nodes and their texts are kept within reason.
 _MAX_NODES = 500
@@ -72,8 +79,16 @@ class TerminalEvent:
         """
         if not isinstance(payload, dict):
             raise MalformedEventError(f"there is no event, but {type(payload).__name__}")
-        if payload.get("version") != VERSION:
-            raise MalformedEventError(f"its version is {payload.get('version')!r}, not {VERSION}")
+        version = payload.get("version")
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise MalformedEventError(f"its version is {version!r}, not a number from 1 to {VERSION}")
+        if unknown := sorted(map(str, payload.keys() - set(_KEYS))):
+            log.warning(
+                "The trigger's event, of version %s, has fields that version %s does not know and ignores: %s",
+                version,
+                VERSION,
+                ", ".join(unknown),
+            )
         ids = (payload.get("workflow_id"), payload.get("wf_instance_id"))
         if ids != (workflow_id, wf_instance_id):
             raise MalformedEventError(

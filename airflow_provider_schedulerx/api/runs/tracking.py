@@ -24,6 +24,8 @@ from airflow_provider_schedulerx.api.models import (
 
 #: Looks in a row that may show a status outside the documented 1..5 before it is an error.
 MAX_UNKNOWN_STATUS_POLLS = 10
+#: Polls in a row that have to fail before a run is given up, whatever time that takes: intervals may be stretched.
+MIN_FAILED_POLLS = 3
 #: Seconds between lines that say that nothing has changed.
 HEARTBEAT_SECONDS = 300.0
 
@@ -43,7 +45,7 @@ class Verdict(Enum):
 class RunTracker:
     """Remembers what was seen of one workflow instance.
 
-    :param poll_failure_tolerance: seconds for which looks may fail in a row, if the fault is a passing one.
+    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one.
     """
 
     def __init__(self, poll_failure_tolerance: float) -> None:
@@ -53,6 +55,7 @@ class RunTracker:
         self._unknown_polls = 0
         self._spoke_at: float | None = None
         self._failing_since: float | None = None
+        self._failed_polls = 0
 
     def observe(self, instance: WorkflowInstance, now: float) -> tuple[Verdict, list[str]]:
         """Take in a look.
@@ -61,6 +64,7 @@ class RunTracker:
         :return: the verdict, and the lines to log: one for each change, or a sign of life now and then.
         """
         self._failing_since = None
+        self._failed_polls = 0
         lines = []
         for node in instance.nodes:
             if (before := self._nodes.get(node.job_id)) != node.status:
@@ -86,16 +90,20 @@ class RunTracker:
         return self._verdict(instance.status), lines
 
     def observe_failure(self, error: SchedulerXError, now: float) -> bool:
-        """Take in that a look failed.
+        """Take in that a poll failed.
 
-        :return: whether to go on: the fault is a passing one and has not lasted longer than the
-            tolerance. "Not found" counts as passing, since a new instance may take a moment to show.
+        :return: whether to go on. Throttling says something of the quota and nothing of the run, so it never ends a
+            wait. Other passing faults do, if several polls in a row have failed and that has lasted longer than the
+            tolerance. "Not found" counts as passing, because a new instance may take a moment to show.
         """
+        if isinstance(error, SchedulerXThrottledError):
+            return True
         if not is_passing(error):
             return False
         if self._failing_since is None:
             self._failing_since = now
-        return now - self._failing_since <= self._tolerance
+        self._failed_polls += 1
+        return self._failed_polls < MIN_FAILED_POLLS or now - self._failing_since <= self._tolerance
 
     def _verdict(self, status: WorkflowInstanceStatus) -> Verdict:
         if status is WorkflowInstanceStatus.SUCCESS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import time
 import weakref
@@ -28,6 +29,7 @@ from dev.harness.scripted_service import (
     settings_of,
 )
 from dev.harness.virtual_time import run_simulated
+
 
 def now() -> float:
     return asyncio.get_running_loop().time()
@@ -70,7 +72,7 @@ class Followed:
     @property
     def longest_gap(self) -> float:
         times = [self.began, *(at for at, _ in self.seen)]
-        return max(b - a for a, b in zip(times, times[1:], strict=False))
+        return max(b - a for a, b in itertools.pairwise(times))
 
 
 async def follow(
@@ -200,7 +202,7 @@ def test_after_a_restart_on_a_used_up_quota_all_are_seen_within_two_minutes(
         # 60 runs at 30 s need 120 calls a minute, so each is seen every 36 s once the quota is free.
         for wait in waits:
             late = [at for at, seen in wait.seen if at > 120 and isinstance(seen, WorkflowInstance)]
-            assert max(b - a for a, b in zip(late, late[1:], strict=False)) <= 1.2 * 37.2
+            assert max(b - a for a, b in itertools.pairwise(late)) <= 1.2 * 37.2
 
     with caplog.at_level(logging.WARNING):
         simulate(main, quota=100)

@@ -19,7 +19,7 @@ from airflow_provider_schedulerx.api.polling.rate_limit import Permit, Priority
 from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, Place
 
 #: Seconds to wait for the nodes: this share of the poll interval, within these bounds.
-_PATIENCE, _LEAST_PATIENCE, _MOST_PATIENCE = 0.15, 1.0, 10.0
+_PATIENCE, _LEAST_PATIENCE, _MOST_PATIENCE = 0.1, 1.0, 10.0
 
 
 @dataclass(eq=False)

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
 from airflow_provider_schedulerx.api.polling.reporting import Metric, report
 from airflow_provider_schedulerx.triggers.settings import read_settings
-
-if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.models import WorkflowInstance
-    from airflow_provider_schedulerx.api.polling.poller import WorkflowPoller
-    from airflow_provider_schedulerx.api.runs.stopping import StopRecipe
 
 #: Seconds after which a stop is given up.
 _GIVE_UP = 3600.0
@@ -69,7 +64,8 @@ async def _try_to_stop(trigger: Any) -> str | None:
                     until - time.monotonic(),
                     trigger.log,
                 )
-                last = await _drive(recipe, poller)
+                # A stop is limited in time, and its calls wait for the budget.
+                last = await api.recipes.adrive(recipe, poller.perform)
         except SchedulerXError as error:
             if isinstance(error, SchedulerXConfigurationError) or time.monotonic() > until:
                 return str(error)
@@ -77,7 +73,7 @@ async def _try_to_stop(trigger: Any) -> str | None:
             continue
         if last is None:
             return "it could not be polled"
-        return None if last.status.is_terminal else f"it is still {last.status.name}"
+        return None if api.tracking.is_over(last) else f"it is still {last.status.name}"
 
 
 def _give_up(trigger: Any, why: str) -> None:
@@ -88,23 +84,3 @@ def _give_up(trigger: Any, why: str) -> None:
         why,
     )
     report(Metric.STOPS_GIVEN_UP)
-
-
-async def _drive(recipe: StopRecipe, poller: WorkflowPoller) -> WorkflowInstance | None:
-    """Do what a recipe says, with calls inside the budget. :return: its result."""
-    try:
-        step = next(recipe)
-        while True:
-            if isinstance(step, float | int):
-                await asyncio.sleep(step)
-                step = recipe.send(None)
-                continue
-            try:
-                result = await poller.perform(step)
-            except SchedulerXError as error:
-                step = recipe.throw(error)
-            else:
-                step = recipe.send(result)
-    except StopIteration as done:
-        last: WorkflowInstance | None = done.value
-        return last

@@ -114,6 +114,11 @@ class Listing(Loop):
             if summary is None:
                 if run.place is Place.LIST:
                     runs.schedule(run)
+            elif not summary.status.is_known:
+                # What such a run is, its nodes may tell.
+                run.is_doubted = True
+                if run.place is Place.LIST:
+                    runs.schedule(run)
             elif not summary.status.is_terminal:
                 run.is_doubted = False
                 runs.publish(run, without_nodes(summary), poll)

@@ -57,7 +57,8 @@ class FollowedRun:
     :ivar due_at: when it is polled next, in the event loop's time.
     :ivar seen_at: when it was polled last; None before the first time.
     :ivar is_unlisted: the last list did not show it.
-    :ivar is_doubted: the list says that it has ended, but a poll of its own says that it has not.
+    :ivar is_doubted: what the list says of it is not enough: its own poll says that it has not ended, or its status is
+        not documented.
     :ivar was_active: it was seen active.
     """
 

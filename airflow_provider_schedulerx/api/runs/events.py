@@ -12,6 +12,7 @@ from airflow_provider_schedulerx.api.models import (
     WorkflowInstance,
     WorkflowInstanceStatus,
 )
+from airflow_provider_schedulerx.api.runs.tracking import has_failed
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,6 @@ class TerminalEvent:
             instance = WorkflowInstance.parse(workflow_id, wf_instance_id, payload.get("instance") or {})
         except MalformedAnswerError as error:
             raise MalformedEventError(str(error)) from None
-        if instance.status not in (WorkflowInstanceStatus.SUCCESS, WorkflowInstanceStatus.FAILED):
+        if instance.status is not WorkflowInstanceStatus.SUCCESS and not has_failed(instance):
             raise MalformedEventError(f"it says the run has ended, with status {instance.status.name}")
         return cls(outcome, workflow_id, wf_instance_id, instance, message)

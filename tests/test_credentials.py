@@ -25,14 +25,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_schedulerx.api import exceptions as errors
-from airflow_provider_schedulerx.api.connection.credential_source import (
-    CredentialServerError,
-    CredentialSource,
-)
 from airflow_provider_schedulerx.api.connection.credentials import CREDENTIAL_TYPES, CredentialSettings
 from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings, Scope
 from airflow_provider_schedulerx.api.wire import calls
 from airflow_provider_schedulerx.api.wire.async_transport import AsyncTransport
+from airflow_provider_schedulerx.api.wire.credential_source import CredentialSource
 from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from tests.conftest import WORKFLOWS
@@ -266,7 +263,7 @@ def test_a_server_that_is_away_is_asked_now_and_then(
     cloud.set_issuer(away="error")
     for _ in range(20):
         assert made.perform(READ)
-    warned = [each.getMessage() for each in caplog.records if "could not be renewed" in each.getMessage()]
+    warned = [each.getMessage() for each in caplog.records if "the present one is used" in each.getMessage()]
     assert len(warned) == 1
     assert "ServiceUnavailable (HTTP status 503)" in warned[0]
     for secret in ("emulator-secret", "STS."):
@@ -479,7 +476,7 @@ def test_the_metadata_server_is_found_at_its_address(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "name='demo'" in done.stdout
+    assert "uid='demo'" in done.stdout
 
 
 # Secrets.
@@ -602,7 +599,10 @@ class Slow:
 def slow() -> tuple[Slow, CredentialSource, list[float]]:
     now = [1000.0]
     client = Slow(lambda: now[0])
-    source = CredentialSource(CredentialSettings("ram_role_arn", {}), lambda: client, lambda: now[0])
+    made = SimpleNamespace(
+        credential=CredentialSettings("ram_role_arn", {}), credential_client=lambda: client, secrets=()
+    )
+    source = CredentialSource(made, lambda: now[0])  # type: ignore[arg-type]
     return client, source, now
 
 
@@ -610,29 +610,31 @@ def test_threads_that_have_no_key_wait_for_one_try(slow: tuple[Slow, CredentialS
     client, source, _ = slow
     client.error = ValueError("no JSON")
     with ThreadPoolExecutor(20) as pool:
-        waiting = [pool.submit(source.get_credential) for _ in range(20)]
+        waiting = [pool.submit(source.get) for _ in range(20)]
         while client.asked == 0:
             time.sleep(0.001)
         time.sleep(0.1)  # for the others to wait; a late one makes a try of its own
         client.may_answer.set()
         for each in waiting:
-            with pytest.raises(CredentialServerError, match=r"could not be understood \(ValueError\)"):
+            with pytest.raises(
+                errors.SchedulerXUnavailableError, match=r"could not be understood \(ValueError\)"
+            ):
                 each.result(30)
     assert client.asked < 20
     client.error = None
-    assert source.get_credential().access_key_id
+    assert source.get().access_key_id
 
 
 def test_threads_that_have_a_good_key_do_not_wait(slow: tuple[Slow, CredentialSource, list[float]]) -> None:
     client, source, _ = slow
     client.may_answer.set()
-    assert source.get_credential().access_key_id == "key-1"
+    assert source.get().access_key_id == "key-1"
     client.may_answer.clear()
     with ThreadPoolExecutor(1) as pool:
-        renewing = pool.submit(source.get_credential)
+        renewing = pool.submit(source.get)
         while client.asked == 1:
             time.sleep(0.001)
-        assert [source.get_credential().access_key_id for _ in range(50)] == ["key-1"] * 50
+        assert [source.get().access_key_id for _ in range(50)] == ["key-1"] * 50
         client.may_answer.set()
         assert renewing.result(30).access_key_id == "key-2"
 
@@ -643,12 +645,12 @@ def test_a_key_that_the_sdk_holds_on_to_beyond_its_expiry_is_not_used(
     client, source, now = slow
     client.may_answer.set()
     client.lifetime = -1.0
-    with contextlib.suppress(CredentialServerError):
-        source.get_credential()
+    with pytest.raises(errors.SchedulerXAuthenticationError, match="check the clock"):
+        source.get()
     assert client.asked == 2, "a second client was asked"
     client.lifetime = 100.0
-    assert source.get_credential()
+    assert source.get()
     now[0] += 200
     client.error = ValueError()
-    with pytest.raises(CredentialServerError):
-        source.get_credential()
+    with pytest.raises(errors.SchedulerXUnavailableError):
+        source.get()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from airflow_provider_schedulerx.api.connection import console
 from airflow_provider_schedulerx.api.connection.ca_file import check_ca_file
-from airflow_provider_schedulerx.api.connection.credential_source import CredentialSource
 from airflow_provider_schedulerx.api.connection.credentials import (
     CREDENTIAL_FIELDS,
     CredentialSettings,
@@ -30,6 +29,9 @@ from airflow_provider_schedulerx.api.connection.proxies import proxy_with_passwo
 from airflow_provider_schedulerx.api.connection.redaction import guard_sdk_logs, without_secrets
 from airflow_provider_schedulerx.api.connection.scope import SCOPE_FIELDS, Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
+
+if TYPE_CHECKING:
+    from alibabacloud_credentials.client import Client as CredentialClient
 
 __all__ = ["KNOWN_FIELDS", "SchedulerXSettings", "Scope"]
 
@@ -84,14 +86,14 @@ class SchedulerXSettings:
     account_name: str | None = None
     unknown_fields: tuple[UnknownField, ...] = ()
 
-    def credential_client(self) -> CredentialSource:
-        """Make what gives and renews the credential; from here on the SDKs may log.
+    def credential_client(self) -> CredentialClient:
+        """Make what gives and refreshes the credential; from here on the SDKs may log.
 
         :raises SchedulerXConfigurationError: if alibabacloud-credentials does not take the fields.
         """
         guard_sdk_logs()
         try:
-            return CredentialSource(self.credential, lambda: self.credential.client(self.proxy))
+            return self.credential.client(self.proxy)
         except Exception as error:
             raise SchedulerXConfigurationError(
                 f"credential_type {self.credential.credential_type!r} cannot be used: "

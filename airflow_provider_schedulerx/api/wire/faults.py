@@ -6,18 +6,13 @@ or later (:func:`no_answer`: it may have been carried out). Nothing is inferred 
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from enum import Enum
 
-from airflow_provider_schedulerx.api.connection.redaction import without_queries, without_secrets
+from airflow_provider_schedulerx.api.connection.redaction import without_queries
 from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
-from airflow_provider_schedulerx.api.exceptions import (
-    SchedulerXAuthenticationError,
-    SchedulerXError,
-    SchedulerXUnavailableError,
-)
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError, SchedulerXUnavailableError
 from airflow_provider_schedulerx.api.wire.calls import Operation
 from airflow_provider_schedulerx.api.wire.responses import undecided
 
@@ -70,39 +65,6 @@ def no_answer(operation: Operation, error: BaseException, settings: SchedulerXSe
         f"no answer from {settings.endpoint}: {_plain(error, settings)}; the service, or a proxy or firewall on the "
         "way, ended the connection: see whether read_timeout is long enough",
     )
-
-
-def credential_fault(error: BaseException, settings: SchedulerXSettings) -> SchedulerXError:
-    """The error for a credential that could not be fetched, so that nothing was sent.
-
-    It is a matter of authentication only if the server of tokens says so; a server that is away, or that
-    has a fault of its own, may be back soon.
-    """
-    kind = settings.credential.credential_type
-    said = (
-        without_secrets(error, settings.secrets)
-        if isinstance(error, FileNotFoundError) or _is_refusal_or_status(error)
-        else _plain(root(error), settings)
-    )
-    message = f"the credential (credential_type {kind!r}) could not be fetched: {said}"
-    if _is_refusal_or_status(error) and not _is_passing_status(str(error)):
-        return SchedulerXAuthenticationError(f"{message}; check the credential fields of the connection")
-    if isinstance(error, FileNotFoundError):
-        return SchedulerXUnavailableError(f"{message}; mount the file, or correct its path in the connection")
-    return SchedulerXUnavailableError(
-        f"{message}; the server of tokens is away or has a fault, which may pass"
-    )
-
-
-def _is_refusal_or_status(error: BaseException) -> bool:
-    # By its name: importing alibabacloud-credentials here would load it for static keys, too.
-    return type(error).__name__ == "CredentialException"
-
-
-def _is_passing_status(text: str) -> bool:
-    """Whether alibabacloud-credentials reports an HTTP status that is a fault of the server, not a refusal."""
-    found = re.search(r"http_?code\s*[:=]\s*(\d{3})", text, re.IGNORECASE)
-    return found is not None and (found[1].startswith("5") or found[1] in ("408", "429"))
 
 
 def root(error: BaseException) -> BaseException:

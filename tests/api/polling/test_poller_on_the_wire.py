@@ -50,11 +50,14 @@ def test_many_runs_are_followed_by_one_list(emulator: EmulatorProcess) -> None:
         async with polling(emulator, 1) as made:
             ids = await asyncio.to_thread(start_many, emulator, 1, 60)
             lists, gets = emulator.calls("ListWorkflowInstance"), emulator.calls("GetWorkflowInstance")
+            began = time.monotonic()
             waits = [made.subscribe(each, poll_interval=1, age=0) for each in ids]
             seen = await asyncio.gather(*map(ended, waits))
             assert {each.status for each in seen} == {WorkflowInstanceStatus.SUCCESS}
             assert [each.wf_instance_id for each in seen] == ids
-            assert emulator.calls("ListWorkflowInstance") - lists <= 5
+            # One for all in each interval, however long a busy machine takes.
+            intervals = (time.monotonic() - began) / 0.8
+            assert emulator.calls("ListWorkflowInstance") - lists <= 2 + intervals
             # The nodes of a few, from what the budget has to spare.
             assert emulator.calls("GetWorkflowInstance") - gets <= 22
 

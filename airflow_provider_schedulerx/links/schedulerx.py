@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
@@ -23,7 +24,7 @@ class WorkflowInstanceLink(BaseOperatorLink):
     @property
     def xcom_key(self) -> str:
         """Where Airflow 3 looks for the URL."""
-        return "_link_WorkflowInstanceLink"
+        return XCOM_CONSOLE_LINK
 
     @classmethod
     def persist(cls, context: Context, url: str) -> None:

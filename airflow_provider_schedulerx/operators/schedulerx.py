@@ -29,7 +29,7 @@ from airflow_provider_schedulerx.exceptions import (
 )
 from airflow_provider_schedulerx.hooks.report import DEFAULT_LOG_LINES, log_run_summary, with_nodes
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
+from airflow_provider_schedulerx.links.schedulerx import RUN_LINKS, RunPageLink, WorkflowInstanceLink
 from airflow_provider_schedulerx.operators.record import StartRecord
 from airflow_provider_schedulerx.operators.starting import (
     MARKER_LENGTH,
@@ -39,6 +39,7 @@ from airflow_provider_schedulerx.operators.starting import (
     Starter,
     StartPolicy,
 )
+from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -121,7 +122,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         "group_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"instance_parameters": "json"}
-    operator_extra_links = (WorkflowInstanceLink(),)
+    operator_extra_links = RUN_LINKS
     ui_color = "#ffe3c2"
 
     def __init__(
@@ -178,6 +179,7 @@ class ExecuteWorkflowOperator(BaseOperator):
             if run_marker:
                 with_run_marker(instance_parameters, run_marker_key, "x" * MARKER_LENGTH)
 
+        self._snapshots: SnapshotWriter = NullWriter()
         self._wf_instance_id: int | None = None
         self._is_own = if_running != "reattach"
         self._is_kept = False
@@ -193,6 +195,7 @@ class ExecuteWorkflowOperator(BaseOperator):
     def execute(self, context: Context) -> int:
         """Start the run, or take up that of an earlier try, and follow it. :return: the ``WfInstanceId``."""
         found = self._obtain(context)
+        self._snapshots = for_task(context["ti"], self.log)
         wf_instance_id = found.wf_instance_id
         with self._after_start(wf_instance_id):
             self._record(context, wf_instance_id)
@@ -346,7 +349,9 @@ class ExecuteWorkflowOperator(BaseOperator):
         deadline = now + min(limits) if limits else None
         workflow_id = check_id("workflow_id", self.workflow_id)
         try:
-            if self.hook.get_workflow_instance(workflow_id, wf_instance_id).status.is_terminal:
+            instance = self.hook.get_workflow_instance(workflow_id, wf_instance_id)
+            self._snapshots.observe(instance)
+            if instance.status.is_terminal:
                 return
         except SchedulerXError as error:
             # The trigger has more patience.
@@ -373,6 +378,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         """Decide by a run that has ended."""
         self._has_ended = True
         instance = with_nodes(self.hook, instance, self.log)
+        for_task(context["ti"], self.log).observe(instance)
         log_run_summary(self.hook, instance, self.log, self.log_lines_on_failure)
         raise_unless_successful(instance)
         self._tell_assets(context, instance.wf_instance_id, status=instance.status.name)
@@ -444,6 +450,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         """Let everybody know of the run, before the wait."""
         context["ti"].xcom_push(key=XCOM_WF_INSTANCE_ID, value=wf_instance_id)
         url = self.hook.console_link(self.workflow_id, wf_instance_id)
+        RunPageLink.persist(context)
         WorkflowInstanceLink.persist(context, url)
         self.log.info("Workflow instance %s in the console: %s", wf_instance_id, url)
         if self._was_killed:
@@ -465,6 +472,7 @@ class ExecuteWorkflowOperator(BaseOperator):
                     raise self._undecided(wf_instance_id, str(error)) from None
                 self.log.warning("Cannot look at workflow instance %s: %s", wf_instance_id, error)
             else:
+                self._snapshots.observe(instance)
                 verdict, lines = tracker.observe(instance, time.monotonic())
                 for line in lines:
                     self.log.info("%s", line)

@@ -7,5 +7,8 @@ stored (``app``, ``content``). It never calls SchedulerX: that would need creden
 #: Key of the XCom that holds the snapshot (:mod:`~airflow_provider_schedulerx.run_page.snapshot`).
 XCOM_RUN = "schedulerx_run"
 
+#: Key of the XCom that holds the URL of the run in the console, as Airflow names those of extra links.
+XCOM_CONSOLE_LINK = "_link_WorkflowInstanceLink"
+
 #: Where the API server mounts the page, below the path of ``[api] base_url``.
 URL_PREFIX = "/schedulerx"

@@ -28,6 +28,10 @@ _MAX_PAUSE_OF_ALL = 30.0
 _GRACE = 0.5
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 class TriggerSnapshotWriter:
     """Hands the newest observation of a trigger's run to the queue of its event loop.
 
@@ -49,7 +53,7 @@ class TriggerSnapshotWriter:
         return self._is_urgent
 
     def observe(self, instance: WorkflowInstance) -> None:
-        if not self._cadence.is_due(instance, time.monotonic()):
+        if not self._cadence.is_due(instance, _now()):
             return
         self._pending = (instance, time.time())
         self._is_urgent = self._cadence.has_changed(instance)
@@ -57,26 +61,26 @@ class TriggerSnapshotWriter:
 
     def close(self) -> None:
         if self._pending is not None and self._pending[0].status.is_terminal:
-            self._expires = time.monotonic() + _GRACE
+            self._expires = _now() + _GRACE
         else:
             self._pending = None
 
     async def write(self) -> bool:
         """Store the newest observation. :return: whether there was one."""
         pending, self._pending = self._pending, None
-        if pending is None or time.monotonic() > self._expires:
+        if pending is None or _now() > self._expires:
             return False
         instance, observed_at = pending
-        began = time.monotonic()
+        began = _now()
         try:
             await self._store(instance, observed_at)
         except Exception as error:
-            self._cadence.failed(time.monotonic())
+            self._cadence.failed(_now())
             if not self._has_failed:
                 logger.warning("No snapshot of workflow instance %s: %r", instance.wf_instance_id, error)
             self._has_failed = True
         else:
-            ended = time.monotonic()
+            ended = _now()
             self._cadence.stored(instance, ended, ended - began)
         return True
 
@@ -117,7 +121,7 @@ class SnapshotQueue:
             if writer is None:
                 writer = next(iter(self._waiting))
             del self._waiting[writer]
-            began = time.monotonic()
+            began = _now()
             if await writer.write():
-                pause = PAUSE_PER_WRITE * (time.monotonic() - began)
+                pause = PAUSE_PER_WRITE * (_now() - began)
                 await asyncio.sleep(min(_MAX_PAUSE_OF_ALL, max(MIN_PAUSE_OF_ALL, pause)))

@@ -10,8 +10,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import String, cast, func, select
 
-from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
-from airflow_provider_schedulerx.run_page import XCOM_RUN
+from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_RUN
 from airflow_provider_schedulerx.run_page.content import OVER, TaskView
 from airflow_provider_schedulerx.run_page.snapshot import MAX_BYTES, MalformedSnapshotError, Snapshot
 
@@ -40,7 +39,7 @@ def task_view(session: Session, dag_id: str, run_id: str, task_id: str, map_inde
     (found,) = _snapshots(session, where, [(task_id, map_index)])
     link = session.scalar(
         select(XComModel.value).where(
-            *_of_run(dag_id, run_id, WorkflowInstanceLink().xcom_key),
+            *_of_run(dag_id, run_id, XCOM_CONSOLE_LINK),
             XComModel.task_id == task_id,
             XComModel.map_index == map_index,
         )

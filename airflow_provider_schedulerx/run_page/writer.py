@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_schedulerx import version_compat
@@ -114,28 +115,32 @@ class TaskSnapshotWriter:
 
     :param ti_key: ``dag_id``, ``task_id``, ``run_id`` and ``map_index``.
     :param log: where a fault is logged, once.
+    :param monotonic: gives the seconds by which writes are spaced.
     """
 
-    def __init__(self, ti_key: dict[str, Any], log: Any) -> None:
+    def __init__(
+        self, ti_key: dict[str, Any], log: Any, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ti_key = ti_key
         self._log = log
+        self._monotonic = monotonic
         self._cadence = Cadence()
         self._last: Snapshot | None = None
         self._has_failed = False
 
     def observe(self, instance: WorkflowInstance) -> None:
-        began = time.monotonic()
+        began = self._monotonic()
         if not self._cadence.is_due(instance, began):
             return
         try:
             self._store(instance)
         except Exception as error:
-            self._cadence.failed(time.monotonic())
+            self._cadence.failed(self._monotonic())
             if not self._has_failed:
                 self._log.warning("The run's page in Airflow stays behind; storing it failed: %r", error)
             self._has_failed = True
         else:
-            ended = time.monotonic()
+            ended = self._monotonic()
             self._cadence.stored(instance, ended, ended - began)
 
     def _store(self, instance: WorkflowInstance) -> None:

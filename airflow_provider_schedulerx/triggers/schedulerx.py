@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.run_page import writer
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.models import WorkflowInstance
@@ -145,6 +146,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
 
     async def _follow(self, poller: WorkflowPoller) -> TerminalEvent:
         tracker = api.tracking.RunTracker(self.poll_failure_tolerance)
+        snapshots = writer.for_trigger(self.task_instance)
         age = 0.0 if self.started_at is None else max(0.0, time.time() - self.started_at)
         watch = poller.watch(self.wf_instance_id, poll_interval=self.poll_interval, age=age)
         try:
@@ -159,6 +161,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
                         return self._event(api.events.Outcome.UNDECIDED, message=str(look))
                     self.log.warning("Cannot look at workflow instance %s: %s", self.wf_instance_id, look)
                     continue
+                snapshots.observe(look)
                 verdict, lines = tracker.observe(look, time.monotonic())
                 for line in lines:
                     self.log.info("%s", line)
@@ -170,6 +173,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
                         message=f"it shows the status {look.status.value}, which is not documented",
                     )
         finally:
+            snapshots.close()
             poller.unwatch(watch)
 
     async def _time_is_up(self, poller: WorkflowPoller) -> TerminalEvent:

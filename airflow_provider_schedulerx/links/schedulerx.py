@@ -49,7 +49,7 @@ class RunPageLink(BaseOperatorLink):
     @classmethod
     def persist(cls, context: Context) -> None:
         """Keep the URL for this task instance. Before Airflow 3.1 there is no page, and nothing to keep."""
-        if version_compat.has_run_page():
+        if version_compat.has_run_page() and version_compat.has_supervisor():
             from airflow_provider_schedulerx.run_page.paths import task_url
 
             context["ti"].xcom_push(key=cls().xcom_key, value=task_url(context["ti"]))

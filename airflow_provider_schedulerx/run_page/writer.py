@@ -43,7 +43,8 @@ def for_task(ti: Any, log: Any) -> SnapshotWriter:
     :param ti: the task instance of the context.
     :param log: where a fault is logged, once.
     """
-    return TaskSnapshotWriter(_key_of(ti), log) if _can_write(ti) else NullWriter()
+    key = _key_of(ti)
+    return NullWriter() if key is None else TaskSnapshotWriter(key, log)
 
 
 def for_trigger(ti: Any) -> SnapshotWriter:
@@ -53,15 +54,16 @@ def for_trigger(ti: Any) -> SnapshotWriter:
     """
     from airflow_provider_schedulerx.run_page.queue import TriggerSnapshotWriter
 
-    return TriggerSnapshotWriter(_key_of(ti)) if _can_write(ti) else NullWriter()
+    key = _key_of(ti)
+    return NullWriter() if key is None else TriggerSnapshotWriter(key)
 
 
-def _can_write(ti: Any) -> bool:
-    return ti is not None and version_compat.has_run_page() and version_compat.has_supervisor()
-
-
-def _key_of(ti: Any) -> dict[str, Any]:
-    return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
+def _key_of(ti: Any) -> dict[str, Any] | None:
+    """Return what tells a task instance from others, or None where nothing can be stored for it."""
+    if not version_compat.has_run_page() or not version_compat.has_supervisor():
+        return None
+    key = {name: getattr(ti, name, None) for name in ("dag_id", "task_id", "run_id", "map_index")}
+    return None if None in key.values() else key
 
 
 class NullWriter:

@@ -110,7 +110,8 @@ def _snapshots(
         select(XComModel.task_id, XComModel.map_index, XComModel.value).where(*where, length <= _MAX_LENGTH)
     )
     values = {(row.task_id, row.map_index): row.value for row in rows}
-    stored = set(session.execute(select(XComModel.task_id, XComModel.map_index).where(*where)).tuples().all())
+    every = session.execute(select(XComModel.task_id, XComModel.map_index).where(*where))
+    stored = {(row.task_id, row.map_index) for row in every}
     found: list[tuple[Snapshot | None, bool]] = []
     for task in tasks:
         try:

@@ -115,7 +115,9 @@ def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory)
     config = {"AIRFLOW__API__WORKERS": "2"}
     connections = {"schedulerx_default": emulator.connection()}
     home = tmp_path_factory.mktemp("airflow")
-    with AirflowStack(home, ROOT / "tests" / "system" / "dags", connections, config, prefix=PREFIX) as stack:
+    with AirflowStack(
+        home, ROOT / "tests" / "system" / "run_page_dags", connections, config, prefix=PREFIX
+    ) as stack:
         yield stack
 
 

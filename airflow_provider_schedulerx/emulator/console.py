@@ -35,8 +35,7 @@ def routes(app: web.Application, engine: Engine) -> None:
     """Add the pages to an application, below ``/console``."""
 
     async def index(http: web.Request) -> web.Response:
-        for workflow in engine.workflows.values():
-            engine.advance(workflow)
+        engine.advance_all()
         return _html(index_page(engine))
 
     async def run(http: web.Request) -> web.Response:
@@ -88,7 +87,7 @@ def run_page(workflow: Workflow, run: InstanceRun, now: float) -> str:
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     rows = [
         (
-            escape(workflow.nodes[job_id].name),
+            escape(node.definition.name),
             _badge(node.status),
             str(node.attempt),
             _time(_began(node)),
@@ -96,13 +95,13 @@ def run_page(workflow: Workflow, run: InstanceRun, now: float) -> str:
             WORKER if _began(node) else "",
             escape(node.result),
         )
-        for job_id, node in run.nodes.items()
+        for node in run.nodes.values()
     ]
-    logs = "".join(_log(workflow.nodes[job_id].name, node, now) for job_id, node in run.nodes.items())
+    logs = "".join(_log(node.definition.name, node, now) for node in run.nodes.values())
     return _page(
         f"Workflow instance {run.wf_instance_id}",
         f"<p>{_badge(run.status)}</p><dl>{listed}</dl>"
-        f"<h2>DAG</h2><div class='scroll'>{_drawing(workflow, run, now)}</div>"
+        f"<h2>DAG</h2><div class='scroll'>{_drawing(run, now)}</div>"
         f"<h2>Nodes</h2>{table(('Node', 'State', 'Attempt', 'Start', 'Duration', 'Worker', 'Result'), rows)}"
         f"<h2>Logs</h2>{logs}"
         '<p><a href="/console/">All workflows</a></p>',
@@ -110,18 +109,18 @@ def run_page(workflow: Workflow, run: InstanceRun, now: float) -> str:
     )
 
 
-def _drawing(workflow: Workflow, run: InstanceRun, now: float) -> str:
-    index_of = {job_id: index for index, job_id in enumerate(workflow.nodes)}
+def _drawing(run: InstanceRun, now: float) -> str:
+    index_of = {job_id: index for index, job_id in enumerate(run.nodes)}
     return draw(
         [
             Node(
-                name=node.name,
-                state=_state(run.nodes[job_id].status),
-                after=tuple(index_of[before] for before in node.after),
-                detail=_duration(_began(run.nodes[job_id]), run.nodes[job_id].ends, now),
-                tooltip=f"{node.name} (job {job_id}): {_state(run.nodes[job_id].status)}",
+                name=node.definition.name,
+                state=_state(node.status),
+                after=tuple(index_of[before] for before in node.definition.after),
+                detail=_duration(_began(node), node.ends, now),
+                tooltip=f"{node.definition.name} (job {job_id}): {_state(node.status)}",
             )
-            for job_id, node in workflow.nodes.items()
+            for job_id, node in run.nodes.items()
         ]
     )
 

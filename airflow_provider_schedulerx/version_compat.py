@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import signal
 import sys
 import threading
@@ -40,6 +41,23 @@ def triggers_are_told_of_kills() -> bool:
     from airflow.triggers.base import BaseTrigger
 
     return hasattr(BaseTrigger, "on_kill")
+
+
+# 3.0: the supervisor of a task tells that its process has ended up to [workers] min_heartbeat_interval later, and what
+# comes after a deferral can be scheduled before. The scheduler then takes the late report for the end of the resumed
+# task, and fails it (apache/airflow #72716). Airflow 2 waits for the process itself.
+
+#: Seconds for what the report passes through, on a busy machine: the supervisor, the executor, the scheduler's loop.
+_REPORT_MARGIN = 5.0
+
+
+def seconds_until_a_deferral_is_known() -> float:
+    """Return after how many seconds Airflow has certainly heard that a deferring process has ended. 0 below 3.0."""
+    if importlib.util.find_spec("airflow.sdk.execution_time") is None:
+        return 0.0
+    from airflow.providers.common.compat.sdk import conf
+
+    return float(conf.getint("workers", "min_heartbeat_interval", fallback=5)) + _REPORT_MARGIN
 
 
 async def user_acted_on(task_instance: Any) -> bool:

@@ -427,8 +427,8 @@ def test_a_retry_finds_what_a_dead_worker_has_started(
 
 
 def test_a_refused_start_leaves_nothing_behind(ti: TaskInstance) -> None:
-    with pytest.raises(SchedulerXRejectedError, match="disabled"):
-        ti.run(operator(workflow_id=6))
+    with pytest.raises(SchedulerXRejectedError, match="not existed"):
+        ti.run(operator(workflow_id=99))
     assert STATE_KEY not in ti.store
 
 

@@ -44,7 +44,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
     the hook itself after passing faults and throttling, a limited time and with jitter.
 
     :param schedulerx_conn_id: connection of type ``schedulerx``, or ``alibaba_cloud`` of the official provider.
-    :param region_id: region, such as ``cn-hangzhou``; beats the connection's, as do the next three.
+    :param region_id: region, such as ``cn-hangzhou``; overrides the connection's, as do the next three.
     :param namespace: uid of the namespace.
     :param namespace_source: source of the namespace, "only for special third parties".
     :param group_id: application group.

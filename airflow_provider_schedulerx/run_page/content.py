@@ -213,8 +213,9 @@ def _nodes(view: TaskView, snapshot: Snapshot) -> str:
 
 
 def _is_past(view: TaskView, node: SnapshotNode) -> bool:
-    """Whether a node's state is only how it was last seen."""
-    return view.is_stale and node.status.is_active
+    """Whether a node's state is only how it was last seen: nobody follows the run, or it has ended since."""
+    is_over = view.snapshot is not None and view.snapshot.status.is_terminal
+    return (view.is_stale or is_over) and node.status.is_active
 
 
 def _state_text(view: TaskView, node: SnapshotNode) -> str:

@@ -76,9 +76,6 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
             "AIRFLOW__CORE__PARALLELISM": "8",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-            # How late a task's supervisor may notice its end. With the usual 5 seconds, the end of a task that
-            # defers can be told after it has resumed, and Airflow 3.3.2 then calls the resumed one failed.
-            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             **(_for_airflow_2 if IS_AIRFLOW_2 else _for_airflow_3)(self.url, self.port),
             **{

@@ -73,7 +73,11 @@ def test_a_run_that_nobody_follows_is_never_shown_as_running(state: str | None) 
 
 def test_one_that_has_ended_is_as_it_ended_whatever_the_task_is() -> None:
     ended = replace(RUN, status=type(RUN.status)(5))
-    assert "was" not in shown(replace(RUNNING, state="failed", snapshot=ended))
+    text = shown(replace(RUNNING, state="failed", snapshot=ended))
+    assert "Nobody follows" not in text
+    assert "instance 36508287844 FAILED" in text
+    # Its nodes were seen before it ended.
+    assert "was RUNNING" in text
 
 
 def test_silence_is_said() -> None:

@@ -1,17 +1,50 @@
 # Needs Python >= 3.11 and make; everything else goes into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+# More arguments for pytest: make test ARGS="-k poller -x".
+ARGS ?=
+# The part of the package that the unit tests run, in percent: it may rise, and must not fall.
+COVERAGE_FLOOR := 90
 
-.PHONY: demo test ui chaos distributed matrix docs check lint types
+.DEFAULT_GOAL := help
+.PHONY: help demo ui test test-fast coverage check lint types format chaos distributed matrix docs
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/ready  ## run the example DAGs under a real Airflow against the emulator
 	$(BIN)/python -m dev.demo
 
-test: .venv/ready  ## run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
-
 ui: .venv/ready  ## leave an Airflow with the connection and the example DAGs up
 	$(BIN)/python -m dev.demo --ui
+
+test: .venv/ready  ## run all tests; says at its end what was skipped, and what to install
+	$(BIN)/python -m pytest -p dev.skips -n 2 --dist loadfile $(ARGS)
+
+test-fast: .venv/ready  ## run the tests that need no running Airflow and no long wait: under 90 seconds
+	$(BIN)/python -m pytest -p dev.skips -n 2 --dist loadfile -m "not airflow" $(ARGS)
+
+coverage: .venv/ready  ## run the unit tests, and fail if they cover less of the package than before
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not airflow" \
+	    --cov --cov-report term --cov-fail-under $(COVERAGE_FLOOR) $(ARGS)
+
+check: lint types  ## run all checks that are not tests
+
+lint: .venv/ready  ## check style, spelling, dependencies, the lock file and the workflows
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/codespell
+	$(BIN)/deptry .
+	$(BIN)/uv lock --check --quiet
+	$(BIN)/actionlint
+	$(BIN)/zizmor --offline --quiet .github
+
+types: .venv/ready  ## check types, also as users see them
+	$(BIN)/mypy
+
+format: .venv/ready  ## format the code, and mend what can be mended
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
 chaos: .venv/ready  ## 300 faulted task runs and 200 waiting ones under a real Airflow: about half an hour
 	$(BIN)/python -m dev.experiments.chaos
@@ -25,15 +58,6 @@ matrix: .venv/ready  ## every supported version of Airflow with the oldest and n
 
 docs: .venv/ready  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
-
-check: lint types
-
-lint: .venv/ready
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-
-types: .venv/ready
-	$(BIN)/mypy
 
 .venv/ready: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make PYTHON=python3.12 ...")'

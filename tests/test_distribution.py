@@ -98,7 +98,9 @@ def test_the_metadata_say_what_is_needed(wheel: zipfile.ZipFile) -> None:
         "yarl",
     }
     assert set(metadata.get_all("Provides-Extra", [])) == {"emulator", "openlineage"}
-    upper = [str(each) for each in needed if {"<", "<=", "==", "~="} & {one.operator for one in each.specifier}]
+    upper = [
+        str(each) for each in needed if {"<", "<=", "==", "~="} & {one.operator for one in each.specifier}
+    ]
     assert not upper, "an upper bound keeps users from security fixes"
     (points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "[apache_airflow_provider]" in wheel.read(points).decode()

@@ -10,7 +10,14 @@ import signal
 import ssl
 from pathlib import Path
 
-from airflow_provider_schedulerx.emulator import definitions
+try:
+    from airflow_provider_schedulerx.emulator import definitions
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"SchedulerX emulator: the module {missing.name} is not installed: "
+        "pip install 'airflow-provider-schedulerx[emulator]'"
+    ) from None
+
 from airflow_provider_schedulerx.emulator.engine import Engine
 from airflow_provider_schedulerx.emulator.server import DEFAULT_QUOTA, listen, make_emulator
 from airflow_provider_schedulerx.emulator.store import Store

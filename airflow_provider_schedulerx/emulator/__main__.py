@@ -12,9 +12,9 @@ from pathlib import Path
 
 try:
     from airflow_provider_schedulerx.emulator import definitions
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _error:
     raise SystemExit(
-        f"SchedulerX emulator: the module {missing.name} is not installed: "
+        f"SchedulerX emulator: the module {_error.name} is not installed: "
         "pip install 'airflow-provider-schedulerx[emulator]'"
     ) from None
 

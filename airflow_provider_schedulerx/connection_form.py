@@ -69,6 +69,11 @@ CONNECTION_FIELDS: dict[str, Any] = {
     "oidc_token_file_path": _field("OIDC token file", "For oidc_role_arn: a path on the workers."),
     "credentials_uri": _field("Credentials URI", "For credentials_uri."),
     "bearer_token": _field("Bearer token", "For bearer.", format="password"),
+    "account": _field(
+        "Account",
+        "Id of the Alibaba Cloud account, whose quota all connections that name it share. Blank means that this "
+        "connection's credential has a quota of its own.",
+    ),
     "connect_timeout": _field("Connect timeout", "Seconds; 5 if blank.", "number"),
     "read_timeout": _field("Read timeout", "Seconds; 30 if blank.", "number"),
     "proxy": _field("Proxy", "URL such as http://proxy.example:3128 or http://user@proxy.example:3128."),

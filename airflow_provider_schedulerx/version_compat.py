@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,23 +49,23 @@ async def user_acted_on(task_instance: Any) -> bool:
     """
     if task_instance is None:
         return False
-    try:
-        state = await _state(task_instance)
-    except Exception:
-        return False
-    return state is not None and str(state) != "deferred"
-
-
-async def _state(task_instance: Any) -> str | None:
     from asgiref.sync import sync_to_async
 
-    ids = (task_instance.dag_id, task_instance.task_id, task_instance.run_id, task_instance.map_index)
+    try:
+        state = await sync_to_async(_state)(task_instance)
+    except Exception:
+        return False
+    return state is not None and state != "deferred"
+
+
+def _state(task_instance: Any) -> str | None:
+    dag_id, task_id = task_instance.dag_id, task_instance.task_id
+    run_id, map_index = task_instance.run_id, task_instance.map_index
     try:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     except ImportError:
-        return await sync_to_async(_state_in_database)(*ids)
-    dag_id, task_id, run_id, map_index = ids
-    states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+        return _state_in_database(dag_id, task_id, run_id, map_index)
+    states = RuntimeTaskInstance.get_task_states(
         dag_id=dag_id, task_ids=[task_id], run_ids=[run_id], map_index=map_index
     )
     key = task_id if map_index < 0 else f"{task_id}_{map_index}"
@@ -83,6 +84,38 @@ def _state_in_database(dag_id: str, task_id: str, run_id: str, map_index: int) -
             .scalar()
         )
     return state
+
+
+# 3.0: after on_kill has run in the handler of a signal, the task continues where it was, and can ask its supervisor what
+# the signal meant. Before, the handler ends the task.
+
+
+def resumes_after_on_kill() -> bool:
+    """Return whether a task continues after a signal, once its ``on_kill`` has returned."""
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        return False
+    return hasattr(RuntimeTaskInstance, "get_task_states")
+
+
+def task_state(task_instance: Any, seconds: float) -> str | None:
+    """Ask the task's supervisor for the state that Airflow has the task in.
+
+    :param seconds: within which it has to answer.
+    :return: the state, such as ``running``; None if it could not be learnt in time.
+    """
+    found: list[str | None] = []
+
+    def ask() -> None:
+        with contextlib.suppress(Exception):
+            found.append(_state(task_instance))
+
+    # In a thread, because the supervisor may be gone; a daemon, because the task must be able to end all the same.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return found[0] if found else None
 
 
 # 3.3.2: a connection can be looked up in an event loop. Before, that masks its secrets with a blocking call to the

@@ -48,6 +48,7 @@ def emulator(_shared_emulator: EmulatorProcess) -> Iterator[EmulatorProcess]:
     yield _shared_emulator
     _shared_emulator.clear_faults()
     _shared_emulator.set_quota(1_000_000)
+    _shared_emulator.set_profile("documented")
 
 
 @pytest.fixture

@@ -28,6 +28,18 @@ def test_check_of_a_wrong_key(
     assert "wrong-secret" not in out
 
 
+def test_check_of_a_connection_without_group(
+    emulator: EmulatorProcess, connect: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    connect(emulator.connection(namespace="", group_id=""))
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["check", "schedulerx_default"])
+    assert caught.value.code == 1
+    assert "set namespace and group_id in the connection's extra" in capsys.readouterr().out
+    cli.main(["check", "schedulerx_default", "--namespace", "demo", "--group-id", "etl"])
+    assert "workflows in namespace demo, group etl" in capsys.readouterr().out
+
+
 def test_workflows(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["workflows", "schedulerx_default", "--group-id", "reporting"])
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line[:1] in "W8"]

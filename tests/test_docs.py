@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from airflow_provider_schedulerx.api.connection.credentials import CREDENTIAL_TYPES
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.wire.responses import AUTHENTICATION_CODES, ENDPOINT_CODES
 from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
 from airflow_provider_schedulerx.emulator import definitions
@@ -121,16 +122,98 @@ def test_every_test_passes(block: Block, environment: dict[str, str], tmp_path: 
     assert "1 passed" in out
 
 
-@of("json")
-def test_json(block: Block) -> None:
-    actions = json.loads(block.code)["Statement"][0]["Action"]
+POLICIES = [block for block in blocks() if block.language == "json" and "Statement" in block.code]
+CONNECTIONS = [block for block in blocks() if block.language == "json" and block not in POLICIES]
+
+
+@pytest.mark.parametrize("block", POLICIES, ids=str)
+def test_policy(block: Block) -> None:
     from airflow_provider_schedulerx.api.wire import calls
 
+    (statement,) = json.loads(block.code)["Statement"]
+    if "Principal" in statement:  # of a role: who may assume it
+        assert statement["Action"] == "sts:AssumeRole"
+        wanted = statement["Principal"].get("Federated", [])
+        wanted += [
+            it for it in [statement.get("Condition", {}).get("StringEquals", {}).get("sts:ExternalId")] if it
+        ]
+        for each in wanted:
+            assert any(f'"{each}"' in connection.code for connection in CONNECTIONS)
+        return
     known = {
         operation.ram_action for operation in vars(calls).values() if isinstance(operation, calls.Operation)
     }
-    assert set(actions) <= known
-    assert "edas:ManageSchedulerxWorkflowRun" in actions
+    assert set(statement["Action"]) <= known
+    assert "edas:ManageSchedulerxWorkflowRun" in statement["Action"]
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess("--tls", "--token-port", "0", "--metadata-port", "0") as cloud:
+        yield cloud
+
+
+def as_in_the_emulator(connection: dict, cloud: EmulatorProcess, tmp_path: Path) -> dict:
+    """The documented connection, to servers of this machine that know what it names."""
+    extra = connection["extra"]
+    secret = connection.get("password", extra.get("access_key_secret", "x"))
+    key = connection.get("login", extra.get("access_key_id", "by-token"))
+    cloud.add_account(
+        access_key_id=key,
+        access_key_secret=secret,
+        security_token=extra.get("security_token"),
+        bearer_token=extra.get("bearer_token"),
+    )
+    cloud.add_workflows(
+        {"namespaces": [{"id": extra["namespace"], "groups": [extra["group_id"]]}], "workflows": []}
+    )
+    cloud.set_metadata(mode="both", role_name=extra.get("role_name", "airflow"))
+    if "role_arn" in extra:
+        cloud.add_role(
+            arn=extra["role_arn"],
+            trusted=[key],
+            external_id=extra.get("external_id"),
+            oidc_provider_arn=extra.get("oidc_provider_arn"),
+        )
+        extra["sts_endpoint"] = cloud.token_service
+    if "oidc_token_file_path" in extra:
+        file = tmp_path / "token"
+        file.write_text(cloud.oidc_token())
+        extra["oidc_token_file_path"] = str(file)
+    if "credentials_uri" in extra:
+        extra["credentials_uri"] = f"{cloud.metadata}/latest/meta-data/ram/security-credentials/airflow"
+    extra["ca_file"] = cloud.ca_file
+    return {**connection, "host": cloud.endpoint}
+
+
+@pytest.mark.parametrize("block", CONNECTIONS, ids=str)
+def test_connection(
+    block: Block,
+    cloud: EmulatorProcess,
+    connect: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from alibabacloud_credentials.utils import auth_util
+
+    # As on a machine that has them: the SDK reads the first two when it is imported.
+    monkeypatch.setattr(auth_util, "environment_access_key_id", "emulator")
+    monkeypatch.setattr(auth_util, "environment_access_key_secret", "emulator-secret")
+    monkeypatch.setenv("SSL_CERT_FILE", cloud.token_ca_file)
+    monkeypatch.setenv("HTTP_PROXY", cloud.metadata)
+    connect(as_in_the_emulator(json.loads(block.code), cloud, tmp_path))
+    works, message = SchedulerXHook().test_connection()
+    assert works, message
+    assert "not used" not in message
+
+
+def test_every_type_of_credential_has_a_section_with_an_example() -> None:
+    sections = (ROOT / "docs" / "connect.md").read_text().split("\n### ")
+    for name in CREDENTIAL_TYPES:
+        (section,) = (each for each in sections if each.startswith(f"`{name}`\n"))
+        example = json.loads(section.partition("```json\n")[2].partition("```")[0])
+        fields = {name: example[name] for name in ("login", "password", "extra") if name in example}
+        assert SchedulerXSettings.from_connection(**fields).credential.credential_type == name
 
 
 @of("yaml")

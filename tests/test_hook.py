@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -203,7 +204,7 @@ def test_stop_reports_foreign_nodes_and_goes_on_with_the_rest(
     assert (ours.status, theirs.status) == (JobInstanceStatus.FAILED, JobInstanceStatus.RUNNING)
     told = task_log()
     assert told.count("Node theirs (job 402) cannot be stopped from here") == 1
-    assert "has not ended after 2 s" in told
+    assert "had not ended after 2 s" in told
     with pytest.raises(SchedulerXForeignGroupError):
         hook.stop_job_instance(theirs.job_id, theirs.job_instance_id)
     SchedulerXHook(group_id="reporting").stop_job_instance(theirs.job_id, theirs.job_instance_id)
@@ -236,13 +237,76 @@ def test_test_connection_succeeds_with_a_read_only_call(
     assert {name for name in after if after[name] != before.get(name, 0)} == {"ListWorkFlows"}
 
 
-def test_test_connection_works_without_a_group(
-    emulator: EmulatorProcess, connect: Callable[..., None]
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        (("namespace", "group_id"), "namespace and group_id are not set: set namespace and group_id in"),
+        (("group_id",), "group_id is not set: set group_id in"),
+        (("namespace",), "namespace is not set: set namespace in"),
+    ],
+)
+def test_test_connection_says_what_every_task_would_have_to_set(
+    emulator: EmulatorProcess, connect: Callable[..., None], missing: tuple[str, ...], says: str
 ) -> None:
-    connect(emulator.connection(namespace="", group_id=""))
+    connect(emulator.connection(**dict.fromkeys(missing, "")))
     ok, message = SchedulerXHook().test_connection()
-    assert ok
-    assert "does not set namespace and group_id" in message
+    assert not ok
+    assert "Connected to" in message, "what works is said, too"
+    assert says in message
+    arguments = {"namespace": "demo", "group_id": "etl"}
+    ok, message = SchedulerXHook(**{name: arguments[name] for name in missing}).test_connection()
+    assert ok, message
+
+
+@pytest.mark.parametrize(
+    ("extra", "good", "says"),
+    [
+        ({"foo": "x"}, True, "not used: 'foo'."),
+        ({"group_id": "", "groupid": "etl"}, False, "'groupid' (did you mean group_id?)"),
+        ({"region_id": "", "regionid": "x"}, False, "'regionid' (did you mean region_id?)"),
+    ],
+)
+def test_test_connection_names_fields_that_are_not_used(
+    emulator: EmulatorProcess, connect: Callable[..., None], extra: dict[str, str], good: bool, says: str
+) -> None:
+    connect(emulator.connection(**extra))
+    ok, message = SchedulerXHook().test_connection()
+    assert ok is good
+    assert says in message
+
+
+def test_a_task_warns_once_of_fields_that_are_not_used(
+    emulator: EmulatorProcess, connect: Callable[..., None], task_log: Callable[[], str]
+) -> None:
+    connect(emulator.connection(groupid="etl"), "warned_of")
+    for _ in range(3):
+        assert SchedulerXHook("warned_of").settings
+        assert asyncio.run(SchedulerXHook("warned_of").aget_settings())
+    assert task_log().count("'groupid' (did you mean group_id?)") == 1
+
+
+@pytest.mark.parametrize("conn_type", ["http", "postgres"])
+def test_a_connection_of_another_type_does_not_work_by_chance(
+    emulator: EmulatorProcess, connect: Callable[..., None], conn_type: str
+) -> None:
+    connect({**emulator.connection(), "conn_type": conn_type})
+    ok, message = SchedulerXHook().test_connection()
+    assert not ok
+    assert f"connection 'schedulerx_default': conn_type is '{conn_type}'; set it to 'schedulerx'" in message
+    with pytest.raises(SchedulerXConfigurationError):
+        asyncio.run(SchedulerXHook().aget_settings())
+
+
+@pytest.mark.parametrize("extra", ['["a"]', '"a"', "5", "region_id=cn-hangzhou"])
+def test_extra_that_is_no_object_is_said_on_both_sides(
+    emulator: EmulatorProcess, connect: Callable[..., None], extra: str
+) -> None:
+    connect({**emulator.connection(), "extra": extra})
+    ok, message = SchedulerXHook().test_connection()
+    assert not ok
+    assert "connection 'schedulerx_default': extra is " in message
+    with pytest.raises(SchedulerXConfigurationError, match="extra is "):
+        asyncio.run(SchedulerXHook().aget_settings())
 
 
 @pytest.mark.parametrize(

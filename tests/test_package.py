@@ -15,8 +15,8 @@ import pytest
 from airflow.providers_manager import ProvidersManager
 
 import airflow_provider_schedulerx
-from airflow_provider_schedulerx.api.connection.credentials import CREDENTIAL_FIELDS, CREDENTIAL_TYPES
-from airflow_provider_schedulerx.api.connection.settings import _OWN_FIELDS
+from airflow_provider_schedulerx.api.connection.credentials import CREDENTIAL_TYPES
+from airflow_provider_schedulerx.api.connection.settings import KNOWN_FIELDS
 from airflow_provider_schedulerx.get_provider_info import get_provider_info
 
 PACKAGE = Path(airflow_provider_schedulerx.__file__).parent
@@ -32,7 +32,8 @@ LAYERS = {
     "triggers": {"api", "exceptions", "version_compat", "hooks", "links", "triggers"},
     "operators": {"api", "exceptions", "version_compat", "hooks", "links", "triggers", "operators"},
     "sensors": {"api", "exceptions", "hooks", "links", "triggers", "sensors"},
-    "cli": {"api", "exceptions", "hooks"},
+    "doctor": {"api", "hooks", "doctor"},
+    "cli": {"api", "exceptions", "hooks", "doctor", "cli"},
     "__main__": {"cli"},
     "emulator": {"emulator"},
     "get_provider_info": {"connection_form"},
@@ -106,7 +107,7 @@ def test_airflow_knows_the_provider() -> None:
 def test_the_form_has_every_field_that_a_connection_takes() -> None:
     (connection,) = get_provider_info()["connection-types"]
     aliases = {"access_key_id", "access_key_secret", "region"}  # login, password, and another provider's name
-    assert connection["conn-fields"].keys() == {*_OWN_FIELDS, *CREDENTIAL_FIELDS} - aliases
+    assert connection["conn-fields"].keys() == {*KNOWN_FIELDS} - aliases
     types = connection["conn-fields"]["credential_type"]["schema"]["enum"]
     assert types == [*CREDENTIAL_TYPES, None]
 

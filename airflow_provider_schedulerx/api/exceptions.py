@@ -19,6 +19,7 @@ class SchedulerXError(Exception):
     :ivar code: the service's ``Code`` as text, where an answer had one.
     :ivar request_id: the service's ``RequestId``, which Alibaba Cloud support asks for.
     :ivar http_status: status of the HTTP answer, where there was one.
+    :ivar service_message: the service's ``Message``, in its own words, where an answer had one.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class SchedulerXError(Exception):
         code: str | None = None,
         request_id: str | None = None,
         http_status: int | None = None,
+        service_message: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -36,6 +38,7 @@ class SchedulerXError(Exception):
         self.code = code
         self.request_id = request_id
         self.http_status = http_status
+        self.service_message = service_message
 
     def __str__(self) -> str:
         facts = [
@@ -88,7 +91,11 @@ class SchedulerXAuthorizationError(SchedulerXError):
 
 
 class SchedulerXRejectedError(SchedulerXError):
-    """The service understood the request and refused it. Repeating it unchanged will not help."""
+    """The service understood the request and refused it. Repeating it unchanged does not help.
+
+    For an operation that changes something, only a documented refusal has this class (or one of its
+    subclasses): it proves that nothing was carried out. Any other is a :class:`SchedulerXAmbiguousError`.
+    """
 
 
 class SchedulerXNotFoundError(SchedulerXRejectedError):
@@ -105,7 +112,7 @@ class SchedulerXForeignGroupError(SchedulerXRejectedError):
 class SchedulerXThrottledError(SchedulerXError):
     """The quota (100 calls a minute per operation and account) is used up; nothing was carried out.
 
-    :ivar retry_after: seconds the service asks to wait, or None if it did not say.
+    :ivar retry_after: seconds the service asks to wait, at most 60; None if it did not say.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **facts: Any) -> None:
@@ -114,13 +121,22 @@ class SchedulerXThrottledError(SchedulerXError):
 
 
 class SchedulerXUnavailableError(SchedulerXError):
-    """A passing fault that surely changed nothing: the request never left, or it only read."""
+    """A passing fault that changed nothing: the request never left, or it only read."""
+
+
+class SchedulerXMalformedAnswerError(SchedulerXUnavailableError):
+    """The answer to a read reports success, but what decides is missing or has another type.
+
+    It changed nothing, so it may be repeated; unlike other passing faults, waiting rarely heals it, so a
+    call is repeated once at most.
+    """
 
 
 class SchedulerXAmbiguousError(SchedulerXError):
     """The request may have been carried out, and nobody can say whether it was.
 
-    Raised only for operations that change something: the answer was lost (read timeout,
-    connection reset after sending), came from something in between (HTTP 5xx), or could
-    not be understood. Never repeat such a call; look at the service first.
+    Raised only for operations that change something: the answer was lost (read timeout, connection reset
+    after sending), came from something in between (HTTP 5xx, a redirect), could not be understood, or
+    is a failure that is not one of the documented refusals. Never repeat such a call; look at the service
+    first. ``service_message`` has the service's own words, if there were any.
     """

@@ -6,6 +6,7 @@ they are never turned into instants nor compared with our clock.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -86,48 +87,97 @@ class JobInstanceStatus(OpenIntEnum):
         return self in (self.FAILED, self.KILLED, self.REJECTED, self.PARTIAL_FAILED)
 
 
+class TriggerType(OpenIntEnum):
+    """What started a job instance (API page "GetJobInstance"). Whether a node inherits it from its run is unknown."""
+
+    TIME = 1
+    DATA = 2
+    API = 3
+    MANUAL_RERUN = 4
+    SYSTEM_RERUN = 5
+
+
 class MalformedAnswerError(ValueError):
-    """An answer lacks a field that the API documents, or has it with another type."""
+    """An answer lacks what decides (an id, a ``Status``, or what holds them), or has it with another type."""
 
 
-def _required(data: Mapping[str, Any], key: str, kind: type | tuple[type, ...], where: str) -> Any:
-    value = data.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise MalformedAnswerError(f"{where}.{key} is {'missing' if value is None else 'malformed'}")
-    return value
+# What decides is read by the functions that raise; all else by those that return None.
+
+_MAX_LONG = 2**63 - 1
+
+
+def _integer(value: Any) -> int | None:
+    """A long of the service, also where it comes as a string of digits; None if it is something else."""
+    if isinstance(value, str):
+        digits = value.removeprefix("-")
+        # The length comes first: Python refuses to convert thousands of digits.
+        if not (len(digits) <= 19 and digits.isascii() and digits.isdecimal()):
+            return None
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not -_MAX_LONG <= value <= _MAX_LONG:
+        return None
+    return int(value)
+
+
+def _malformed(data: Mapping[str, Any], key: str, where: str) -> MalformedAnswerError:
+    return MalformedAnswerError(f"{where}.{key} is {'missing' if data.get(key) is None else 'malformed'}")
 
 
 def int_field(data: Mapping[str, Any], key: str, where: str) -> int:
-    """An integer, also where the service sends it as a string of digits."""
-    value = data.get(key)
-    if isinstance(value, str) and value.lstrip("-").isdecimal():
-        return int(value)
-    return int(_required(data, key, int, where))
+    """:raises MalformedAnswerError: if it is missing or not an integer."""
+    value = _integer(data.get(key))
+    if value is None:
+        raise _malformed(data, key, where)
+    return value
+
+
+def id_field(data: Mapping[str, Any], key: str, where: str) -> int:
+    """:raises MalformedAnswerError: if it is missing or not a positive integer."""
+    value = int_field(data, key, where)
+    if value <= 0:
+        raise MalformedAnswerError(f"{where}.{key} is {value}")
+    return value
 
 
 def mapping_field(data: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    value: Mapping[str, Any] = _required(data, key, dict, where)
+    """:raises MalformedAnswerError: if it is missing or not an object."""
+    value = data.get(key)
+    if not isinstance(value, dict):
+        raise _malformed(data, key, where)
     return value
 
 
 def records_field(data: Mapping[str, Any], key: str, where: str) -> list[Mapping[str, Any]]:
-    """A list of objects; the service leaves empty lists out, so a missing one is empty."""
-    if data.get(key) is None:
+    """A list of objects; the service leaves empty lists out, so a missing one is empty.
+
+    :raises MalformedAnswerError: if it is something else.
+    """
+    value = data.get(key)
+    if value is None:
         return []
-    records: list[Any] = _required(data, key, list, where)
-    if not all(isinstance(record, dict) for record in records):
-        raise MalformedAnswerError(f"{where}.{key} is malformed")
-    return records
+    if not isinstance(value, list) or not all(isinstance(record, dict) for record in value):
+        raise _malformed(data, key, where)
+    return value
+
+
+def text_of(value: Any) -> str | None:
+    """A value as text: None for none, an empty one, or one that cannot be written."""
+    if value is None or value == "":
+        return None
+    try:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def text_field(data: Mapping[str, Any], key: str) -> str | None:
-    """A text, or None for an absent or empty one."""
-    value = data.get(key)
-    return None if value is None or value == "" else str(value)
+    """A text; anything else becomes its JSON text."""
+    return text_of(data.get(key))
 
 
-def _optional_int(data: Mapping[str, Any], key: str, where: str) -> int | None:
-    return None if data.get(key) in (None, "") else int_field(data, key, where)
+def optional_int(data: Mapping[str, Any], key: str) -> int | None:
+    """An integer, or None for anything else."""
+    return _integer(data.get(key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +201,11 @@ class WorkflowInstanceSummary:
     end_time: str | None = None
 
     @classmethod
-    def parse(cls, data: Mapping[str, Any]) -> Self:
+    def parse(cls, workflow_id: int, data: Mapping[str, Any]) -> Self:
         where = "WfInstanceInfos[]"
         return cls(
-            workflow_id=int_field(data, "WorkflowId", where),
-            wf_instance_id=int_field(data, "WfInstanceId", where),
+            workflow_id=optional_int(data, "WorkflowId") or workflow_id,
+            wf_instance_id=id_field(data, "WfInstanceId", where),
             status=WorkflowInstanceStatus(int_field(data, "Status", where)),
             **_times(data),
         )
@@ -191,12 +241,16 @@ class WorkflowInstanceNode:
     def parse(cls, data: Mapping[str, Any]) -> Self:
         where = "WfInstanceDag.Nodes[]"
         return cls(
-            job_id=int_field(data, "JobId", where),
+            job_id=id_field(data, "JobId", where),
             # 0 is how a long that was never set comes out of the service's serializer.
-            job_instance_id=_optional_int(data, "JobInstanceId", where) or None,
+            job_instance_id=(
+                None
+                if data.get("JobInstanceId") in (None, "", 0, "0")
+                else id_field(data, "JobInstanceId", where)
+            ),
             job_name=text_field(data, "JobName"),
             status=JobInstanceStatus(int_field(data, "Status", where)),
-            attempt=_optional_int(data, "Attempt", where),
+            attempt=optional_int(data, "Attempt"),
             work_addr=text_field(data, "WorkAddr"),
             result=text_field(data, "Result"),
             **_times(data),
@@ -205,14 +259,15 @@ class WorkflowInstanceNode:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A dependency between two nodes, by job id; source 0 is the root of the workflow."""
+    """A dependency between two nodes.
+
+    :ivar source: in a :class:`WorkflowInstance` the **job instance** id of a node, 0 for the root; in a
+        :class:`Workflow` a job id.
+    :ivar target: likewise.
+    """
 
     source: int
     target: int
-
-    @classmethod
-    def parse(cls, data: Mapping[str, Any]) -> Self:
-        return cls(int_field(data, "Source", "Edges[]"), int_field(data, "Target", "Edges[]"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +287,13 @@ class WorkflowInstance:
     @classmethod
     def parse(cls, workflow_id: int, wf_instance_id: int, data: Mapping[str, Any]) -> Self:
         info = mapping_field(data, "WfInstanceInfo", "Data")
-        dag = data.get("WfInstanceDag") or {}
+        dag = {} if data.get("WfInstanceDag") is None else mapping_field(data, "WfInstanceDag", "Data")
         return cls(
             workflow_id=workflow_id,
             wf_instance_id=wf_instance_id,
             status=WorkflowInstanceStatus(int_field(info, "Status", "WfInstanceInfo")),
             nodes=_all(WorkflowInstanceNode.parse, dag, "Nodes", "WfInstanceDag"),
-            edges=_all(Edge.parse, dag, "Edges", "WfInstanceDag"),
+            edges=_edges(dag),
             **_times(info),
         )
 
@@ -269,7 +324,7 @@ class WorkflowInstance:
 class WorkflowNode:
     """A job in the definition of a workflow."""
 
-    job_id: int
+    job_id: int | None
     label: str | None
     status: int | None
 
@@ -278,14 +333,16 @@ class WorkflowNode:
 class Workflow:
     """The definition of a workflow, from ``GetWorkFlow`` or a record of ``ListWorkFlows``.
 
-    :ivar status: the service's code for enabled or disabled, unexplained by the documentation.
+    :ivar status: the service's text, whose values are not documented; None in a record of ``ListWorkFlows``.
+    :ivar max_concurrency: None if the service does not say, or says it in another form.
+    :ivar time_type: ``cron``, for example.
     """
 
-    workflow_id: int | None
+    workflow_id: int
     name: str | None
     status: str | None = None
     max_concurrency: int | None = None
-    time_type: int | None = None
+    time_type: str | None = None
     time_expression: str | None = None
     description: str | None = None
     namespace: str | None = None
@@ -294,33 +351,27 @@ class Workflow:
     edges: tuple[Edge, ...] = ()
 
     @classmethod
-    def parse(
-        cls,
-        info: Mapping[str, Any],
-        *,
-        workflow_id: int | None = None,
-        dag: Mapping[str, Any] | None = None,
-    ) -> Self:
-        dag = dag or {}
+    def parse(cls, workflow_id: int, info: Mapping[str, Any], dag: Any = None) -> Self:
+        """:param dag: ``WorkFlowNodeInfo``, which decides nothing, so that any value will do."""
         return cls(
-            workflow_id=_optional_int(info, "WorkflowId", "WorkFlowInfo") or workflow_id,
+            workflow_id=workflow_id,
             name=text_field(info, "Name"),
             status=text_field(info, "Status"),
-            max_concurrency=_optional_int(info, "MaxConcurrency", "WorkFlowInfo"),
-            time_type=_optional_int(info, "TimeType", "WorkFlowInfo"),
+            max_concurrency=optional_int(info, "MaxConcurrency"),
+            time_type=text_field(info, "TimeType"),
             time_expression=text_field(info, "TimeExpression"),
             description=text_field(info, "Description"),
             namespace=text_field(info, "Namespace"),
             group_id=text_field(info, "GroupId"),
             nodes=tuple(
                 WorkflowNode(
-                    job_id=int_field(node, "Id", "Nodes[]"),
+                    job_id=optional_int(node, "Id"),
                     label=text_field(node, "Label"),
-                    status=_optional_int(node, "Status", "Nodes[]"),
+                    status=optional_int(node, "Status"),
                 )
-                for node in records_field(dag, "Nodes", "WorkFlowNodeInfo")
+                for node in _lenient_records(dag, "Nodes")
             ),
-            edges=_all(Edge.parse, dag, "Edges", "WorkFlowNodeInfo"),
+            edges=_edges(dag),
         )
 
 
@@ -328,8 +379,9 @@ class Workflow:
 class JobInstance:
     """``GetJobInstance``.
 
-    :ivar parameters: the parameters the job instance was given.
-    :ivar trigger_type: the service's code of what started it.
+    :ivar parameters: the service's text. Whether they are those of the run or of the job, and whether the
+        service escapes them, is not documented.
+    :ivar trigger_type: what started it; None if the service does not say.
     """
 
     job_id: int
@@ -339,7 +391,7 @@ class JobInstance:
     parameters: str | None = None
     result: str | None = None
     progress: str | None = None
-    trigger_type: int | None = None
+    trigger_type: TriggerType | None = None
     executor: str | None = None
     work_addr: str | None = None
     schedule_time: str | None = None
@@ -351,6 +403,7 @@ class JobInstance:
     def parse(cls, job_id: int, job_instance_id: int, data: Mapping[str, Any]) -> Self:
         where = "JobInstanceDetail"
         detail = mapping_field(data, where, "Data")
+        trigger_type = optional_int(detail, "TriggerType")
         return cls(
             job_id=job_id,
             job_instance_id=job_instance_id,
@@ -359,7 +412,7 @@ class JobInstance:
             parameters=text_field(detail, "Parameters"),
             result=text_field(detail, "Result"),
             progress=text_field(detail, "Progress"),
-            trigger_type=_optional_int(detail, "TriggerType", where),
+            trigger_type=None if trigger_type is None else TriggerType(trigger_type),
             executor=text_field(detail, "Executor"),
             work_addr=text_field(detail, "WorkAddr"),
             **_times(detail),
@@ -376,10 +429,14 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class AppGroup:
-    """A record of ``ListGroups``: an application group. Its key, a secret, is left out."""
+    """A record of ``ListGroups``: an application group. Its key, a secret, is left out.
+
+    :ivar app_version: 1 for the Basic edition, 2 for Professional; None if the service does not say.
+    """
 
     group_id: str
     name: str | None
+    app_version: int | None = None
 
 
 def _times(data: Mapping[str, Any]) -> dict[str, str | None]:
@@ -404,3 +461,18 @@ def _all(
     parse: Callable[[Mapping[str, Any]], _T], data: Mapping[str, Any], key: str, where: str
 ) -> tuple[_T, ...]:
     return tuple(parse(record) for record in records_field(data, key, where))
+
+
+def _lenient_records(data: Any, key: str) -> list[Mapping[str, Any]]:
+    """The objects in a list that decides nothing."""
+    records = data.get(key) if isinstance(data, dict) else None
+    return [record for record in records if isinstance(record, dict)] if isinstance(records, list) else []
+
+
+def _edges(dag: Any) -> tuple[Edge, ...]:
+    edges = []
+    for record in _lenient_records(dag, "Edges"):
+        source, target = optional_int(record, "Source"), optional_int(record, "Target")
+        if source is not None and target is not None:
+            edges.append(Edge(source, target))
+    return tuple(edges)

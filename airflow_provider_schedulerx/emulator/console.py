@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
 
 from aiohttp import web
 
-from airflow_provider_schedulerx.emulator.definitions import Workflow
+from airflow_provider_schedulerx.emulator.definitions import Node, Workflow
 from airflow_provider_schedulerx.emulator.engine import Engine, InstanceRun, NodeRun
 from airflow_provider_schedulerx.emulator.operations import WORKER
 
@@ -53,8 +53,7 @@ def routes(app: web.Application, engine: Engine) -> None:
     """Add the pages to an application, below ``/console``."""
 
     async def index(http: web.Request) -> web.Response:
-        for workflow in engine.workflows.values():
-            engine.advance(workflow)
+        engine.advance_all()
         return _html(index_page(engine))
 
     async def run(http: web.Request) -> web.Response:
@@ -101,16 +100,16 @@ def run_page(workflow: Workflow, run: InstanceRun, now: float) -> str:
     ]
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     rows = "".join(
-        f"<tr><td>{escape(workflow.nodes[job_id].name)}</td><td>{_badge(node.status)}</td><td>{node.attempt}</td>"
+        f"<tr><td>{escape(node.definition.name)}</td><td>{_badge(node.status)}</td><td>{node.attempt}</td>"
         f"<td>{_time(_began(node))}</td><td>{_duration(_began(node), node.ends, now)}</td>"
         f"<td>{WORKER if _began(node) else ''}</td><td>{escape(node.result)}</td></tr>"
-        for job_id, node in run.nodes.items()
+        for node in run.nodes.values()
     )
-    logs = "".join(_log(workflow.nodes[job_id].name, node, now) for job_id, node in run.nodes.items())
+    logs = "".join(_log(node.definition.name, node, now) for node in run.nodes.values())
     return _page(
         f"Workflow instance {run.wf_instance_id}",
         f"<p>{_badge(run.status)}</p><dl>{listed}</dl>"
-        f"<h2>DAG</h2>{drawing(workflow, run)}"
+        f"<h2>DAG</h2>{drawing(run)}"
         f"<h2>Nodes</h2>{_table(('Node', 'State', 'Attempt', 'Start', 'Duration', 'Worker', 'Result'), rows)}"
         f"<h2>Logs</h2>{logs}"
         '<p><a href="/console/">All workflows</a></p>',
@@ -118,9 +117,10 @@ def run_page(workflow: Workflow, run: InstanceRun, now: float) -> str:
     )
 
 
-def drawing(workflow: Workflow, run: InstanceRun) -> str:
+def drawing(run: InstanceRun) -> str:
     """The DAG as an SVG, downwards: a node stands below all that it comes after."""
-    ranks = _ranks(workflow)
+    nodes = {job_id: node.definition for job_id, node in run.nodes.items()}
+    ranks = _ranks(nodes)
     broadest = max(map(len, ranks))
     width = 2 * _MARGIN + broadest * _WIDTH + (broadest - 1) * _GAP_X
     height = 2 * _MARGIN + len(ranks) * _HEIGHT + (len(ranks) - 1) * _GAP_Y
@@ -131,7 +131,7 @@ def drawing(workflow: Workflow, run: InstanceRun) -> str:
             x = (width - used) / 2 + number * (_WIDTH + _GAP_X)
             place[job_id] = (x, _MARGIN + depth * (_HEIGHT + _GAP_Y))
     edges, boxes = [], []
-    for job_id, node in workflow.nodes.items():
+    for job_id, node in nodes.items():
         x, y = place[job_id]
         for before in node.after:
             from_x, from_y = place[before][0] + _WIDTH / 2, place[before][1] + _HEIGHT
@@ -157,17 +157,17 @@ def drawing(workflow: Workflow, run: InstanceRun) -> str:
     )
 
 
-def _ranks(workflow: Workflow) -> list[list[int]]:
+def _ranks(nodes: Mapping[int, Node]) -> list[list[int]]:
     """Job ids by depth: the longest way to them from a node without predecessors."""
     depth: dict[int, int] = {}
 
     def of(job_id: int) -> int:
         if job_id not in depth:
-            depth[job_id] = 1 + max(map(of, workflow.nodes[job_id].after), default=-1)
+            depth[job_id] = 1 + max(map(of, nodes[job_id].after), default=-1)
         return depth[job_id]
 
-    ranks: list[list[int]] = [[] for _ in range(1 + max(map(of, workflow.nodes)))]
-    for job_id in workflow.nodes:
+    ranks: list[list[int]] = [[] for _ in range(1 + max(map(of, nodes)))]
+    for job_id in nodes:
         ranks[depth[job_id]].append(job_id)
     return ranks
 

@@ -11,6 +11,12 @@ import yaml
 
 DEFAULT_FILE = Path(__file__).with_name("default.yaml")
 
+#: Where the workflows of the default file are.
+DEFAULT_NAMESPACE, DEFAULT_GROUP = "4a06d5ea-f576-4326-842c-fb14ea043d8d", "demo.defaultGroup"
+
+#: Id of the account that identities belong to unless the file says otherwise.
+DEFAULT_OWNER = "1144881807903942"
+
 #: outcome in the file -> job instance status that a node ends with.
 OUTCOMES = {"success": 4, "failed": 5, "rejected": 9}
 
@@ -28,6 +34,8 @@ class Account:
     :ivar active: False answers ``InvalidAccessKeyId.Inactive``.
     :ivar denied: RAM actions that are refused; ``*`` refuses all.
     :ivar expires: epoch seconds at which the security token expires.
+    :ivar owner: id of the account that the identity belongs to; an account has one quota.
+    :ivar user: name of the RAM user, for keys that belong to the same one; by default each is its own.
     """
 
     access_key_id: str
@@ -37,6 +45,11 @@ class Account:
     active: bool = True
     denied: tuple[str, ...] = ()
     expires: float | None = None
+    owner: str = DEFAULT_OWNER
+    user: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "user", self.user or self.access_key_id)
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,7 @@ class Node:
     :ivar after: job ids that must have succeeded first.
     :ivar group: application group, where it differs from the workflow's.
     :ivar log_lines: lines it writes while it runs, besides one at its start and one at its end.
+    :ivar parameters: those of the job itself, the same in every run.
     """
 
     job_id: int
@@ -58,6 +72,11 @@ class Node:
     group: str | None
     result: str
     log_lines: int
+    parameters: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Node:
+        return cls(**{**data, "outcomes": tuple(data["outcomes"]), "after": tuple(data["after"])})
 
     def outcome(self, attempt: int) -> int:
         return self.outcomes[min(attempt, len(self.outcomes) - 1)]
@@ -67,10 +86,9 @@ class Node:
 class Workflow:
     """A workflow.
 
+    :ivar time_type: ``api``, ``cron`` and so on: a text, unlike that of a job instance.
     :ivar preparing: seconds between the start of an instance and that of its first nodes.
-    :ivar when_full: ``queue`` (the instance waits) or ``reject``: what happens beyond
-        ``max_concurrency`` is not documented.
-    :ivar listed: False leaves its instances out of ListWorkflowInstance, whose count is not documented.
+    :ivar max_concurrency: how many of its instances may run at a time; what happens beyond is the profile's.
     """
 
     workflow_id: int
@@ -81,17 +99,25 @@ class Workflow:
     enabled: bool = True
     max_concurrency: int = 1
     preparing: float = 0.0
-    when_full: str = "queue"
-    listed: bool = True
+    time_type: str = "api"
+    time_expression: str = ""
 
-    def group_of(self, job_id: int) -> str:
-        return self.nodes[job_id].group or self.group
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace. :ivar uid: what calls name it by; :ivar name: what people do."""
+
+    uid: str
+    name: str
+    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Definitions:
+    """All of a file. :ivar namespaces: by uid."""
+
     accounts: Mapping[str, Account]
-    namespaces: Mapping[str, tuple[str, ...]]
+    namespaces: Mapping[str, Namespace]
     workflows: Mapping[int, Workflow]
 
 
@@ -108,18 +134,19 @@ def parse(data: Any) -> Definitions:
     """Make definitions from what a YAML file holds. :raises DefinitionError: naming the place."""
     root = _Place("file", data)
     accounts = [parse_account(place.value) for place in root.items("accounts")]
-    namespaces = {
-        place.text("id"): tuple(str(group) for group in place.get("groups", list, []))
-        for place in root.items("namespaces")
-    }
+    namespaces = {}
+    for place in root.items("namespaces"):
+        uid = place.text("id")
+        groups = tuple(str(group) for group in place.get("groups", list, []))
+        namespaces[uid] = Namespace(uid, place.get("name", str, uid), groups)
+        place.done()
     workflows: dict[int, Workflow] = {}
     for place in root.items("workflows"):
         workflow = _workflow(place)
         if workflow.workflow_id in workflows:
             raise DefinitionError(f"{place.name}.id: {workflow.workflow_id} is used twice")
-        groups = {workflow.group, *(node.group for node in workflow.nodes.values() if node.group)}
-        for group in groups:
-            if group not in namespaces.get(workflow.namespace, ()):
+        for group in {workflow.group, *(node.group for node in workflow.nodes.values() if node.group)}:
+            if workflow.namespace not in namespaces or group not in namespaces[workflow.namespace].groups:
                 raise DefinitionError(
                     f"{place.name}: group {group!r} is not in namespaces of id {workflow.namespace!r}"
                 )
@@ -138,6 +165,8 @@ def parse_account(data: Any) -> Account:
         active=place.get("active", bool, True),
         denied=tuple(place.get("denied", list, [])),
         expires=place.get("expires", (int, float), None),
+        owner=str(place.get("owner", (str, int), DEFAULT_OWNER)),
+        user=place.get("user", str, ""),
     )
     place.done()
     return account
@@ -165,11 +194,9 @@ def _workflow(place: _Place) -> Workflow:
         enabled=place.get("enabled", bool, True),
         max_concurrency=place.get("max_concurrency", int, 1),
         preparing=place.get("preparing", (int, float), 0.0),
-        when_full=place.get("when_full", str, "queue"),
-        listed=place.get("listed", bool, True),
+        time_type=place.get("time_type", str, "api"),
+        time_expression=place.get("time_expression", str, ""),
     )
-    if workflow.when_full not in ("queue", "reject"):
-        raise DefinitionError(f"{place.name}.when_full: must be queue or reject")
     place.done()
     return workflow
 
@@ -194,6 +221,7 @@ def _node(place: _Place, default_id: int, names: Mapping[str, int]) -> Node:
         group=place.get("group", str, None),
         result=place.get("result", str, ""),
         log_lines=place.get("log_lines", int, 0),
+        parameters=place.get("parameters", str, ""),
     )
 
 

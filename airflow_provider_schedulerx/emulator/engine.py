@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from airflow_provider_schedulerx.emulator.definitions import Node, Workflow
+from airflow_provider_schedulerx.emulator.profile import Profile
 
 # Statuses of workflow and job instances share these numbers.
 WAITING, READY, RUNNING, SUCCESS, FAILED = 1, 2, 3, 4, 5
@@ -21,23 +22,25 @@ WAITING, READY, RUNNING, SUCCESS, FAILED = 1, 2, 3, 4, 5
 #: Ids of instances begin here: beyond 32 bits, as in the service's documentation.
 FIRST_ID = 36_508_287_844
 
-_KILLED = "killed by StopInstance"
+#: What a stopped node has as its result; its log says it, too.
+_KILLED = "killed from server"
 
 
 class Refused(Exception):
-    """A business error: answered with HTTP 200 and ``Success: false``."""
+    """A business error: answered with ``Success: false``. :ivar details: more fields of the body."""
 
-    def __init__(self, message: str, code: int = 400) -> None:
+    def __init__(self, message: str, code: int | None = 400, **details: object) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
+        self.details = details
 
 
 @dataclass
 class NodeRun:
     """:ivar log: (epoch seconds, line), some perhaps in the future."""
 
-    job_id: int
+    definition: Node
     status: int = WAITING
     job_instance_id: int | None = None
     attempt: int = 0
@@ -47,19 +50,31 @@ class NodeRun:
     log: list[tuple[float, str]] = field(default_factory=list)
 
     @property
+    def job_id(self) -> int:
+        return self.definition.job_id
+
+    @property
     def next_event(self) -> float | None:
         return {READY: self.starts, RUNNING: self.ends}.get(self.status)
 
 
 @dataclass
 class InstanceRun:
+    """A run, with the definitions that it began with: a file that is edited later does not change it.
+
+    :ivar group: application group of the nodes that name none.
+    :ivar stopped: whether a node was stopped since the run began, or since it was last retried.
+    """
+
     wf_instance_id: int
     workflow_id: int
+    group: str
     parameters: str | None
     created: float
     status: int = WAITING
     started: float | None = None
     ended: float | None = None
+    stopped: bool = False
     nodes: dict[int, NodeRun] = field(default_factory=dict)
 
     @property
@@ -67,11 +82,21 @@ class InstanceRun:
         return self.status in (WAITING, READY, RUNNING)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"nodes": [asdict(node) for node in self.nodes.values()]}
+        nodes = [{"job_id": node.job_id, **asdict(node)} for node in self.nodes.values()]
+        return {**asdict(replace(self, nodes={})), "nodes": nodes}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> InstanceRun:
-        nodes = [NodeRun(**{**node, "log": [tuple(line) for line in node["log"]]}) for node in data["nodes"]]
+        nodes = [
+            NodeRun(
+                **{
+                    **{name: value for name, value in node.items() if name != "job_id"},
+                    "definition": Node.from_json(node["definition"]),
+                    "log": [tuple(line) for line in node["log"]],
+                }
+            )
+            for node in data["nodes"]
+        ]
         return cls(**{**data, "nodes": {node.job_id: node for node in nodes}})
 
 
@@ -80,9 +105,15 @@ class Store(Protocol):
 
     def save(self, runs: Iterable[InstanceRun]) -> None: ...
 
+    def clear(self) -> None: ...
+
 
 class Engine:
-    """:param store: keeps each instance that changed, before anyone sees the change; None keeps nothing."""
+    """Has the workflows and their instances, and lets time pass for them.
+
+    :param store: keeps each instance that changed, before anyone sees the change; None keeps nothing.
+    :param profile: decides what the documentation leaves open; may be replaced at any time.
+    """
 
     def __init__(
         self,
@@ -90,8 +121,10 @@ class Engine:
         *,
         store: Store | None = None,
         speed: float = 1.0,
+        profile: Profile | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.profile = profile or Profile()
         self.workflows = {workflow.workflow_id: workflow for workflow in workflows}
         self.instances = {run.wf_instance_id: run for run in (store.load() if store else ())}
         self._store = store
@@ -118,20 +151,28 @@ class Engine:
     def now(self) -> float:
         return self._clock()
 
-    def execute(self, workflow: Workflow, parameters: str | None) -> InstanceRun:
-        """Start an instance. Refusing a disabled workflow is our choice: it is not documented."""
+    def execute(self, workflow: Workflow, parameters: str | None) -> InstanceRun | None:
+        """Start an instance. :return: None if the start was skipped without a word."""
         self.advance(workflow)
-        if not workflow.enabled:
+        if not workflow.enabled and self.profile["disabled_workflow"] == "refuse":
             raise Refused(f"workflow is disabled, workflowId={workflow.workflow_id}")
-        active = sum(run.is_active for run in self._by_workflow[workflow.workflow_id])
-        if workflow.when_full == "reject" and active >= workflow.max_concurrency:
+        runs = self._by_workflow[workflow.workflow_id]
+        now = self._clock()
+        if runs and now - runs[-1].created < int(self.profile["start_interval"]) / self._speed:
+            raise Refused(f"workflowId={workflow.workflow_id} was triggered in the same second")
+        when_full = self.profile["when_full"]
+        if when_full != "queue" and sum(run.is_active for run in runs) >= workflow.max_concurrency:
+            if when_full == "skip":
+                return None
             raise Refused(f"max concurrency {workflow.max_concurrency} reached")
-        run = InstanceRun(self._new_id(), workflow.workflow_id, parameters, created=self._clock())
-        run.nodes = {job_id: NodeRun(job_id) for job_id in workflow.nodes}
+        run = InstanceRun(self._new_id(), workflow.workflow_id, workflow.group, parameters, created=now)
+        for job_id, definition in workflow.nodes.items():
+            run.nodes[job_id] = NodeRun(definition)
+            self._give_id(run, run.nodes[job_id])
         self.instances[run.wf_instance_id] = run
-        self._by_workflow[workflow.workflow_id].append(run)
+        runs.append(run)
         self._save([run])
-        self._look_again(workflow)
+        self._look_again(workflow.workflow_id)
         self.advance(workflow)
         return run
 
@@ -143,34 +184,78 @@ class Engine:
         return run
 
     def runs_of(self, workflow: Workflow) -> list[InstanceRun]:
+        """All runs of a workflow, oldest first."""
         self.advance(workflow)
         return self._by_workflow[workflow.workflow_id]
+
+    def listed(self, workflow: Workflow) -> list[InstanceRun]:
+        """The runs that ListWorkflowInstance shows, in its order."""
+        before = self._clock() - int(self.profile["list_lag"]) / self._speed
+        hides_waiting = self.profile["list_waiting"] == "hidden"
+        shown = [
+            run
+            for run in self.runs_of(workflow)
+            if run.created <= before and not (hides_waiting and run.status == WAITING)
+        ][-int(self.profile["list_length"]) :]
+        match self.profile["list_order"]:
+            case "newest_first":
+                shown.reverse()
+            case "unordered":
+                # The same at each call, and yet in no order.
+                shown.sort(key=lambda run: (run.wf_instance_id * 7919) % 1009)
+        return shown
 
     def job(self, job_id: int, job_instance_id: int) -> tuple[InstanceRun, NodeRun]:
         found = self._jobs.get(job_instance_id)
         if found is None or found[1].job_id != job_id:
             raise Refused(f"jobInstance is not existed, jobId={job_id}, jobInstanceId={job_instance_id}")
-        self.advance(self.workflows[found[0].workflow_id])
+        self.advance_all()
         return found
 
+    def log(self, group: str, job_id: int | None, job_instance_id: int | None) -> list[tuple[float, str]]:
+        """Lines of the job instances of a group, or of one job or job instance; oldest first."""
+        self.advance_all()
+        return sorted(
+            line
+            for found_id, (run, node) in self._jobs.items()
+            if (node.definition.group or run.group) == group
+            and job_id in (None, node.job_id)
+            and job_instance_id in (None, found_id)
+            for line in node.log
+        )
+
+    def reset(self, workflows: Iterable[Workflow]) -> None:
+        """Forget all runs, and have these workflows. Ids are not given again."""
+        self.workflows = {workflow.workflow_id: workflow for workflow in workflows}
+        for kept in (self.instances, self._by_workflow, self._jobs, self._next_event):
+            kept.clear()
+        if self._store is not None:
+            self._store.clear()
+
     def stop(self, run: InstanceRun, node: NodeRun) -> None:
-        """Stop a node that runs. One that has ended stays as it is."""
-        if node.status not in (READY, RUNNING):
-            return
+        """Stop a node that runs (API page of StopInstance: "in the running state")."""
+        if node.status != RUNNING:
+            raise Refused(
+                f"jobInstance is not running, jobInstanceId={node.job_instance_id}, status={node.status}"
+            )
         now = self._clock()
         node.log = [line for line in node.log if line[0] <= now]
         node.log.append((now, _KILLED))
         node.status, node.ends, node.result = FAILED, now, _KILLED
+        run.stopped = True
         self._settle(run, now)
         self._changed(run)
 
     def retry(self, run: InstanceRun, node: NodeRun) -> None:
-        """Run a failed node again, and after it what comes behind it."""
-        if node.status not in (FAILED, 9):
-            raise Refused(f"only a failed job instance can be retried, status={node.status}")
+        """Run a node again that has ended, well or badly, and after it what waits for it."""
+        if node.status not in (SUCCESS, FAILED, 9):
+            raise Refused(f"only a finished job instance can be retried, status={node.status}")
         now = self._clock()
-        run.status, run.ended = RUNNING, None
+        run.status, run.ended, run.stopped = RUNNING, None, False
         node.attempt += 1
+        if self.profile["retry_ids"] == "new":
+            self._jobs.pop(node.job_instance_id or 0, None)
+            self._give_id(run, node)
         self._schedule(run, node, now)
         self._changed(run)
 
@@ -179,6 +264,10 @@ class Engine:
             raise Refused(f"workflow instance is not finished, status={run.status}")
         run.status = SUCCESS
         self._changed(run)
+
+    def advance_all(self) -> None:
+        for workflow in self.workflows.values():
+            self.advance(workflow)
 
     def advance(self, workflow: Workflow) -> None:
         """Let everything happen that has happened by now, in its order."""
@@ -220,19 +309,15 @@ class Engine:
 
     def _begin(self, run: InstanceRun, workflow: Workflow, at: float) -> None:
         run.status, run.started = READY, at
-        for job_id, node in workflow.nodes.items():
-            if not node.after:
-                self._schedule(run, run.nodes[job_id], at + workflow.preparing / self._speed)
+        for node in run.nodes.values():
+            if not node.definition.after:
+                self._schedule(run, node, at + workflow.preparing / self._speed)
 
     def _schedule(self, run: InstanceRun, node: NodeRun, at: float) -> None:
-        """A node will start: from now on it has a job instance."""
-        if node.job_instance_id is None:
-            node.job_instance_id = self._new_id()
-            self._jobs[node.job_instance_id] = (run, node)
         node.status, node.starts, node.ends, node.result = READY, at, None, ""
 
     def _happen(self, run: InstanceRun, node: NodeRun, at: float) -> None:
-        definition = self.workflows[run.workflow_id].nodes[node.job_id]
+        definition = node.definition
         if node.status == READY:
             node.status = run.status = RUNNING
             node.ends = at + definition.duration / self._speed
@@ -248,17 +333,16 @@ class Engine:
 
     def _settle(self, run: InstanceRun, at: float) -> None:
         """After a node has ended: start what it allows, and end the instance if nothing goes on."""
-        for job_id, definition in self.workflows[run.workflow_id].nodes.items():
-            node = run.nodes[job_id]
+        for node in run.nodes.values():
             if node.status == WAITING and all(
-                run.nodes[before].status == SUCCESS for before in definition.after
+                run.nodes[before].status == SUCCESS for before in node.definition.after
             ):
                 self._schedule(run, node, at)
         if any(node.status in (READY, RUNNING) for node in run.nodes.values()):
             return
         run.ended = at
         good = all(node.status == SUCCESS for node in run.nodes.values())
-        run.status = SUCCESS if good else FAILED
+        run.status = int(self.profile["stopped_state"]) if run.stopped else SUCCESS if good else FAILED
 
     def _save(self, runs: Iterable[InstanceRun]) -> None:
         if self._store is not None:
@@ -266,10 +350,14 @@ class Engine:
 
     def _changed(self, run: InstanceRun) -> None:
         self._save([run])
-        self._look_again(self.workflows[run.workflow_id])
+        self._look_again(run.workflow_id)
 
-    def _look_again(self, workflow: Workflow) -> None:
-        self._next_event.pop(workflow.workflow_id, None)
+    def _look_again(self, workflow_id: int) -> None:
+        self._next_event.pop(workflow_id, None)
+
+    def _give_id(self, run: InstanceRun, node: NodeRun) -> None:
+        node.job_instance_id = self._new_id()
+        self._jobs[node.job_instance_id] = (run, node)
 
     def _new_id(self) -> int:
         self._last_id += 1

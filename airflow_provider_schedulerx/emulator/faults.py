@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.authentication import GatewayError
+from airflow_provider_schedulerx.emulator.profile import Profile
 
 EFFECTS = ("delay", "drop", "truncate", "error", "throttle")
+
+
+_OPTIONAL_TEXT = (str, type(None))
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "operation": str,
+    "effect": str,
+    "when": str,
+    "count": int,
+    "skip": int,
+    "seconds": (int, float),
+    "status": int,
+    "code": str,
+    "message": str,
+    "body": _OPTIONAL_TEXT,
+    "retry_after_ms": (int, type(None)),
+    "parameters": _OPTIONAL_TEXT,
+}
 
 
 @dataclass
@@ -41,6 +59,12 @@ class Fault:
     parameters: str | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ValueError(f"{name}: {value!r} is of the wrong type")
+        if not 100 <= self.status <= 599 or self.seconds < 0:
+            raise ValueError("status must be one of HTTP, and seconds not negative")
         if self.effect not in EFFECTS:
             raise ValueError(f"effect must be one of {', '.join(EFFECTS)}")
         if self.when not in ("before", "after"):
@@ -88,6 +112,9 @@ class Quota:
         self._clock = clock
         self._calls: dict[tuple[str, str], deque[float]] = defaultdict(deque)
 
+    def clear(self) -> None:
+        self._calls.clear()
+
     def use(self, account: str, operation: str) -> None:
         """:raises GatewayError: if the quota is used up."""
         now = self._clock()
@@ -95,28 +122,44 @@ class Quota:
         while calls and calls[0] <= now - 60:
             calls.popleft()
         if len(calls) >= self.per_minute:
-            raise throttled(round((calls[0] + 60 - now) * 1000))
+            free_at = calls[0] + 60 if calls else now + 60
+            raise Throttled(round((free_at - now) * 1000))
         calls.append(now)
 
 
-def throttled(retry_after_ms: int | None) -> GatewayError:
-    headers = {} if retry_after_ms is None else {"x-acs-retry-after": str(max(1, retry_after_ms))}
-    return GatewayError(400, "Throttling.User", "Request was denied due to user flow control.", headers)
+class Throttled(GatewayError):
+    """:param retry_after_ms: milliseconds after which to come back; None if nobody knows."""
+
+    def __init__(self, retry_after_ms: int | None) -> None:
+        headers = {} if retry_after_ms is None else {"x-acs-retry-after": str(max(1, retry_after_ms))}
+        super().__init__(400, "Throttling.User", "Request was denied due to user flow control.", headers)
+
+    def shaped(self, profile: Profile) -> GatewayError:
+        """The same as the profile has it."""
+        self.status = int(profile["throttling"])
+        if profile["retry_after"] == "absent":
+            self.headers.clear()
+        return self
 
 
 class Counters:
     """Calls by operation, and how they ended: ``ok``, ``refused`` or the gateway's code."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.calls: Counter[str] = Counter()
         self.outcomes: dict[str, Counter[str]] = defaultdict(Counter)
         self.busiest_minute: Counter[str] = Counter()
         self._recent: dict[str, deque[float]] = defaultdict(deque)
 
+    def clear(self) -> None:
+        for counted in (self.calls, self.outcomes, self.busiest_minute, self._recent):
+            counted.clear()
+
     def count(self, operation: str, outcome: str) -> None:
         self.calls[operation] += 1
         self.outcomes[operation][outcome] += 1
-        now = time.monotonic()
+        now = self._clock()
         recent = self._recent[operation]
         recent.append(now)
         while recent[0] <= now - 60:

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any, Self
 
+_MODULE = "airflow_provider_schedulerx.emulator"
 _STOP_SECONDS = 10
 _ANSWER_SECONDS = 30
 
@@ -24,24 +25,37 @@ class EmulatorProcess:
     """A running emulator, stopped at the end of the ``with`` block.
 
     :param arguments: of the command line; the ports are free ones unless given here.
+    :param profile: what it does where the documentation leaves it open; see
+        :mod:`airflow_provider_schedulerx.emulator.profile`.
     :ivar endpoint: URL of the service, for ``host`` of the connection.
     :ivar admin: URL of the remote control.
     :ivar ca_file: path of the certificate authority, with ``--tls``.
+    :ivar token_service: URL of the security token service, with ``--token-port``.
+    :ivar token_ca_file: path of its certificate authority.
+    :ivar metadata: URL of the ECS metadata server, with ``--metadata-port``.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, profile: str | None = None) -> None:
         self._arguments = list(arguments)
+        if profile is not None:
+            self._set_argument("--profile", profile)
         if "--port" not in arguments:
             self._arguments += ["--port", "0"]
         self._process: subprocess.Popen[str] | None = None
         self.endpoint = ""
         self.admin = ""
         self.ca_file: str | None = None
+        self._connection: dict[str, Any] = {}
+        self.token_service = ""
+        self.token_ca_file = ""
+        self.metadata = ""
 
     def start(self) -> Self:
         """Start it and wait until it listens. :raises EmulatorError: with what it printed."""
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "airflow_provider_schedulerx.emulator", *self._arguments],
+            [sys.executable, "-m", _MODULE, "--end-with-stdin", *self._arguments],
+            # It ends when its other end closes, however this process dies.
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -53,10 +67,13 @@ class EmulatorProcess:
             if line.startswith("{"):
                 facts = json.loads(line)
                 self.endpoint, self.admin, self.ca_file = facts["endpoint"], facts["admin"], facts["ca_file"]
+                self._connection = facts["connection"]
+                for name in ("token_service", "token_ca_file", "metadata"):
+                    setattr(self, name, facts.get(name, ""))
                 return self
-        raise EmulatorError(
-            f"the emulator did not start (exit code {self._process.wait()}): {printed.strip()}"
-        )
+        code = self._process.wait()
+        self._end(signal.SIGTERM)
+        raise EmulatorError(f"the emulator did not start (exit code {code}): {printed.strip()}")
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
@@ -67,14 +84,16 @@ class EmulatorProcess:
 
     def restart(self) -> Self:
         """Start it again on the same ports, so that nobody has to be told."""
-        if self.ca_file and "--tls-folder" not in self._arguments:
-            self._arguments += ["--tls-folder", os.path.dirname(self.ca_file)]
-        for name, url in (("--port", self.endpoint), ("--admin-port", self.admin)):
-            port = url.rpartition(":")[2]
-            if name in self._arguments:
-                self._arguments[self._arguments.index(name) + 1] = port
-            else:
-                self._arguments += [name, port]
+        if (ca_file := self.ca_file or self.token_ca_file) and "--tls-folder" not in self._arguments:
+            self._arguments += ["--tls-folder", os.path.dirname(ca_file)]
+        for name, url in (
+            ("--port", self.endpoint),
+            ("--admin-port", self.admin),
+            ("--token-port", self.token_service),
+            ("--metadata-port", self.metadata),
+        ):
+            if url:
+                self._set_argument(name, url.rpartition(":")[2])
         return self.start()
 
     def __enter__(self) -> Self:
@@ -86,24 +105,12 @@ class EmulatorProcess:
     def connection(self, **extra: Any) -> dict[str, Any]:
         """An Airflow connection to this emulator, as the JSON that ``AIRFLOW_CONN_...`` takes.
 
-        Its links lead to the emulator's own console.
+        With the first account that has a key, and the namespace and group of the first workflow. Its links
+        lead to the emulator's own console.
 
         :param extra: more fields of its extra; None leaves one out.
         """
-        return {
-            "conn_type": "schedulerx",
-            "login": "emulator",
-            "password": "emulator-secret",
-            "host": self.endpoint,
-            "extra": {
-                "region_id": "cn-hangzhou",
-                "namespace": "demo",
-                "group_id": "etl",
-                "console_url": f"{self.endpoint}/console/{{workflow_id}}/{{wf_instance_id}}",
-                **({"ca_file": self.ca_file} if self.ca_file else {}),
-                **extra,
-            },
-        }
+        return {**self._connection, "extra": {**self._connection["extra"], **extra}}
 
     def counters(self) -> dict[str, Any]:
         """``calls`` and ``outcomes`` by operation, ``starts`` by workflow id (as text)."""
@@ -136,6 +143,23 @@ class EmulatorProcess:
     def set_quota(self, per_minute: int) -> None:
         self._ask("PUT", "/quota", {"per_minute": per_minute})
 
+    def profile(self) -> dict[str, str]:
+        """The value of every behaviour that the documentation leaves open."""
+        values: dict[str, str] = self._ask("GET", "/profile")["values"]
+        return values
+
+    def set_profile(self, profile: str) -> None:
+        """Choose another profile, as ``--profile`` does; it outlives a restart.
+
+        :raises EmulatorError: if there is no such profile, behaviour or value; lists the known ones.
+        """
+        self._ask("PUT", "/profile", {"profile": profile})
+        self._set_argument("--profile", profile)
+
+    def reset(self) -> None:
+        """Be as at the start: no instances, faults and counts; workflows, accounts, quota and profile as given."""
+        self._ask("POST", "/reset", {})
+
     def add_account(self, **account: Any) -> None:
         """Add or replace one; see :class:`airflow_provider_schedulerx.emulator.definitions.Account`."""
         self._ask("POST", "/accounts", account)
@@ -143,6 +167,35 @@ class EmulatorProcess:
     def add_workflows(self, definitions: Mapping[str, Any]) -> None:
         """Add or replace workflows, given as in the YAML file."""
         self._ask("POST", "/workflows", definitions)
+
+    def set_issuer(self, **wanted: Any) -> None:
+        """Change token service and metadata server; see :class:`airflow_provider_schedulerx.emulator.issuing.Issuer`.
+
+        :param wanted: ``lifetime`` in seconds, and ``away``: None, ``drop`` or ``error``.
+        """
+        self._ask("PUT", "/issuer", wanted)
+
+    def issued(self, kind: str) -> int:
+        """How many keys were issued. :param kind: ``AssumeRole``, ``AssumeRoleWithOIDC`` or ``metadata``."""
+        return int(self._ask("GET", "/issuer")["issued"].get(kind, 0))
+
+    def set_metadata(self, **wanted: str) -> None:
+        """Change ``mode`` and ``role_name``; see :class:`airflow_provider_schedulerx.emulator.metadata.MetadataServer`."""
+        self._ask("PUT", "/metadata", wanted)
+
+    def add_role(self, **role: Any) -> None:
+        """Add or replace one; see :class:`airflow_provider_schedulerx.emulator.token_service.Role`."""
+        self._ask("POST", "/roles", role)
+
+    def oidc_token(self, **wanted: Any) -> str:
+        """A token of the emulator's identity provider. :param wanted: ``seconds`` and ``audience``."""
+        return str(self._ask("POST", "/oidc-tokens", wanted)["token"])
+
+    def _set_argument(self, name: str, value: str) -> None:
+        if name in self._arguments:
+            self._arguments[self._arguments.index(name) + 1] = value
+        else:
+            self._arguments += [name, value]
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:
@@ -153,8 +206,9 @@ class EmulatorProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         self._process = None
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

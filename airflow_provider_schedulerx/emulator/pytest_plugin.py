@@ -1,11 +1,15 @@
 """Fixtures for tests of your own DAGs; pytest loads them by itself where this provider is installed.
 
 ``schedulerx_emulator``
-    A running :class:`~airflow_provider_schedulerx.emulator.process.EmulatorProcess` without faults, and the
-    Airflow connection ``schedulerx_default`` to it. One process serves the whole session.
+    A running :class:`~airflow_provider_schedulerx.emulator.process.EmulatorProcess`, and the Airflow connection
+    ``schedulerx_default`` to it. One process serves the whole session; runs, faults, counters, quota, accounts,
+    workflows and profile are those of the one test.
 
 Settings, in ``[tool.pytest.ini_options]``: ``schedulerx_workflows``, a YAML file of workflows (relative to the
-project's root), and ``schedulerx_speed``, how much faster their jobs run (10).
+project's root); ``schedulerx_speed``, how much faster their jobs run (10); and ``schedulerx_profile``, what the
+emulator does where the service's documentation leaves it open (``documented``). One test chooses another profile
+with ``schedulerx_emulator.set_profile("hostile")``, several run under each of some with
+``@pytest.mark.parametrize("schedulerx_emulator", ["documented", "hostile"], indirect=True)``.
 """
 
 from __future__ import annotations
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("schedulerx_workflows", "YAML file of the emulator's workflows", default="")
+    parser.addini(
+        "schedulerx_profile", "what the emulator does where it is not documented", default="documented"
+    )
     parser.addini("schedulerx_speed", "how much faster the emulator's jobs run", default="10")
 
 
@@ -41,11 +48,13 @@ def _schedulerx_emulator_process(pytestconfig: pytest.Config) -> Iterator[Emulat
 
 @pytest.fixture
 def schedulerx_emulator(
-    _schedulerx_emulator_process: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[EmulatorProcess]:
-    """A local SchedulerX without faults, to which the Airflow connection ``schedulerx_default`` leads."""
+    _schedulerx_emulator_process: EmulatorProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> EmulatorProcess:
+    """A local SchedulerX as at its start, to which the Airflow connection ``schedulerx_default`` leads."""
     emulator = _schedulerx_emulator_process
-    emulator.clear_faults()
+    emulator.reset()
+    emulator.set_profile(getattr(request, "param", request.config.getini("schedulerx_profile")))
     monkeypatch.setenv("AIRFLOW_CONN_SCHEDULERX_DEFAULT", json.dumps(emulator.connection()))
-    yield emulator
-    emulator.clear_faults()
+    return emulator

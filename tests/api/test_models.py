@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 
 from airflow_provider_schedulerx.api.models import (
+    Edge,
+    JobInstance,
     JobInstanceStatus,
     MalformedAnswerError,
+    Workflow,
     WorkflowInstance,
     WorkflowInstanceNode,
     WorkflowInstanceStatus,
@@ -52,13 +56,15 @@ def test_an_instance_without_nodes_parses() -> None:
 
 
 def test_numbers_may_come_as_text() -> None:
-    summary = WorkflowInstanceSummary.parse({"WorkflowId": "1", "WfInstanceId": "36508287844", "Status": "3"})
+    summary = WorkflowInstanceSummary.parse(
+        1, {"WorkflowId": "1", "WfInstanceId": "36508287844", "Status": "3"}
+    )
     assert summary.wf_instance_id == 36508287844
     assert summary.status is WorkflowInstanceStatus.RUNNING
 
 
 def test_a_node_that_has_not_begun_has_no_job_instance() -> None:
-    for data in ({"JobInstanceId": 0}, {}):
+    for data in ({"JobInstanceId": 0}, {"JobInstanceId": "0"}, {"JobInstanceId": None}, {}):
         assert WorkflowInstanceNode.parse({"JobId": 1, "Status": 1, **data}).job_instance_id is None
 
 
@@ -71,6 +77,19 @@ def test_a_node_that_has_not_begun_has_no_job_instance() -> None:
         {"WfInstanceInfo": {"Status": None}},
         {"WfInstanceInfo": {"Status": "done"}},
         {"WfInstanceInfo": {"Status": True}},
+        {"WfInstanceInfo": {"Status": 3.0}},
+        {"WfInstanceInfo": {"Status": float("nan")}},
+        {"WfInstanceInfo": {"Status": "--5"}},
+        {"WfInstanceInfo": {"Status": "\u0663"}},
+        {"WfInstanceInfo": {"Status": "9" * 5000}},
+        {"WfInstanceInfo": {"Status": 10**5000}},
+        {"WfInstanceInfo": {"Status": 3}, "WfInstanceDag": "none"},
+        {"WfInstanceInfo": {"Status": 3}, "WfInstanceDag": {"Nodes": [{"JobId": "--5", "Status": 3}]}},
+        {"WfInstanceInfo": {"Status": 3}, "WfInstanceDag": {"Nodes": [{"JobId": 0, "Status": 3}]}},
+        {
+            "WfInstanceInfo": {"Status": 3},
+            "WfInstanceDag": {"Nodes": [{"JobId": 1, "JobInstanceId": "x", "Status": 3}]},
+        },
         {"WfInstanceInfo": {"Status": 3}, "WfInstanceDag": {"Nodes": [5]}},
         {"WfInstanceInfo": {"Status": 3}, "WfInstanceDag": {"Nodes": {}}},
         {"WfInstanceInfo": {"Status": 3}, "WfInstanceDag": {"Nodes": [{"Status": 3}]}},
@@ -79,3 +98,55 @@ def test_a_node_that_has_not_begun_has_no_job_instance() -> None:
 def test_malformed_answers_are_not_guessed_at(data: dict) -> None:
     with pytest.raises(MalformedAnswerError):
         WorkflowInstance.parse(1, 2, data)
+
+
+def test_what_decides_nothing_cannot_fail_an_answer() -> None:
+    odd: list[Any] = [5, "text", [], {}, {"a": [1]}, True, float("nan"), None, 10**5000]
+    for value in odd:
+        node = {"JobId": 1, "Status": 4}
+        node |= dict.fromkeys(("JobName", "Attempt", "WorkAddr", "Result", "StartTime", "New"), value)
+        data = {
+            "WfInstanceInfo": {"Status": 4, "StartTime": value, "EndTime": value},
+            "WfInstanceDag": {"Nodes": [node], "Edges": value},
+        }
+        instance = WorkflowInstance.parse(1, 2, data)
+        assert instance.status is WorkflowInstanceStatus.SUCCESS
+        assert instance.nodes[0].job_id == 1
+        names = ("Name", "Status", "TimeType", "MaxConcurrency", "TimeExpression", "Description", "GroupId")
+        workflow = Workflow.parse(7, dict.fromkeys(names, value), value)
+        assert workflow.workflow_id == 7
+        detail = {"Status": 4, "TriggerType": value, "Parameters": value, "Result": value}
+        assert JobInstance.parse(1, 2, {"JobInstanceDetail": detail}).status is JobInstanceStatus.SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("1", 1), (3, 3), ("many", None), (None, None), (True, None), (1.5, None)]
+)
+def test_max_concurrency_is_a_number_where_it_is_one(given: Any, read: int | None) -> None:
+    assert Workflow.parse(1, {"MaxConcurrency": given}).max_concurrency == read
+
+
+def test_other_types_become_their_text() -> None:
+    workflow = Workflow.parse(
+        1, {"TimeType": 1, "Status": "成功", "Name": {"zh": "名"}, "Description": False}
+    )
+    assert (workflow.time_type, workflow.status) == ("1", "成功")
+    assert (workflow.name, workflow.description) == ('{"zh": "名"}', "false")
+
+
+def test_an_edge_that_cannot_be_read_is_left_out() -> None:
+    dag = {"Edges": [{"Source": 0, "Target": 24058796}, {"Source": "a", "Target": 1}, 5, {}]}
+    instance = WorkflowInstance.parse(1, 2, {"WfInstanceInfo": {"Status": 3}, "WfInstanceDag": dag})
+    assert instance.edges == (Edge(0, 24058796),)
+
+
+def test_the_form_of_an_instance_is_kept_by_its_data() -> None:
+    data = {
+        "WfInstanceInfo": {"Status": 3, "StartTime": "2023-01-03 18:00:01"},
+        "WfInstanceDag": {
+            "Nodes": [{"JobId": 1, "JobInstanceId": 2, "JobName": "a", "Status": 77, "Attempt": 0}],
+            "Edges": [{"Source": 0, "Target": 2}],
+        },
+    }
+    instance = WorkflowInstance.parse(1, 2, data)
+    assert WorkflowInstance.parse(1, 2, instance.to_data()) == instance

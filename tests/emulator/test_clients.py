@@ -172,11 +172,14 @@ def test_the_older_sdk_with_signature_v1_uses_every_operation(emulator: Emulator
     job = {**group, "JobId": broken["JobId"], "JobInstanceId": broken["JobInstanceId"]}
     assert call(GetJobInstanceRequest, **job)["Data"]["JobInstanceDetail"]["Parameters"] == PARAMETERS
     assert call(GetLogRequest, **job)["Data"]["Logs"]
-    stop = {**group, "JobId": broken["JobId"], "InstanceId": broken["JobInstanceId"]}
-    assert call(StopInstanceRequest, **stop)["Success"] is True
     assert call(RetryJobInstanceRequest, **job)["Success"] is True
     wait_until(lambda: call(GetWorkflowInstanceRequest, **ids)["Data"]["WfInstanceInfo"]["Status"] == 4)
     assert call(SetWfInstanceSuccessRequest, **ids)["Success"] is True
+    endless = {**group, "WorkflowId": 3}
+    endless["WfInstanceId"] = call(ExecuteWorkflowRequest, **endless)["Data"]["WfInstanceId"]
+    runs = call(GetWorkflowInstanceRequest, **endless)["Data"]["WfInstanceDag"]["Nodes"][0]
+    stop = {**group, "JobId": runs["JobId"], "InstanceId": runs["JobInstanceId"]}
+    assert call(StopInstanceRequest, **stop)["Success"] is True
     assert called == OPERATIONS.keys()
 
     client = AcsClient("emulator", "wrong", "cn-hangzhou", port=int(port), auto_retry=False)

@@ -48,7 +48,7 @@ def test_a_run_is_drawn_with_its_states(emulator: EmulatorProcess, hook: Schedul
     assert text.count(">FAILED</") >= 5, (
         "state in words: the run, two nodes in the table and two in the drawing"
     )
-    assert "killed by StopInstance" in text
+    assert "killed from server" in text
 
 
 def test_the_index_leads_to_every_run(emulator: EmulatorProcess, hook: SchedulerXHook) -> None:

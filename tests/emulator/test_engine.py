@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_schedulerx.emulator import definitions
-from airflow_provider_schedulerx.emulator.engine import FAILED, RUNNING, SUCCESS, WAITING, Engine, Refused
+from airflow_provider_schedulerx.emulator.engine import (
+    FAILED,
+    RUNNING,
+    SUCCESS,
+    WAITING,
+    Engine,
+    InstanceRun,
+    Refused,
+)
+from airflow_provider_schedulerx.emulator.profile import Profile
 from airflow_provider_schedulerx.emulator.store import Store
 from tests.conftest import WORKFLOWS
 
@@ -32,6 +41,12 @@ def engine(clock: Clock) -> Engine:
     return Engine(KNOWN.workflows.values(), clock=clock)
 
 
+def start(engine: Engine, workflow_id: int) -> InstanceRun:
+    run = engine.execute(engine.workflows[workflow_id], None)
+    assert run is not None
+    return run
+
+
 def statuses(engine: Engine, wf_instance_id: int) -> list[int]:
     run = engine.instances[wf_instance_id]
     engine.advance(engine.workflows[run.workflow_id])
@@ -39,7 +54,7 @@ def statuses(engine: Engine, wf_instance_id: int) -> list[int]:
 
 
 def test_nodes_run_when_what_they_wait_for_has_succeeded(engine: Engine, clock: Clock) -> None:
-    run = engine.execute(engine.workflows[1], None)
+    run = start(engine, 1)
     seen = []
     for clock.now in (1000.0, 1001.9, 1002.0, 1003.0, 1004.0, 1005.0):
         seen.append(statuses(engine, run.wf_instance_id))
@@ -55,12 +70,12 @@ def test_nodes_run_when_what_they_wait_for_has_succeeded(engine: Engine, clock: 
 
 
 def test_a_long_look_away_gives_the_same_times_as_a_close_watch(engine: Engine, clock: Clock) -> None:
-    watched, unwatched = (engine.execute(engine.workflows[1], None) for _ in range(2))
+    watched, unwatched = (start(engine, 1) for _ in range(2))
     for clock.now in [1000 + step / 10 for step in range(60)]:
         statuses(engine, watched.wf_instance_id)
     fresh = Engine(KNOWN.workflows.values(), clock=clock)
     clock.now = 1000.0
-    late = fresh.execute(fresh.workflows[1], None)
+    late = start(fresh, 1)
     clock.now = 99999.0
     statuses(fresh, late.wf_instance_id)
     times = [[(node.starts, node.ends) for node in run.nodes.values()] for run in (watched, unwatched, late)]
@@ -68,7 +83,7 @@ def test_a_long_look_away_gives_the_same_times_as_a_close_watch(engine: Engine, 
 
 
 def test_failure_leaves_what_comes_after_undone_and_a_retry_does_it(engine: Engine, clock: Clock) -> None:
-    run = engine.execute(engine.workflows[2], None)
+    run = start(engine, 2)
     clock.now = 1010.0
     assert statuses(engine, run.wf_instance_id) == [FAILED, SUCCESS, FAILED, WAITING]
     node = run.nodes[202]
@@ -77,24 +92,39 @@ def test_failure_leaves_what_comes_after_undone_and_a_retry_does_it(engine: Engi
     clock.now = 1012.0
     assert statuses(engine, run.wf_instance_id) == [SUCCESS, SUCCESS, SUCCESS, SUCCESS]
     assert node.attempt == 1
-    with pytest.raises(Refused, match="only a failed"):
-        engine.retry(run, node)
+
+
+def test_a_node_that_has_succeeded_can_be_run_again_but_not_one_that_runs(
+    engine: Engine, clock: Clock
+) -> None:
+    run = start(engine, 1)
+    clock.now = 1010.0
+    assert statuses(engine, run.wf_instance_id) == [SUCCESS] * 5
+    engine.retry(run, run.nodes[104])
+    assert statuses(engine, run.wf_instance_id) == [RUNNING, SUCCESS, SUCCESS, SUCCESS, RUNNING]
+    with pytest.raises(Refused, match="only a finished"):
+        engine.retry(run, run.nodes[104])
+    clock.now = 1012.0
+    assert statuses(engine, run.wf_instance_id) == [SUCCESS] * 5
 
 
 def test_stop_ends_a_node_and_with_the_last_one_the_run(engine: Engine, clock: Clock) -> None:
-    run = engine.execute(engine.workflows[3], None)
+    run = start(engine, 3)
     engine.stop(run, run.nodes[301])
     assert statuses(engine, run.wf_instance_id) == [RUNNING, FAILED, RUNNING, WAITING]
     clock.now = 1001.0
     engine.stop(run, run.nodes[302])
     assert statuses(engine, run.wf_instance_id) == [FAILED, FAILED, FAILED, WAITING]
-    assert run.nodes[302].result == "killed by StopInstance"
-    engine.stop(run, run.nodes[302])
+    assert run.nodes[302].result == "killed from server"
+    for node in (run.nodes[302], run.nodes[303]):
+        with pytest.raises(Refused, match="is not running"):
+            engine.stop(run, node)
     assert run.nodes[302].ends == 1001.0
 
 
 def test_beyond_the_concurrency_runs_wait_for_their_turn(engine: Engine, clock: Clock) -> None:
-    runs = [engine.execute(engine.workflows[5], None) for _ in range(3)]
+    engine.profile = Profile({"when_full": "queue"})
+    runs = [start(engine, 5) for _ in range(3)]
     assert [statuses(engine, run.wf_instance_id)[0] for run in runs] == [RUNNING, WAITING, WAITING]
     clock.now = 1007.0
     assert [statuses(engine, run.wf_instance_id)[0] for run in runs] == [SUCCESS, RUNNING, WAITING]
@@ -105,10 +135,10 @@ def test_beyond_the_concurrency_runs_wait_for_their_turn(engine: Engine, clock: 
 
 def test_refusals(engine: Engine) -> None:
     with pytest.raises(Refused, match="disabled"):
-        engine.execute(engine.workflows[6], None)
-    engine.execute(engine.workflows[7], None)
+        start(engine, 6)
+    start(engine, 7)
     with pytest.raises(Refused, match="max concurrency 1"):
-        engine.execute(engine.workflows[7], None)
+        start(engine, 7)
     assert engine.starts == {7: 1}
 
 
@@ -118,7 +148,7 @@ def test_a_restart_forgets_nothing_and_time_has_gone_on(tmp_path: Path, clock: C
     first = before.execute(before.workflows[1], "p")
     clock.now = 1002.5
     before.advance(before.workflows[1])
-    failed = before.execute(before.workflows[2], None)
+    failed = start(before, 2)
     # No close(): as after kill -9.
     clock.now = 1004.5
     after = Engine(KNOWN.workflows.values(), store=Store(file), clock=clock)
@@ -127,16 +157,16 @@ def test_a_restart_forgets_nothing_and_time_has_gone_on(tmp_path: Path, clock: C
     assert after.instances[first.wf_instance_id].parameters == "p"
     used = {run.wf_instance_id for run in before.instances.values()}
     used |= {node.job_instance_id for run in before.instances.values() for node in run.nodes.values()}
-    fresh = after.execute(after.workflows[1], None)
+    fresh = start(after, 1)
     assert fresh.wf_instance_id not in used
     assert after.starts == {1: 2, 2: 1}
 
 
 def test_ids_are_unique_and_beyond_32_bits(engine: Engine) -> None:
-    runs = [engine.execute(engine.workflows[1], None) for _ in range(10)]
+    runs = [start(engine, 1) for _ in range(10)]
     ids = [run.wf_instance_id for run in runs]
     ids += [node.job_instance_id for run in runs for node in run.nodes.values() if node.job_instance_id]
-    assert len(set(ids)) == len(ids) == 20
+    assert len(set(ids)) == len(ids) == 50
     assert min(ids) > 2**32
 
 
@@ -168,7 +198,6 @@ FLOW = {"id": 1, "namespace": "n", "group": "g", "nodes": [NODE]}
         ({"nodes": [NODE, NODE]}, "used twice"),
         ({"nodes": [{"name": "a", "color": "red"}]}, "unknown key 'color'"),
         ({"group": "other"}, "group 'other' is not in namespaces"),
-        ({"when_full": "explode"}, "queue or reject"),
         ({"enabled": 1}, "enabled: of the wrong type"),
     ],
 )
@@ -179,4 +208,6 @@ def test_a_wrong_workflow_is_told_where(workflow: dict, says: str) -> None:
 
 
 def test_the_default_file_is_right() -> None:
-    assert {101, 102, 103} <= definitions.load(definitions.DEFAULT_FILE).workflows.keys()
+    known = definitions.load(definitions.DEFAULT_FILE)
+    assert {101, 102, 103} <= known.workflows.keys()
+    assert definitions.DEFAULT_GROUP in known.namespaces[definitions.DEFAULT_NAMESPACE].groups

@@ -5,7 +5,9 @@ All of them are carried out by alibabacloud-credentials, which refreshes tempora
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -61,6 +63,13 @@ _ENVIRONMENT = {
 
 _MIN_SESSION_SECONDS = 900
 
+# "acs:ram::<account id>:role/<name>" (API page "AssumeRole").
+_ROLE_ARN = re.compile(r"acs:ram::(\d+):role/")
+
+_CALLER = ("access_key_id", "role_arn", "role_name", "credentials_uri", "bearer_token")
+
+_STS_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
+
 
 @dataclass(frozen=True, slots=True)
 class CredentialSettings:
@@ -72,6 +81,20 @@ class CredentialSettings:
 
     credential_type: str
     values: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def account_id(self) -> str | None:
+        """The Alibaba Cloud account, where an ARN names it."""
+        arn = str(self.values.get("role_arn") or "")
+        if self.credential_type == "oidc_role_arn" and not arn:
+            arn = os.environ.get(_ENVIRONMENT["role_arn"], "")
+        found = _ROLE_ARN.match(arn)
+        return found[1] if found else None
+
+    @property
+    def caller(self) -> tuple[object, ...]:
+        """What tells one identity from another. May hold secrets: never show it."""
+        return tuple(self.values.get(name) for name in _CALLER)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -90,7 +113,12 @@ class CredentialSettings:
 
         if self.credential_type == "default":
             return Client()
-        # The metadata server and a credentials server are local: a proxy would not reach them.
+        if self.credential_type == "ecs_ram_role":
+            from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider
+
+            # What Client makes of this type starts a thread that nobody ends, for each hook.
+            return Client(provider=EcsRamRoleCredentialsProvider(**self.values, async_update_enabled=False))
+        # A credentials server is local: a proxy would not reach it.
         through_proxy = self.credential_type in ("ram_role_arn", "oidc_role_arn")
         return Client(
             Config(type=self.credential_type, proxy=proxy if through_proxy else None, **self.values)
@@ -139,7 +167,7 @@ def _inferred_type(given: Mapping[str, Any]) -> str:
 
 def _checked(name: str, value: Any) -> Any:
     if name == "role_session_expiration":
-        if isinstance(value, str) and value.strip().isdecimal():
+        if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or value < _MIN_SESSION_SECONDS:
             raise SchedulerXConfigurationError(
@@ -153,8 +181,34 @@ def _checked(name: str, value: Any) -> Any:
         if str(value).strip().lower() in ("true", "false"):
             return str(value).strip().lower() == "true"
         raise SchedulerXConfigurationError("disable_imds_v1 must be true or false", field=name)
+    if name == "policy":
+        return _policy(value)
     if not isinstance(value, str):
         raise SchedulerXConfigurationError(
             f"{_WHERE.get(name, name)} must be text, not {type(value).__name__}", field=name
         )
-    return value
+    return _sts_host(value) if name == "sts_endpoint" else value
+
+
+def _policy(value: Any) -> str:
+    """The policy as JSON without a space: the SDK signs a space otherwise than the service does."""
+    try:
+        policy = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        policy = None
+    if not isinstance(policy, Mapping):
+        raise SchedulerXConfigurationError(
+            'policy must be a JSON object, such as {"Version": "1", "Statement": [...]}', field="policy"
+        )
+    return json.dumps(policy, separators=(",", ":")).replace(" ", "\\u0020")
+
+
+def _sts_host(value: str) -> str:
+    """The SDK wants a host without a scheme, and always calls it by https."""
+    host = value.strip().removeprefix("https://").rstrip("/")
+    if not _STS_HOST.fullmatch(host):
+        raise SchedulerXConfigurationError(
+            "sts_endpoint must be a host name, such as sts-vpc.cn-hangzhou.aliyuncs.com; it is always called by https",
+            field="sts_endpoint",
+        )
+    return host

@@ -42,6 +42,9 @@ REGIONS = (
 
 NETWORKS = ("public", "vpc")
 
+#: Listed without a VPC endpoint (API page "Endpoints").
+_WITHOUT_VPC = ("ap-southeast-8",)
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # Regions open faster than providers are released, so an unlisted one of this form is let through.
@@ -84,7 +87,7 @@ def resolve_endpoint(
     :param region_id: region, such as ``cn-hangzhou``, or ``public``.
     :param network: ``public`` (``schedulerx.aliyuncs.com`` for every region) or ``vpc``
         (``schedulerx-vpc.<region>.aliyuncs.com``, reached only from inside that region).
-    :param host: ``host``, ``host:port`` or either with ``http://`` or ``https://``; beats the rest.
+    :param host: ``host``, ``host:port`` or either with ``http://`` or ``https://``; overrides the rest.
     :param port: port, if ``host`` names none; 0 counts as none.
     :raises SchedulerXConfigurationError: naming the field that is wrong.
     """
@@ -108,6 +111,10 @@ def resolve_endpoint(
                 "set network to 'public', or region_id to the region of your VPC",
                 field="network",
             )
+        if region_id in _WITHOUT_VPC:
+            raise SchedulerXConfigurationError(
+                f"region {region_id!r} has no VPC endpoint; set network to 'public'", field="network"
+            )
         return Endpoint("https", f"schedulerx-vpc.{region_id}.aliyuncs.com")
     return Endpoint("https", "schedulerx.aliyuncs.com")
 
@@ -126,7 +133,7 @@ def _explicit_endpoint(host: str, port: int | None) -> Endpoint:
         raise wrong("has a scheme that is neither http nor https")
     authority = rest.rstrip("/")
     if "@" in authority:
-        raise wrong("contains '@'; the AccessKey belongs into login and password")
+        raise wrong("contains '@'; the AccessKey belongs in login and password")
     if not _HOST_FORM.fullmatch(authority):
         raise wrong("is not a host name with an optional port")
     try:

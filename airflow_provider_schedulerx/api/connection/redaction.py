@@ -1,18 +1,31 @@
-"""Keeps secrets out of text, and out of the logs that the Alibaba SDKs write by themselves.
+"""Keeps secrets and parameters out of text, and out of the logs that libraries write by themselves.
 
-The SDKs log headers when ``DEBUG=sdk`` is set, and whole exceptions when a credential cannot be
-refreshed; those quote URLs with tokens, and bodies with keys.
+The Alibaba SDKs log headers and queries when ``DEBUG=sdk`` is set, and whole exceptions when a credential cannot
+be refreshed; those quote URLs with tokens, and bodies with keys. urllib3 logs the query of every request.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _SECRET_HEADERS = re.compile(
-    r"^([<>] (?:authorization|x-acs-security-token|x-acs-bearer-token|proxy-authorization) : ).*$",
+    r"^([<>] (?:authorization|x-acs-security-token|x-acs-bearer-token|proxy-authorization|"
+    r"x-aliyun-ecs-metadata-token) : ).*$",
     re.IGNORECASE | re.MULTILINE,
 )
+# "> GET /credentialstoken=secret HTTP/1.1": the SDK leaves out the question mark.
+_REQUEST_LINE = re.compile(r"^(> \w+ )\S*( HTTP/)", re.MULTILINE)
+# Of a URL, whole or in part: "https://h/p?a=b", "/?a=b", "url: /?a=b".
+_QUERY = re.compile(r"(?<=[\w/])\?[^\s'\")>]+")
+
+
+def without_queries(text: str) -> str:
+    """A text in which every query string of a URL is left out."""
+    return _QUERY.sub("?...", text)
 
 
 def without_quotation(text: str) -> str:
@@ -24,33 +37,74 @@ def without_secrets(error: BaseException, secrets: tuple[str, ...]) -> str:
     """The text of an exception of alibabacloud-credentials, fit to be shown."""
     if isinstance(error, FileNotFoundError):
         return f"no such file: {error.filename}"
-    text = without_quotation(str(error))
+    text = without_quotation(str(getattr(error, "message", None) or error))
     for secret in secrets:
         text = text.replace(secret, "***")
     return text or type(error).__name__
 
 
-class _HeaderFilter(logging.Filter):
+_is_ours: ContextVar[bool] = ContextVar("schedulerx_request", default=False)
+
+
+@contextmanager
+def queries_unlogged() -> Iterator[None]:
+    """Within this block, what urllib3 logs has no query strings; the logs of others stay as they are."""
+    token = _is_ours.set(True)
+    try:
+        yield
+    finally:
+        _is_ours.reset(token)
+
+
+class _Rewriting(logging.Filter):
+    """Puts a cleaned text in the place of a record's."""
+
+    def cleaned(self, text: str) -> str:
+        raise NotImplementedError
+
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = _SECRET_HEADERS.sub(r"\1***", record.getMessage())
-        record.args = None
+        record.msg, record.args = self.cleaned(record.getMessage()), None
         return True
 
 
-class _CredentialFilter(logging.Filter):
+class _HeaderFilter(_Rewriting):
+    def cleaned(self, text: str) -> str:
+        return _SECRET_HEADERS.sub(r"\1***", _REQUEST_LINE.sub(r"\1...\2", text))
+
+
+class _CredentialFilter(_Rewriting):
+    def cleaned(self, text: str) -> str:
+        return without_quotation(text)
+
     def filter(self, record: logging.LogRecord) -> bool:
         # We raise these ourselves, in our own words.
+        return not record.exc_info and super().filter(record)
+
+
+class _QueryFilter(_Rewriting):
+    def cleaned(self, text: str) -> str:
+        return without_queries(text)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not _is_ours.get():
+            return True
         if record.exc_info:
-            return False
-        record.msg = without_quotation(record.getMessage())
-        record.args = None
-        return True
+            # Such an exception quotes the URL again.
+            record.exc_info = record.exc_text = None
+        return super().filter(record)
 
 
-_FILTERS = {"darabonba-core": _HeaderFilter(), "credentials": _CredentialFilter()}
+_FILTERS: dict[str, logging.Filter] = {
+    "darabonba-core": _HeaderFilter(),
+    "alibabacloud-tea": _HeaderFilter(),
+    "credentials": _CredentialFilter(),
+    "urllib3.connectionpool": _QueryFilter(),
+    "urllib3.connection": _QueryFilter(),
+    "urllib3.util.retry": _QueryFilter(),
+}
 
 
 def guard_sdk_logs() -> None:
-    """Put the filters to the SDKs' loggers. Doing it again changes nothing."""
+    """Put the filters to the libraries' loggers. Doing it again changes nothing."""
     for name, log_filter in _FILTERS.items():
         logging.getLogger(name).addFilter(log_filter)

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import difflib
-import logging
-import os
-import ssl
-import string
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
+from airflow_provider_schedulerx.api.connection import console
+from airflow_provider_schedulerx.api.connection.ca_file import check_ca_file
 from airflow_provider_schedulerx.api.connection.credentials import (
     CREDENTIAL_FIELDS,
     CredentialSettings,
     choose_credential,
 )
 from airflow_provider_schedulerx.api.connection.endpoints import Endpoint, check_region, resolve_endpoint
+from airflow_provider_schedulerx.api.connection.fields import (
+    UnknownField,
+    as_seconds,
+    as_text,
+    check_connection_type,
+    describe_unknown,
+    find_unknown,
+    parse_extra,
+)
+from airflow_provider_schedulerx.api.connection.proxies import proxy_with_password
 from airflow_provider_schedulerx.api.connection.redaction import guard_sdk_logs, without_secrets
+from airflow_provider_schedulerx.api.connection.scope import SCOPE_FIELDS, Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 
 if TYPE_CHECKING:
     from alibabacloud_credentials.client import Client as CredentialClient
 
-log = logging.getLogger(__name__)
+__all__ = ["KNOWN_FIELDS", "SchedulerXSettings", "Scope"]
 
 #: Seconds to wait for a connection.
 DEFAULT_CONNECT_TIMEOUT = 5.0
@@ -34,26 +43,11 @@ DEFAULT_READ_TIMEOUT = 30.0
 #: The service's quota, by operation and account (API page "OpenAPI issues").
 DEFAULT_CALLS_PER_MINUTE = 100
 
-#: The instance list of a namespace; deeper links of the console are not documented.
-DEFAULT_CONSOLE_URL = (
-    "https://schedulerx2.console.aliyun.com/{region_id}/InstanceList?namespace={namespace}&source=schedulerx"
-)
-CONSOLE_URL_FIELDS = (
-    "region_id",
-    "namespace",
-    "namespace_source",
-    "group_id",
-    "workflow_id",
-    "wf_instance_id",
-)
-
-_SCOPE_FIELDS = ("region_id", "namespace", "namespace_source", "group_id")
-_OWN_FIELDS = (
-    *_SCOPE_FIELDS,
+_TEXT_FIELDS = (
+    *SCOPE_FIELDS,
     "network",
     "credential_type",
-    "connect_timeout",
-    "read_timeout",
+    "account",
     "proxy",
     "proxy_password",
     "ca_file",
@@ -62,29 +56,8 @@ _OWN_FIELDS = (
     "region",  # what other hooks of the official Alibaba provider call it
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What every operation is asked within.
-
-    :ivar region_id: ``RegionId``.
-    :ivar namespace: ``Namespace``, the namespace's uid.
-    :ivar namespace_source: ``NamespaceSource``, "only for special third parties"; None leaves it out.
-    :ivar group_id: ``GroupId``, the application group.
-    """
-
-    region_id: str
-    namespace: str | None = None
-    namespace_source: str | None = None
-    group_id: str | None = None
-
-    def require(self, *names: str) -> None:
-        """:raises SchedulerXConfigurationError: if one of these fields is not set."""
-        for name in names:
-            if not getattr(self, name):
-                raise SchedulerXConfigurationError(
-                    f"{name} is not set; give it as an argument or in the connection's extra", field=name
-                )
+#: Every field of extra that is read.
+KNOWN_FIELDS = (*_TEXT_FIELDS, "connect_timeout", "read_timeout", *CREDENTIAL_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +68,10 @@ class SchedulerXSettings:
     :ivar read_timeout: seconds.
     :ivar proxy: ``http://`` or ``https://`` URL, which may hold a password.
     :ivar ca_file: path of a PEM file with certificate authorities to trust besides the usual ones.
-    :ivar console_url: template of the console's URL, with fields from :data:`CONSOLE_URL_FIELDS`.
+    :ivar console_url: template of the console's URL, with fields from :data:`.console.CONSOLE_URL_FIELDS`.
     :ivar calls_per_minute: calls of each operation that one triggerer process may make in a minute.
+    :ivar account_name: the Alibaba Cloud account, if the connection names it; see :attr:`account`.
+    :ivar unknown_fields: fields of the connection's extra that nothing reads.
     """
 
     scope: Scope
@@ -106,8 +81,10 @@ class SchedulerXSettings:
     read_timeout: float = DEFAULT_READ_TIMEOUT
     proxy: str | None = field(default=None, repr=False)
     ca_file: str | None = None
-    console_url: str = DEFAULT_CONSOLE_URL
+    console_url: str = console.DEFAULT_CONSOLE_URL
     calls_per_minute: int = DEFAULT_CALLS_PER_MINUTE
+    account_name: str | None = None
+    unknown_fields: tuple[UnknownField, ...] = ()
 
     def credential_client(self) -> CredentialClient:
         """Make what gives and refreshes the credential; from here on the SDKs may log.
@@ -133,10 +110,17 @@ class SchedulerXSettings:
 
     @property
     def account(self) -> tuple[object, ...]:
-        """Whose quota is used: the service counts calls by operation and account."""
-        values = self.credential.values
-        named = (values.get("access_key_id"), values.get("role_arn"), values.get("role_name"))
-        return (self.endpoint, self.credential.credential_type, *named)
+        """Whose quota is used: the service counts calls by operation and account. Holds no secret.
+
+        Connections that name the same ``account`` share it, and so does a role of that account, whose ARN names it.
+        Where the account is not known, each identity has a quota of its own.
+        """
+        name = self.account_name or self.credential.account_id
+        if name:
+            return ("account", name)
+        # As a digest, since a credentials URI or a bearer token may be a secret.
+        identity = hashlib.sha256(repr(self.credential.caller).encode()).hexdigest()
+        return (self.endpoint, self.credential.credential_type, identity)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -147,55 +131,71 @@ class SchedulerXSettings:
 
     def console_link(self, workflow_id: int, wf_instance_id: int) -> str:
         """Return the URL at which a person looks at a workflow instance."""
-        values = {name: getattr(self.scope, name) or "" for name in _SCOPE_FIELDS}
-        values |= {"workflow_id": workflow_id, "wf_instance_id": wf_instance_id}
-        return self.console_url.format(**{key: quote(str(value), safe="") for key, value in values.items()})
+        return console.console_link(self.console_url, self.scope, workflow_id, wf_instance_id)
 
     @classmethod
     def from_connection(
         cls,
         *,
+        conn_type: str | None = "schedulerx",
         login: str | None = None,
         password: str | None = None,
         host: str | None = None,
         port: int | None = None,
-        extra: Mapping[str, Any] | None = None,
+        extra: str | Mapping[str, Any] | None = None,
         **arguments: str | None,
     ) -> SchedulerXSettings:
         """Check the fields of a connection and put them together.
 
-        :param arguments: ``region_id``, ``namespace``, ``namespace_source``, ``group_id``: beat the extra's.
+        :param conn_type: ``schedulerx`` or ``alibaba_cloud``.
+        :param extra: JSON text as Airflow stores it, or an object.
+        :param arguments: ``region_id``, ``namespace``, ``namespace_source``, ``group_id``: override the extra's.
         :raises SchedulerXConfigurationError: naming the field that is wrong, and the remedy.
         """
-        # A form saves blank fields as "" or null: they are not set.
-        given = {key: value for key, value in (extra or {}).items() if value is not None and value != ""}
-        _warn_of_unknown(given)
-        texts = {name: _text(name, given.get(name)) for name in _OWN_FIELDS if not name.endswith("timeout")}
-        texts["region_id"] = texts["region_id"] or texts["region"]
-        texts |= {name: _text(name, value) for name, value in arguments.items() if value not in (None, "")}
-        scope_values = {name: texts[name] for name in _SCOPE_FIELDS}
-
-        region_id = scope_values.pop("region_id")
-        if not region_id:
-            raise SchedulerXConfigurationError(
-                "region_id is not set; give it as an argument or in the connection's extra, "
-                "for example 'cn-hangzhou'",
-                field="region_id",
+        check_connection_type(conn_type)
+        given = parse_extra(extra)
+        unknown = find_unknown(given, KNOWN_FIELDS, conn_type or "")
+        try:
+            scope = _scope(given, arguments)
+            texts = {name: as_text(name, given.get(name)) for name in _TEXT_FIELDS}
+            return cls(
+                scope=scope,
+                endpoint=resolve_endpoint(scope.region_id, texts["network"] or "public", host, port),
+                credential=choose_credential(
+                    texts["credential_type"], _credential_fields(login, password, given)
+                ),
+                connect_timeout=as_seconds(
+                    "connect_timeout", given.get("connect_timeout", DEFAULT_CONNECT_TIMEOUT)
+                ),
+                read_timeout=as_seconds("read_timeout", given.get("read_timeout", DEFAULT_READ_TIMEOUT)),
+                proxy=proxy_with_password(texts["proxy"], texts["proxy_password"]),
+                ca_file=check_ca_file(texts["ca_file"]),
+                console_url=console.check_console_url(texts["console_url"], scope),
+                calls_per_minute=_calls_per_minute(texts["calls_per_minute"]),
+                account_name=texts["account"],
+                unknown_fields=unknown,
             )
-        scope = Scope(check_region(region_id), **scope_values)
-        return cls(
-            scope=scope,
-            endpoint=resolve_endpoint(region_id, texts["network"] or "public", host, port),
-            credential=choose_credential(
-                texts["credential_type"], _credential_fields(login, password, given)
-            ),
-            connect_timeout=_seconds("connect_timeout", given, DEFAULT_CONNECT_TIMEOUT),
-            read_timeout=_seconds("read_timeout", given, DEFAULT_READ_TIMEOUT),
-            proxy=_proxy(texts["proxy"], texts["proxy_password"]),
-            ca_file=_ca_file(texts["ca_file"]),
-            console_url=_console_url(texts["console_url"]),
-            calls_per_minute=_calls_per_minute(texts["calls_per_minute"]),
+        except SchedulerXConfigurationError as error:
+            if not unknown:
+                raise
+            # What is said to be missing may be there under a name that is not quite right.
+            raise SchedulerXConfigurationError(
+                f"{error.message}. {describe_unknown(unknown)}", field=error.field
+            ) from None
+
+
+def _scope(given: Mapping[str, Any], arguments: Mapping[str, str | None]) -> Scope:
+    values = {name: as_text(name, given.get(name)) for name in SCOPE_FIELDS}
+    values["region_id"] = values["region_id"] or as_text("region", given.get("region"))
+    values |= {name: as_text(name, value) for name, value in arguments.items() if value not in (None, "")}
+    region_id = values.pop("region_id")
+    if not region_id:
+        raise SchedulerXConfigurationError(
+            "region_id is not set; give it as an argument or in the connection's extra, "
+            "for example 'cn-hangzhou'",
+            field="region_id",
         )
+    return Scope(check_region(region_id), **values)
 
 
 def _credential_fields(login: str | None, password: str | None, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,110 +216,12 @@ def _credential_fields(login: str | None, password: str | None, extra: Mapping[s
     return fields
 
 
-def _warn_of_unknown(given: Mapping[str, Any]) -> None:
-    known = {*_OWN_FIELDS, *CREDENTIAL_FIELDS}
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            log.warning("The SchedulerX connection's extra has a field that is not used: %s%s", name, hint)
-
-
-def _text(name: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise SchedulerXConfigurationError(f"{name} must be text, not {type(value).__name__}", field=name)
-    return str(value).strip() or None
-
-
-def _seconds(name: str, given: Mapping[str, Any], default: float) -> float:
-    value = given.get(name, default)
-    try:
-        seconds = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        seconds = float("nan")
-    if not 0 < seconds <= 3600:
-        raise SchedulerXConfigurationError(
-            f"{name} must be a number of seconds above 0 and at most 3600, not {value!r:.40}", field=name
-        )
-    return seconds
-
-
-def _proxy(url: str | None, password: str | None) -> str | None:
-    """The proxy with its password. They are two fields, since Airflow masks values by the names of their fields."""
-    if url is None:
-        if password is not None:
-            raise SchedulerXConfigurationError(
-                "proxy_password is set but proxy is not; set proxy, or clear proxy_password",
-                field="proxy_password",
-            )
-        return None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SchedulerXConfigurationError(
-            "proxy must be a URL such as http://proxy.example:3128", field="proxy"
-        )
-    if parts.password:
-        raise SchedulerXConfigurationError(
-            "proxy contains a password, which Airflow would show; move it to proxy_password", field="proxy"
-        )
-    if password is None:
-        return url
-    if not parts.username:
-        raise SchedulerXConfigurationError(
-            "proxy_password is set but proxy names no user; give it as http://user@proxy.example:3128",
-            field="proxy",
-        )
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{parts.username}:{quote(password, safe='')}@{host}").geturl()
-
-
-def _ca_file(value: str | None) -> str | None:
-    if value is not None and not os.path.isfile(value):
-        raise SchedulerXConfigurationError(
-            f"ca_file {value!r} is not a file on this machine; every worker and triggerer needs it",
-            field="ca_file",
-        )
-    if value is not None:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
-        except OSError as error:
-            raise SchedulerXConfigurationError(
-                f"ca_file {value!r} is not a PEM file of certificates: {error.strerror}", field="ca_file"
-            ) from None
-    return value
-
-
 def _calls_per_minute(value: str | None) -> int:
     if value is None:
         return DEFAULT_CALLS_PER_MINUTE
-    if not value.isdecimal() or not 0 < int(value) <= 100_000:
+    if not value.isdecimal() or len(value) > 6 or not 0 < int(value) <= 100_000:
         raise SchedulerXConfigurationError(
             "calls_per_minute must be a whole number from 1; with N triggerers, the account's quota divided by N",
             field="calls_per_minute",
         )
     return int(value)
-
-
-def _console_url(value: str | None) -> str:
-    if value is None:
-        return DEFAULT_CONSOLE_URL
-    try:
-        names = [name for _, name, _, _ in string.Formatter().parse(value) if name is not None]
-    except ValueError as error:
-        raise SchedulerXConfigurationError(
-            f"console_url is not a template: {error}", field="console_url"
-        ) from None
-    for name in names:
-        if name not in CONSOLE_URL_FIELDS:
-            raise SchedulerXConfigurationError(
-                f"console_url has the field {{{name}}}; it may have "
-                + ", ".join(f"{{{known}}}" for known in CONSOLE_URL_FIELDS),
-                field="console_url",
-            )
-    if urlsplit(value).scheme not in ("http", "https"):
-        raise SchedulerXConfigurationError(
-            "console_url must begin with http:// or https://", field="console_url"
-        )
-    return value

@@ -52,9 +52,9 @@ RETRY_JOB_INSTANCE = Operation("RetryJobInstance", "POST", "edas:ManageScheduler
 SET_WF_INSTANCE_SUCCESS = Operation(
     "SetWfInstanceSuccess", "POST", "edas:ManageSchedulerxWfInstanceMarkSuccess", changes=True
 )
-# The RAM actions of these three are not in our notes; the service names the action when it refuses.
-LIST_NAMESPACES = Operation("ListNamespaces", "POST", None)
-LIST_GROUPS = Operation("ListGroups", "POST", None)
+LIST_NAMESPACES = Operation("ListNamespaces", "POST", "edas:ReadSchedulerxNamespaceQuery")
+LIST_GROUPS = Operation("ListGroups", "POST", "edas:ReadSchedulerxAppGroupQuery")
+# Its RAM action is not documented; the service names the action when it refuses.
 DESCRIBE_REGIONS = Operation("DescribeRegions", "POST", None)
 
 
@@ -92,9 +92,7 @@ def execute_workflow(
     workflow_id = check_id("workflow_id", workflow_id)
 
     def parse(body: Mapping[str, Any]) -> models.StartedWorkflowInstance:
-        wf_instance_id = models.int_field(_data(body), "WfInstanceId", "Data")
-        if wf_instance_id <= 0:
-            raise models.MalformedAnswerError(f"Data.WfInstanceId is {wf_instance_id}")
+        wf_instance_id = models.id_field(_data(body), "WfInstanceId", "Data")
         return models.StartedWorkflowInstance(wf_instance_id, models.text_field(body, "RequestId"))
 
     return Call(
@@ -122,15 +120,14 @@ def get_workflow_instance(
 
 def list_workflow_instances(scope: Scope, workflow_id: Any) -> Call[list[models.WorkflowInstanceSummary]]:
     """Newest first: the service documents neither the order nor how many it lists."""
+    workflow_id = check_id("workflow_id", workflow_id)
 
     def parse(body: Mapping[str, Any]) -> list[models.WorkflowInstanceSummary]:
         records = models.records_field(_data(body), "WfInstanceInfos", "Data")
-        summaries = [models.WorkflowInstanceSummary.parse(record) for record in records]
+        summaries = [models.WorkflowInstanceSummary.parse(workflow_id, record) for record in records]
         return sorted(summaries, key=lambda summary: summary.wf_instance_id, reverse=True)
 
-    return Call(
-        LIST_WORKFLOW_INSTANCE, _scoped(scope, WorkflowId=check_id("workflow_id", workflow_id)), parse
-    )
+    return Call(LIST_WORKFLOW_INSTANCE, _scoped(scope, WorkflowId=workflow_id), parse)
 
 
 def get_workflow(scope: Scope, workflow_id: Any) -> Call[models.Workflow]:
@@ -138,11 +135,8 @@ def get_workflow(scope: Scope, workflow_id: Any) -> Call[models.Workflow]:
 
     def parse(body: Mapping[str, Any]) -> models.Workflow:
         data = _data(body)
-        return models.Workflow.parse(
-            models.mapping_field(data, "WorkFlowInfo", "Data"),
-            workflow_id=workflow_id,
-            dag=data.get("WorkFlowNodeInfo"),
-        )
+        info = models.mapping_field(data, "WorkFlowInfo", "Data")
+        return models.Workflow.parse(workflow_id, info, data.get("WorkFlowNodeInfo"))
 
     return Call(GET_WORKFLOW, _scoped(scope, WorkflowId=workflow_id), parse)
 
@@ -154,12 +148,21 @@ def list_workflows(
     status: str | None = None,
     page_size: int = WORKFLOWS_PAGE_SIZE,
 ) -> Call[tuple[list[models.Workflow], int]]:
-    """One page of workflows, and the total number of them."""
+    """One page of workflows, and the total number of them.
+
+    Where the service does not say the total, it is one more than is known as long as pages are full.
+    """
 
     def parse(body: Mapping[str, Any]) -> tuple[list[models.Workflow], int]:
         data = _data(body)
-        records = models.records_field(data, "Records", "Data")
-        return [models.Workflow.parse(record) for record in records], models.int_field(data, "Total", "Data")
+        workflows = [
+            models.Workflow.parse(models.id_field(record, "WorkflowId", "Records[]"), record)
+            for record in models.records_field(data, "Records", "Data")
+        ]
+        total = models.optional_int(data, "Total")
+        if total is None:
+            total = (page_num - 1) * page_size + len(workflows) + (len(workflows) >= page_size)
+        return workflows, total
 
     return Call(
         LIST_WORKFLOWS,
@@ -213,10 +216,10 @@ def get_log(
         raise SchedulerXConfigurationError("start of the log window must lie before its end", field="start")
 
     def parse(body: Mapping[str, Any]) -> list[str]:
-        logs = _data(body).get("Logs") or []
-        if not isinstance(logs, list):
+        logs = _data(body).get("Logs")
+        if not isinstance(logs, list | None):
             raise models.MalformedAnswerError("Data.Logs is malformed")
-        return [str(line) for line in logs]
+        return [models.text_of(line) or "" for line in logs or []]
 
     return Call(
         GET_LOG,
@@ -263,7 +266,9 @@ def list_namespaces(scope: Scope) -> Call[list[models.Namespace]]:
     def parse(body: Mapping[str, Any]) -> list[models.Namespace]:
         records = models.records_field(_data(body), "Namespaces", "Data")
         return [
-            models.Namespace(uid=str(record.get("UId", "")), name=models.text_field(record, "Name"))
+            models.Namespace(
+                uid=models.text_field(record, "UId") or "", name=models.text_field(record, "Name")
+            )
             for record in records
         ]
 
@@ -275,7 +280,9 @@ def list_groups(scope: Scope) -> Call[list[models.AppGroup]]:
         records = models.records_field(_data(body), "AppGroups", "Data")
         return [
             models.AppGroup(
-                group_id=str(record.get("GroupId", "")), name=models.text_field(record, "AppName")
+                group_id=models.text_field(record, "GroupId") or "",
+                name=models.text_field(record, "AppName"),
+                app_version=models.optional_int(record, "AppVersion"),
             )
             for record in records
         ]
@@ -292,7 +299,8 @@ def describe_regions(scope: Scope) -> Call[list[str]]:
     """Ids of the regions in which the service can be used."""
 
     def parse(body: Mapping[str, Any]) -> list[str]:
-        return [str(record.get("RegionId", "")) for record in models.records_field(body, "Regions", "")]
+        records = models.records_field(body, "Regions", "answer")
+        return [models.text_field(record, "RegionId") or "" for record in records]
 
     return Call(DESCRIBE_REGIONS, _query(RegionId=scope.region_id), parse)
 

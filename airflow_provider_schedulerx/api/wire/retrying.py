@@ -13,12 +13,18 @@ from typing import Any
 import tenacity
 from tenacity.stop import stop_base
 
-from airflow_provider_schedulerx.api.exceptions import SchedulerXThrottledError, SchedulerXUnavailableError
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXMalformedAnswerError,
+    SchedulerXThrottledError,
+    SchedulerXUnavailableError,
+)
 
 #: Seconds after which a call that is still refused gives up: longer than the quota's window of a minute.
 MAX_RETRY_SECONDS = 150.0
 #: Tries of a call that meets passing faults.
 MAX_TRIES_UNAVAILABLE = 5
+#: Tries of a read whose answer cannot be understood: waiting does not heal that.
+MAX_TRIES_MALFORMED = 2
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 20.0
@@ -55,5 +61,8 @@ class _StopUnavailable(stop_base):
     """Throttling passes within a minute, so only other faults have a bound on tries."""
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
-        unavailable = isinstance(_error(retry_state), SchedulerXUnavailableError)
+        error = _error(retry_state)
+        if isinstance(error, SchedulerXMalformedAnswerError):
+            return retry_state.attempt_number >= MAX_TRIES_MALFORMED
+        unavailable = isinstance(error, SchedulerXUnavailableError)
         return unavailable and retry_state.attempt_number >= MAX_TRIES_UNAVAILABLE

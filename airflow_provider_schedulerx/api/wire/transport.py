@@ -1,68 +1,88 @@
-"""The synchronous side: one connection's calls over tea-openapi's ``call_api``.
+"""The synchronous side: calls over pooled urllib3 connections.
 
-The library's gateway seam is used, not its default path: there we sign with the code that the
-asynchronous side shares, and get status, headers and body of every answer. The default path
-loses the status of an error page that is not JSON, and decides itself what is an error.
-
-Two limits of the library remain. ``HTTP_PROXY`` and ``HTTPS_PROXY`` of the environment are used,
-but ``NO_PROXY`` is not. And it logs by itself, which :mod:`.redaction` keeps free of secrets.
+urllib3 rather than requests, which is a layer over it: it follows no redirect and repeats nothing when told so, and
+a connection of our own class can say for certain whether a fault came before the request left.
 """
 
 from __future__ import annotations
 
-import re
-import ssl
+import time
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
-import requests
 import tenacity
 import urllib3
-from alibabacloud_gateway_spi.client import Client as GatewaySpi
-from alibabacloud_tea_openapi import utils_models as tea_models
-from alibabacloud_tea_openapi.client import Client as TeaClient
-from darabonba.exceptions import RetryError, UnretryableException
-from darabonba.runtime import RuntimeOptions
-from Tea.exceptions import RetryError as TeaRetryError
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from airflow_provider_schedulerx.api.connection.redaction import without_secrets
+from airflow_provider_schedulerx.api.connection.redaction import queries_unlogged
 from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
-from airflow_provider_schedulerx.api.exceptions import (
-    SchedulerXAuthenticationError,
-    SchedulerXError,
-    SchedulerXUnavailableError,
-)
-from airflow_provider_schedulerx.api.wire import retrying
-from airflow_provider_schedulerx.api.wire.calls import Call, Operation
-from airflow_provider_schedulerx.api.wire.responses import Response, interpret, undecided
-from airflow_provider_schedulerx.api.wire.signing import API_VERSION, sign
+from airflow_provider_schedulerx.api.exceptions import SchedulerXAuthenticationError
+from airflow_provider_schedulerx.api.wire import faults, retrying
+from airflow_provider_schedulerx.api.wire.calls import Call
+from airflow_provider_schedulerx.api.wire.credential_source import CredentialSource
+from airflow_provider_schedulerx.api.wire.proxy import proxy_for
+from airflow_provider_schedulerx.api.wire.responses import Response, interpret
+from airflow_provider_schedulerx.api.wire.signing import SignedRequest, sign
+from airflow_provider_schedulerx.api.wire.tls import tls_context
 
 T = TypeVar("T")
 
+#: Seconds after which an idle connection is not used again: less than servers and load balancers keep one.
+KEEP_IDLE = 10.0
+#: Connections that are kept, for callers in several threads.
+_POOL_SIZE = 10
+# Or urllib3 adds its own beside ours, in requests through a proxy.
+_SPELLED = {"accept": "Accept", "host": "Host"}
 
-class _Gateway(GatewaySpi):  # type: ignore[misc]
-    """Signs one call and hands its answer back untouched."""
 
-    def __init__(self, call: Call[Any], settings: SchedulerXSettings) -> None:
-        super().__init__()
-        self._call = call
-        self._settings = settings
+class _NotConnected(Exception):
+    """A connection could not be made, so nothing was sent. Not an error that urllib3 knows, so it passes unwrapped.
 
-    def modify_configuration(self, context: Any, attribute_map: Any) -> None:
-        """Nothing to change: the endpoint is resolved already."""
+    Its cause says why.
+    """
 
-    def modify_request(self, context: Any, attribute_map: Any) -> None:
-        credential = context.request.credential.get_credential()
-        signed = sign(self._call, self._settings.endpoint, credential)
-        context.request.query = dict(signed.query)
-        context.request.headers = signed.headers
 
-    def modify_response(self, context: Any, attribute_map: Any) -> None:
-        response = context.response
-        response.deserialized_body = Response(response.status_code, response.headers, response.body)
+class _Certain:
+    """What a connection of ours does besides: it tells a fault before the request, and it does not grow old."""
+
+    _used_at = 0.0
+
+    def connect(self) -> None:
+        try:
+            super().connect()  # type: ignore[misc]
+        except Exception as error:
+            raise _NotConnected from error
+
+    def getresponse(self) -> Any:
+        self._used_at = time.monotonic()
+        return super().getresponse()  # type: ignore[misc]
+
+    @property
+    def is_connected(self) -> bool:
+        """Asked by urllib3 before a kept connection is used again."""
+        is_young = time.monotonic() - self._used_at < KEEP_IDLE
+        return is_young and super().is_connected  # type: ignore[misc]
+
+
+class _HTTPConnection(_Certain, HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Certain, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
 
 
 class SyncTransport:
-    """Carries out calls, with the retries of :mod:`.retrying`. Connections are pooled by the library.
+    """Carries out calls, with the retries of :mod:`.retrying`. Any number of threads may use it.
 
     :param max_retry_seconds: seconds after which no further try begins; 0 means one try.
     """
@@ -72,7 +92,9 @@ class SyncTransport:
     ) -> None:
         self._settings = settings
         self._policy = retrying.policy(max_retry_seconds)
-        self._credential = settings.credential_client()
+        self._credentials = CredentialSource(settings)
+        self._proxy = proxy_for(settings)
+        self._kept = self._pool(_POOL_SIZE)
 
     def perform(self, call: Call[T]) -> T:
         """Carry out a call.
@@ -83,157 +105,71 @@ class SyncTransport:
         return result
 
     def _perform_once(self, call: Call[T]) -> T:
-        settings = self._settings
-        # A client per call costs next to nothing (it holds no connections) and makes calls from
-        # several threads independent of each other.
-        client = TeaClient(
-            tea_models.Config(
-                credential=self._credential,
-                region_id=settings.scope.region_id,
-                endpoint=settings.endpoint.authority,
-                protocol=settings.endpoint.scheme,
-                connect_timeout=_milliseconds(settings.connect_timeout),
-                read_timeout=_milliseconds(settings.read_timeout),
-                http_proxy=settings.proxy,
-                https_proxy=settings.proxy,
-                ca=settings.ca_file,
-                # Not the version of the signature, which is V3: this sends call_api to the gateway seam.
-                signature_version="v4",
-            )
-        )
-        client.set_gateway_client(_Gateway(call, settings))
+        response = self.send(call)
         try:
-            response = client.call_api(
-                tea_models.Params(
-                    action=call.operation.name,
-                    version=API_VERSION,
-                    protocol=settings.endpoint.scheme,
-                    pathname="/",
-                    method=call.operation.method,
-                    auth_type="AK",
-                    style="RPC",
-                    req_body_type="formData",
-                    body_type="json",
-                ),
-                tea_models.OpenApiRequest(),
-                RuntimeOptions(),
-            )
-        except UnretryableException as error:
-            # From None: the library's exceptions carry URLs and bodies, and those may carry secrets.
-            raise _fault(call.operation, error, settings) from None
-        return interpret(call, response["body"])
+            return interpret(call, response)
+        except SchedulerXAuthenticationError as error:
+            raise self._credentials.explain(error) from None
 
+    def send(self, call: Call[Any]) -> Response:
+        """Sign a call and send it, once.
 
-def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
+        What changes something goes over a connection of its own: the server may close a kept one while the request
+        is on its way, and then nobody knows whether it arrived.
 
+        :return: whatever was answered, not interpreted; also a redirect.
+        :raises SchedulerXUnavailableError: if the request did not leave, or a read was not answered.
+        :raises SchedulerXAuthenticationError: if there is no credential to sign with.
+        :raises SchedulerXAmbiguousError: if a request that changes something was not answered.
+        """
+        request = sign(call, self._settings.endpoint, self._credentials.get())
+        try:
+            with queries_unlogged():
+                if not call.operation.changes:
+                    return self._exchange(self._kept, request)
+                with self._pool(1) as pool:
+                    return self._exchange(pool, request)
+        except _NotConnected as error:
+            # From None: the library's exceptions carry URLs, and those the caller's parameters.
+            raise faults.unreachable(
+                call.operation, faults.root(error), self._settings, self._proxy
+            ) from None
+        except Exception as error:
+            raise faults.no_answer(call.operation, error, self._settings) from None
 
-def _fault(
-    operation: Operation, error: UnretryableException, settings: SchedulerXSettings
-) -> SchedulerXError:
-    """Tell apart what failed on the way, from the exception that the library has wrapped twice."""
-    cause: BaseException = error.inner_exception
-    if error.last_request is None:
-        return _credential_fault(operation, cause, settings)
-    if isinstance(cause, RetryError) and cause.__context__ is not None:
-        cause = cause.__context__
-    reasons = _reasons(cause)
-    if _surely_not_sent(reasons):
-        return SchedulerXUnavailableError(
-            f"cannot reach {settings.endpoint}: {_plain(reasons[-1])}{_advice(reasons, settings)}",
-            operation=operation.name,
+    def _exchange(self, pool: urllib3.PoolManager, request: SignedRequest) -> Response:
+        response = pool.urlopen(
+            request.method,
+            f"{self._settings.endpoint}{request.target}",
+            headers={_SPELLED.get(name, name): value for name, value in request.headers.items()},
+            redirect=False,
         )
-    return undecided(operation, f"no answer from {settings.endpoint}: {_plain(reasons[-1])}")
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Response(response.status, headers, response.data)
+
+    def _pool(self, size: int) -> urllib3.PoolManager:
+        """A pool of connections, none of which is made before it is needed."""
+        settings = self._settings
+        shared: dict[str, Any] = {
+            "maxsize": size,
+            "retries": False,
+            "timeout": urllib3.Timeout(connect=settings.connect_timeout, read=settings.read_timeout),
+        }
+        if settings.endpoint.scheme == "https":
+            shared["ssl_context"] = tls_context(settings.ca_file, "urllib3")
+        pool = urllib3.PoolManager(**shared) if self._proxy is None else _proxied(self._proxy, **shared)
+        pool.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        return pool
 
 
-def _credential_fault(
-    operation: Operation, cause: BaseException, settings: SchedulerXSettings
-) -> SchedulerXError:
-    """The credential could not be had, so nothing was sent."""
-    kind = settings.credential.credential_type
-    if isinstance(cause, requests.RequestException | RetryError | TeaRetryError | OSError):
-        is_file = isinstance(cause, FileNotFoundError)
-        reason = without_secrets(cause, settings.secrets) if is_file else _plain(_reasons(cause)[-1])
-        return SchedulerXUnavailableError(
-            f"the credential (credential_type {kind!r}) cannot be had: {reason}", operation=operation.name
-        )
-    return SchedulerXAuthenticationError(
-        f"the credential (credential_type {kind!r}) cannot be had: {without_secrets(cause, settings.secrets)}; "
-        "check the credential fields of the connection",
-        operation=operation.name,
+def _proxied(proxy: str, **shared: Any) -> urllib3.ProxyManager:
+    parts = urlsplit(proxy)
+    headers = None
+    if parts.username:
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers = urllib3.make_headers(proxy_basic_auth=user)
+    host = parts.netloc.rpartition("@")[2]
+    context = tls_context(None, "urllib3") if parts.scheme == "https" else None
+    return urllib3.ProxyManager(
+        f"{parts.scheme}://{host}", proxy_headers=headers, proxy_ssl_context=context, **shared
     )
-
-
-def _reasons(error: BaseException) -> list[BaseException]:
-    """An exception and what lies behind it, outermost first."""
-    chain = [error]
-    while True:
-        current = chain[-1]
-        inner = [arg for arg in current.args if isinstance(arg, BaseException)]
-        found = getattr(current, "reason", None)
-        for candidate in (
-            *(inner[:1]),
-            found if isinstance(found, BaseException) else None,
-            current.__cause__,
-            current.__context__,
-        ):
-            if candidate is not None and candidate not in chain:
-                chain.append(candidate)
-                break
-        else:
-            return chain
-
-
-_NEVER_CONNECTED = (
-    urllib3.exceptions.NewConnectionError,
-    urllib3.exceptions.ConnectTimeoutError,
-    requests.exceptions.ConnectTimeout,
-)
-
-# What OpenSSL calls a failed handshake. Other TLS errors can also come after the request was sent.
-_HANDSHAKE = (
-    "CERTIFICATE_VERIFY_FAILED",
-    "WRONG_VERSION_NUMBER",
-    "HTTP_REQUEST",
-    "UNSUPPORTED_PROTOCOL",
-    "NO_PROTOCOLS_AVAILABLE",
-    "TLSV1_ALERT_PROTOCOL_VERSION",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE",
-)
-
-
-def _surely_not_sent(reasons: list[BaseException]) -> bool:
-    """Whether a fault surely came before the request left. Anything not known to be so is not."""
-    if _met(reasons, ssl.SSLCertVerificationError, *_NEVER_CONNECTED):
-        return True
-    if any(isinstance(reason, ssl.SSLError) and reason.reason in _HANDSHAKE for reason in reasons):
-        return True
-    return _met(reasons, requests.exceptions.ProxyError) and "Tunnel connection failed" in str(reasons[-1])
-
-
-def _advice(reasons: list[BaseException], settings: SchedulerXSettings) -> str:
-    if _met(reasons, requests.exceptions.ProxyError):
-        return "; check proxy of the connection, and HTTPS_PROXY of the environment"
-    if _met(reasons, ssl.SSLCertVerificationError):
-        return "; if the certificate is of a private authority, set ca_file"
-    if _met(reasons, ssl.SSLError):
-        return "; is this port really https? host may begin with http://"
-    if _met(reasons, urllib3.exceptions.NameResolutionError):
-        if settings.endpoint.authority.startswith("schedulerx-vpc."):
-            return "; VPC endpoints resolve only inside their region's VPC: check network"
-        return "; check host, region_id and network"
-    return "; check host and network, and that this machine may connect to it"
-
-
-def _met(reasons: list[BaseException], *kinds: type[BaseException]) -> bool:
-    return any(isinstance(reason, kinds) for reason in reasons)
-
-
-def _plain(reason: BaseException) -> str:
-    """One line of text without the URL, which carries the caller's parameters."""
-    if isinstance(reason, OSError) and reason.strerror:
-        return reason.strerror
-    if isinstance(reason, TimeoutError | requests.exceptions.Timeout):
-        return "timed out"
-    text = re.sub(r"\s+", " ", str(reason)) or type(reason).__name__
-    return re.sub(r"(/\?|url: )\S*", r"\1...", text)[:300]

@@ -5,13 +5,16 @@ import pytest
 from airflow_provider_schedulerx.api.connection.endpoints import REGIONS, check_region, resolve_endpoint
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 
+#: By the page "Endpoints".
+WITHOUT_VPC = ("public", "ap-southeast-8")
+
 
 @pytest.mark.parametrize("region", REGIONS)
 def test_public_endpoint_is_the_same_for_every_region(region: str) -> None:
     assert str(resolve_endpoint(region)) == "https://schedulerx.aliyuncs.com"
 
 
-@pytest.mark.parametrize("region", [region for region in REGIONS if region != "public"])
+@pytest.mark.parametrize("region", [region for region in REGIONS if region not in WITHOUT_VPC])
 def test_vpc_endpoint_names_the_region(region: str) -> None:
     assert str(resolve_endpoint(region, "vpc")) == f"https://schedulerx-vpc.{region}.aliyuncs.com"
 
@@ -47,6 +50,7 @@ def test_an_explicit_host_beats_region_and_network(host: str, port: int | None, 
     [
         ({"network": "vpn"}, "network", "public, vpc"),
         ({"region_id": "public", "network": "vpc"}, "network", "no VPC endpoint"),
+        ({"region_id": "ap-southeast-8", "network": "vpc"}, "network", "set network to 'public'"),
         ({"region_id": "cn_hangzou"}, "region_id", "did you mean 'cn-hangzhou'"),
         ({"region_id": "Hangzhou region"}, "region_id", "form of a region id"),
         ({"host": "ftp://example.com"}, "host", "neither http nor https"),

@@ -35,6 +35,7 @@ DENIED = {
     "AuthAction": "edas:Something",
     "AuthPrincipalType": "SubUser",
     "AuthPrincipalDisplayName": "2001",
+    "AuthPrincipalOwnerId": "1000",
     "NoPermissionType": "ImplicitDeny",
     "PolicyType": "AccountLevelIdentityBasedPolicy",
     "EncodedDiagnosticMessage": "abc",
@@ -105,8 +106,9 @@ def test_other_gateway_refusals_are_final(code: str) -> None:
 def test_an_unclear_answer_is_ambiguous_for_a_start_and_harmless_for_a_read(unclear: Response) -> None:
     with pytest.raises(errors.SchedulerXAmbiguousError, match="may have been carried out"):
         interpret(START, unclear)
-    with pytest.raises(errors.SchedulerXUnavailableError):
+    with pytest.raises(errors.SchedulerXUnavailableError) as caught:
         interpret(READ, unclear)
+    assert "; " in caught.value.message, "no advice"
 
 
 def test_a_stop_whose_answer_is_lost_is_ambiguous_too() -> None:
@@ -114,31 +116,131 @@ def test_a_stop_whose_answer_is_lost_is_ambiguous_too() -> None:
         interpret(STOP, answer(504, b""))
 
 
+NOT_FOUND, FOREIGN = errors.SchedulerXNotFoundError, errors.SchedulerXForeignGroupError
+
+
 @pytest.mark.parametrize(
-    ("message", "kind"),
+    ("call", "message", "kind"),
     [
-        ("workflowId=12 is not existed", errors.SchedulerXNotFoundError),
-        ("wofkflowId is not existed", errors.SchedulerXNotFoundError),
-        ("groupid not exist groupId: g namespace: n", errors.SchedulerXNotFoundError),
-        ("jobid: 92583 not match groupId: g", errors.SchedulerXForeignGroupError),
-        ("workflow is disabled", errors.SchedulerXRejectedError),
-        ("", errors.SchedulerXRejectedError),
+        (START, "workflowId=12 is not existed", NOT_FOUND),
+        (START, "workflow is not existed", NOT_FOUND),
+        (START, "wofkflowId is not existed", NOT_FOUND),
+        (START, "groupid not exist groupId: g namespace: n", NOT_FOUND),
+        (START, "namespace n not exist", NOT_FOUND),
+        (START, "workflowId: 12 not match groupId: g", FOREIGN),
+        (STOP, "jobid: 92583 not match groupId: g", FOREIGN),
+        (STOP, "jobid=92583 is not existed", NOT_FOUND),
+        (STOP, "job instance 5 is not existed", NOT_FOUND),
+        (STOP, "groupid not exist groupId: g namespace: n", NOT_FOUND),
+        (READ, "wfInstanceId=7 is not existed", NOT_FOUND),
+        (READ, "no such thing: 7 not exist", NOT_FOUND),
+        (READ, "jobid: 92583 not match groupId: g", FOREIGN),
+        (READ, "edition", errors.SchedulerXRejectedError),
     ],
 )
-def test_business_refusals(message: str, kind: type[errors.SchedulerXError]) -> None:
+@pytest.mark.parametrize("status", [200, 400])
+def test_documented_refusals_carried_nothing_out(
+    call: calls.Call[Any], message: str, kind: type[errors.SchedulerXError], status: int
+) -> None:
+    body = {"Code": 400, "Success": False, "Message": message, "RequestId": "R-1"}
     with pytest.raises(kind) as caught:
-        interpret(START, refused(message))
-    assert type(caught.value) is kind
-    assert (caught.value.code, caught.value.request_id) == ("400", "R-1")
+        interpret(call, answer(status, body))
+    error = caught.value
+    assert type(error) is kind
+    assert (error.code, error.request_id, error.service_message) == ("400", "R-1", message)
+    assert "; " in error.message, "no advice"
+
+
+@pytest.mark.parametrize("call", [START, STOP])
+@pytest.mark.parametrize(
+    ("refusal", "says"),
+    [
+        (refused("system error", 500), "system error"),
+        (answer(200, {"Success": False, "Message": "system error"}), "system error"),
+        (answer(200, {"Success": False}), "no reason"),
+        (refused("max concurrency 1 reached"), "max concurrency 1 reached; wait for the active run"),
+        (refused("workflow is disabled"), "workflow is disabled; enable the workflow"),
+        (refused(""), "no reason"),
+        # Something that is gone, but not what the request names.
+        (refused("lock of worker does not exist after the start of the run"), "lock of worker"),
+        (refused("started; route not found for job 5"), "route not found"),
+        (gateway("InternalError.Timeout"), "the reason"),
+        (gateway("ServiceTimeout"), "the reason"),
+        (gateway("SomethingNew"), "the reason"),
+        (gateway("InvalidState"), "the reason"),
+        (answer(302, {"Code": "Moved", "Message": "elsewhere"}), "redirects are not followed"),
+        (answer(302, b""), "redirects are not followed"),
+        (answer(404, b""), "does not look like SchedulerX"),
+        (answer(407, b"<html>"), "proxy"),
+    ],
+    ids=repr,
+)
+def test_a_refusal_that_is_not_documented_proves_nothing(
+    call: calls.Call[Any], refusal: Response, says: str
+) -> None:
+    """The service may fail after it has started the run; its words survive for whoever has to decide."""
+    with pytest.raises(errors.SchedulerXAmbiguousError, match=says) as caught:
+        interpret(call, refusal)
+    assert "may have been carried out" in str(caught.value)
+
+
+def test_a_job_that_is_missing_does_not_prove_that_no_run_was_started() -> None:
+    with pytest.raises(errors.SchedulerXAmbiguousError):
+        interpret(START, refused("jobid=5 is not existed"))
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [
+        refused("system error", 500),
+        answer(200, {"Success": False, "Message": "m"}),
+        gateway("InternalError.Timeout"),
+        gateway("ServiceTimeout"),
+        answer(302, b""),
+        answer(404, b""),
+    ],
+    ids=repr,
+)
+def test_a_read_that_failed_in_the_service_may_be_repeated(passing: Response) -> None:
+    with pytest.raises(errors.SchedulerXUnavailableError, match="; ") as caught:
+        interpret(READ, passing)
+    assert not isinstance(caught.value, errors.SchedulerXMalformedAnswerError)
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        {"Success": True},
+        {"Success": True, "Data": []},
+        {"Success": True, "Data": {"WfInstanceInfo": {"Status": "done"}}},
+        {"Success": True, "Data": {"WfInstanceInfo": {"Status": 3}, "WfInstanceDag": "none"}},
+    ],
+    ids=repr,
+)
+def test_an_answer_that_cannot_be_understood_has_its_own_class(malformed: dict[str, Any]) -> None:
+    with pytest.raises(errors.SchedulerXMalformedAnswerError, match="please report"):
+        interpret(READ, answer(200, malformed))
+    with pytest.raises(errors.SchedulerXAmbiguousError):
+        interpret(START, answer(200, malformed))
+
+
+def test_a_body_that_nests_too_deeply_is_not_an_answer() -> None:
+    with pytest.raises(errors.SchedulerXUnavailableError):
+        interpret(READ, answer(200, b"[" * 100_000))
+    with pytest.raises(errors.SchedulerXUnavailableError):
+        interpret(READ, answer(200, b'{"a":' * 100_000 + b"1" + b"}" * 100_000))
 
 
 def test_denial_names_action_and_principal_wherever_the_detail_stands() -> None:
     for denied in (
         gateway("Forbidden.RAM", 403, AccessDeniedDetail=DENIED),
+        gateway("NoPermission", 400, AccessDeniedDetail=DENIED),
         refused("no", 403, AccessDeniedDetail=DENIED),
+        refused("no", 200, AccessDeniedDetail=DENIED),
+        answer(403, {"Code": 403, "Success": False, "Message": "no", "AccessDeniedDetail": DENIED}),
     ):
         with pytest.raises(
-            errors.SchedulerXAuthorizationError, match="edas:Something to SubUser 2001"
+            errors.SchedulerXAuthorizationError, match="edas:Something to SubUser 2001 of account 1000"
         ) as caught:
             interpret(START, denied)
         assert caught.value.action == "edas:Something"
@@ -151,12 +253,28 @@ def test_throttling_tells_the_wait_in_seconds_if_it_is_known() -> None:
         ({}, None),
         ({"x_acs_retry_after": "soon"}, None),
         ({"x_acs_retry_after": "0"}, None),
+        ({"x_acs_retry_after": "-5"}, None),
+        ({"x_acs_retry_after": "3600000"}, 60.0),
+        ({"x_acs_retry_after": "9" * 5000}, 60.0),
     ):
         with pytest.raises(errors.SchedulerXThrottledError) as caught:
             interpret(START, answer(400, {"Code": "Throttling.User", "Message": "m"}, **headers))
         assert caught.value.retry_after == wait
-    with pytest.raises(errors.SchedulerXThrottledError):
-        interpret(START, answer(429, {"Message": "slow down"}))
+
+
+@pytest.mark.parametrize(
+    "throttled",
+    [
+        answer(429, {"Message": "slow down"}),
+        answer(429, b"<html>"),
+        answer(503, {"Code": "Throttling.User", "Message": "m"}),
+        answer(200, {"Code": "Throttling", "Success": False, "Message": "m"}),
+    ],
+    ids=repr,
+)
+def test_throttling_in_every_shape_carried_nothing_out(throttled: Response) -> None:
+    with pytest.raises(errors.SchedulerXThrottledError, match="100 calls a minute"):
+        interpret(START, throttled)
 
 
 def test_success_ignores_the_error_text_that_documented_samples_carry() -> None:
@@ -173,7 +291,7 @@ def test_success_ignores_the_error_text_that_documented_samples_carry() -> None:
 
 def test_success_false_with_http_200_is_a_failure() -> None:
     with pytest.raises(errors.SchedulerXRejectedError):
-        interpret(STOP, answer(200, {"Code": 200, "Success": False, "Message": "x"}))
+        interpret(READ, answer(200, {"Code": 200, "Success": False, "Message": "x"}))
 
 
 def test_success_in_an_error_status_is_not_believed() -> None:

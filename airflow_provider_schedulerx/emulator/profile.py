@@ -1,0 +1,393 @@
+"""What nobody outside Alibaba Cloud knows of the service: every open behaviour, as a declared choice.
+
+The documentation leaves each behaviour of :data:`BEHAVIOURS` open. A :class:`Profile` picks one value for
+each, so that "unknown" is something that can be run: what a client does has to be right under all of them.
+
+A profile is written as a name (``hostile``), as choices (``list_length=300,when_full=queue``), or as both
+(``hostile,list_length=300``). What is not chosen has the value of the named profile, or of ``documented``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+class ProfileError(ValueError):
+    """There is no such profile, behaviour or value; the message lists those that exist."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One thing that the service may do.
+
+    :ivar source: where it comes from: ``D`` documented (perhaps for a sibling operation), ``C`` read in
+        published code, ``I`` inferred, ``U`` merely possible.
+    :ivar meaning: what the emulator does.
+    """
+
+    name: str
+    source: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """A question that the documentation leaves open.
+
+    :ivar why: why the default is the value nearest to the documentation.
+    """
+
+    key: str
+    question: str
+    values: tuple[Value, ...]
+    default: str
+    why: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(value.name for value in self.values)
+
+
+BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
+    {
+        behaviour.key: behaviour
+        for behaviour in (
+            Behaviour(
+                "list_length",
+                "How many runs does ListWorkflowInstance show?",
+                (
+                    Value("10", "D", "the 10 newest, as documented for GetJobInstanceList"),
+                    Value("300", "I", "the 300 newest: what the service retains by default of a job"),
+                ),
+                "10",
+                "10 is documented for the listing of the sibling; 300 only for what is retained of jobs",
+            ),
+            Behaviour(
+                "list_order",
+                "In which order does ListWorkflowInstance show runs?",
+                (
+                    Value("newest_first", "I", "newest first"),
+                    Value("oldest_first", "U", "oldest first, of the newest that are shown"),
+                    Value("unordered", "U", "in no order"),
+                ),
+                "newest_first",
+                "the sibling GetJobInstanceList shows the newest, and consoles show them first",
+            ),
+            Behaviour(
+                "list_waiting",
+                "Does ListWorkflowInstance show runs that wait for their turn?",
+                (
+                    Value("listed", "I", "they are listed: status 1 is documented"),
+                    Value("hidden", "U", "they are not listed before they begin"),
+                ),
+                "listed",
+                "the documented statuses of the list include 1, waiting",
+            ),
+            Behaviour(
+                "list_lag",
+                "How soon does ListWorkflowInstance show a new run? (seconds, divided by --speed)",
+                (
+                    Value("0", "I", "at once"),
+                    Value("2", "U", "after 2 s"),
+                    Value("20", "U", "after 20 s"),
+                ),
+                "0",
+                "nothing documents a delay",
+            ),
+            Behaviour(
+                "when_full",
+                "What does ExecuteWorkflow do beyond MaxConcurrency?",
+                (
+                    Value("refuse", "I", "it answers a failure and starts nothing"),
+                    Value("queue", "U", "the run is made and waits for its turn"),
+                    Value("skip", "D", "it answers success with WfInstanceId 0 and starts nothing"),
+                ),
+                "refuse",
+                "scheduled runs are documented to be skipped, not queued; for a call a refusal says so",
+            ),
+            Behaviour(
+                "disabled_workflow",
+                "What does ExecuteWorkflow do with a disabled workflow?",
+                (
+                    Value("refuse", "I", "it answers a failure, as ExecuteJob does by default"),
+                    Value("run", "U", "it starts the run, as ExecuteJob does with CheckJobStatus=false"),
+                ),
+                "refuse",
+                "the sibling ExecuteJob refuses a disabled job by default",
+            ),
+            Behaviour(
+                "parameters_shown",
+                "What does GetJobInstance show as Parameters of a node?",
+                (
+                    Value("run", "I", "the parameters of the run, as they were given"),
+                    Value("job", "U", "the parameters of the job, the same in every run"),
+                    Value("escaped", "D", "those of the run with each quote escaped, as in the example"),
+                    Value("none", "U", "nothing"),
+                ),
+                "run",
+                "the backslashes of the documented example are likelier the page's than the service's",
+            ),
+            Behaviour(
+                "business_status",
+                "Which HTTP status has an answer with Success false?",
+                (Value("200", "I", "HTTP 200"), Value("400", "U", "HTTP 400")),
+                "200",
+                "the body repeats success and code, which it needs only where the status does not tell",
+            ),
+            Behaviour(
+                "denial",
+                "How is a call denied that the RAM policy does not allow?",
+                (
+                    Value("gateway", "D", "by the gateway: HTTP 403, Code Forbidden.RAM"),
+                    Value(
+                        "body", "D", "in the service's body: Success false, integer Code, AccessDeniedDetail"
+                    ),
+                ),
+                "gateway",
+                "the error center documents it for every product; bodies have the field only of late",
+            ),
+            Behaviour(
+                "throttling",
+                "Which HTTP status has a throttled call?",
+                (
+                    Value("400", "D", "HTTP 400"),
+                    Value("429", "U", "HTTP 429"),
+                    Value("503", "D", "HTTP 503"),
+                ),
+                "400",
+                "400 is the usual one of Throttling.User; statuses vary between products",
+            ),
+            Behaviour(
+                "retry_after",
+                "Does a throttled answer say when to come back?",
+                (
+                    Value("sent", "C", "the header x-acs-retry-after says it in milliseconds"),
+                    Value("absent", "U", "it does not"),
+                ),
+                "sent",
+                "the official SDK reads the header",
+            ),
+            Behaviour(
+                "stopped_state",
+                "Which status has a run whose nodes were stopped?",
+                (
+                    Value("5", "I", "5, failed"),
+                    Value("6", "C", "6, which among jobs is killed"),
+                    Value("7", "U", "a code that is not documented for a workflow"),
+                ),
+                "5",
+                "a stopped job instance becomes 5, and 1 to 5 are all that is documented of a workflow",
+            ),
+            Behaviour(
+                "waiting_node_id",
+                "Has a node that waits for others its JobInstanceId already?",
+                (
+                    Value("present", "I", "it has it from the start"),
+                    Value("absent", "U", "it gets it when it begins; edges to it are missing until then"),
+                ),
+                "present",
+                "edges join job instance ids, so they need those of waiting nodes",
+            ),
+            Behaviour(
+                "retry_ids",
+                "Has a node the same JobInstanceId after RetryJobInstance?",
+                (
+                    Value("kept", "I", "the same; Attempt counts up"),
+                    Value("new", "U", "a new one; the old one is gone"),
+                ),
+                "kept",
+                "a node has a counter Attempt, which a new instance would not need",
+            ),
+            Behaviour(
+                "late_refusal",
+                "Can ExecuteWorkflow start the run and then answer a failure?",
+                (
+                    Value("never", "I", "it does not"),
+                    Value("500", "U", 'every start: HTTP 200, Success false, Code 500, "system error"'),
+                    Value("timeout", "U", "every start: HTTP 400, Code InternalError.Timeout"),
+                    Value("no_code", "U", "every start: HTTP 200, Success false and no Code"),
+                ),
+                "never",
+                "nothing documents it, and nothing rules it out",
+            ),
+            Behaviour(
+                "node_trigger_type",
+                "Which TriggerType has a node of a run that was started through the API?",
+                (
+                    Value("3", "I", "3, API call"),
+                    Value("1", "U", "1, time"),
+                    Value("absent", "U", "none"),
+                ),
+                "3",
+                "3 is documented for a job that was started so",
+            ),
+            Behaviour(
+                "time_zone",
+                "In which zone are the times of answers?",
+                (
+                    Value("+08:00", "I", "in that of China"),
+                    Value("+00:00", "U", "in UTC"),
+                    Value("-05:00", "U", "in one of America, say of the region"),
+                ),
+                "+08:00",
+                "the service and its console come from China",
+            ),
+            Behaviour(
+                "start_interval",
+                "How long apart must two starts of one workflow be? (seconds)",
+                (
+                    Value("0", "U", "they may come at once"),
+                    Value("1", "I", "a second start in the same second is answered with a failure"),
+                ),
+                "0",
+                "the unique index on the second is documented for ExecuteJob only",
+            ),
+            Behaviour(
+                "quota_per",
+                "Who shares the 100 calls a minute of an operation?",
+                (
+                    Value("account", "I", "all keys and RAM users of an account"),
+                    Value("user", "U", "the keys of one RAM user"),
+                ),
+                "account",
+                'the page says "user" without telling which; the account is the safe reading',
+            ),
+            Behaviour(
+                "edition",
+                "Which edition has the application?",
+                (
+                    Value("professional", "D", "AppVersion 2: every operation"),
+                    Value("basic", "D", "AppVersion 1: operations of the Professional edition are refused"),
+                ),
+                "professional",
+                "the provider needs it",
+            ),
+            Behaviour(
+                "log_service",
+                "Is the log service on?",
+                (Value("on", "D", "GetLog answers lines"), Value("off", "D", "GetLog is refused")),
+                "on",
+                "GetLog needs it",
+            ),
+            Behaviour(
+                "list_workflows",
+                "Does this edition of the service have ListWorkFlows?",
+                (
+                    Value("present", "D", "it does; it exists since December 2025"),
+                    Value("absent", "I", "an older edition answers InvalidAction.NotFound"),
+                ),
+                "present",
+                "it is documented",
+            ),
+        )
+    }
+)
+
+#: Names of profiles, and where they differ from the defaults above.
+PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "documented": MappingProxyType({}),
+        "hostile": MappingProxyType(
+            {
+                "list_order": "unordered",
+                "list_waiting": "hidden",
+                "list_lag": "2",
+                "when_full": "queue",
+                "disabled_workflow": "run",
+                "parameters_shown": "escaped",
+                "business_status": "400",
+                "denial": "body",
+                "throttling": "503",
+                "retry_after": "absent",
+                "stopped_state": "7",
+                "waiting_node_id": "absent",
+                "retry_ids": "new",
+                "late_refusal": "500",
+                "node_trigger_type": "absent",
+                "time_zone": "-05:00",
+                "start_interval": "1",
+                "log_service": "off",
+                "list_workflows": "absent",
+            }
+        ),
+    }
+)
+
+DEFAULT = "documented"
+
+
+@dataclass(frozen=True, eq=False)
+class Profile(Mapping[str, str]):
+    """One value for every behaviour: ``profile["when_full"]``.
+
+    :param chosen: values that differ from the defaults.
+    :raises ProfileError: if there is no such behaviour or value.
+    """
+
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, value in self.chosen.items():
+            if key not in BEHAVIOURS:
+                raise ProfileError(_unknown("behaviour", key, BEHAVIOURS))
+            if value not in BEHAVIOURS[key].names:
+                raise ProfileError(_unknown(f"value of {key}", str(value), BEHAVIOURS[key].names))
+
+    def __getitem__(self, key: str) -> str:
+        return self.chosen.get(key, BEHAVIOURS[key].default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(BEHAVIOURS)
+
+    def __len__(self) -> int:
+        return len(BEHAVIOURS)
+
+    def __str__(self) -> str:
+        """As :func:`parse` reads it."""
+        values = dict(self)
+        for name, chosen in PROFILES.items():
+            if values == {**dict(Profile()), **chosen}:
+                return name
+        return ",".join(f"{key}={value}" for key, value in self.items() if value != BEHAVIOURS[key].default)
+
+
+def parse(text: str) -> Profile:
+    """Read ``NAME``, ``key=value,...`` or ``NAME,key=value,...``.
+
+    :raises ProfileError: if there is no such profile, behaviour or value; lists the known ones.
+    """
+    chosen: dict[str, str] = {}
+    for number, part in enumerate(part.strip() for part in text.split(",")):
+        key, separator, value = (piece.strip() for piece in part.partition("="))
+        if separator:
+            chosen[key] = value
+        elif number:
+            raise ProfileError(f"{part!r} in profile {text!r} is not key=value; a name may only come first")
+        elif part in PROFILES:
+            chosen.update(PROFILES[part])
+        else:
+            raise ProfileError(_unknown("profile", part, PROFILES))
+    return Profile(chosen)
+
+
+def describe() -> str:
+    """Every behaviour with its values, for people."""
+    lines = [f"Profiles: {', '.join(PROFILES)}"]
+    for behaviour in BEHAVIOURS.values():
+        lines += ["", f"{behaviour.key}: {behaviour.question}"]
+        lines += [
+            f"  {value.name + (' *' if value.name == behaviour.default else ''):<16}[{value.source}] {value.meaning}"
+            for value in behaviour.values
+        ]
+        lines.append(f"  * because {behaviour.why}")
+    return "\n".join(lines)
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"
+    return f"there is no {what} {name!r}{hint} known: {', '.join(names)}"

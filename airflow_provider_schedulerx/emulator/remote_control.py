@@ -1,0 +1,134 @@
+"""The remote control: what tests ask of the emulator, on a port of its own. JSON in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, replace
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from airflow_provider_schedulerx.emulator import definitions, profile
+from airflow_provider_schedulerx.emulator.definitions import DefinitionError
+from airflow_provider_schedulerx.emulator.faults import Fault
+from airflow_provider_schedulerx.emulator.operations import OPERATIONS
+from airflow_provider_schedulerx.emulator.service import Emulator
+
+
+class RemoteControl:
+    """Changes an emulator while it runs, and tells what it has counted."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    def application(self) -> web.Application:
+        """The application, without authentication: it is for this machine's tests."""
+        app = web.Application(middlewares=[_only_local, _bad_request])
+        app.router.add_get("/counters", self._get_counters)
+        app.router.add_get("/faults", self._get_faults)
+        app.router.add_post("/faults", self._add_fault)
+        app.router.add_delete("/faults", self._clear_faults)
+        app.router.add_put("/quota", self._set_quota)
+        app.router.add_get("/profile", self._get_profile)
+        app.router.add_put("/profile", self._set_profile)
+        app.router.add_post("/accounts", self._add_account)
+        app.router.add_post("/workflows", self._add_workflows)
+        app.router.add_get("/instances", self._get_instances)
+        app.router.add_post("/reset", self._reset)
+        return app
+
+    async def _get_counters(self, http: web.Request) -> web.Response:
+        counters = self._emulator.counters
+        return web.json_response(
+            {
+                "calls": counters.calls,
+                "outcomes": counters.outcomes,
+                "busiest_minute": counters.busiest_minute,
+                "starts": self._emulator.engine.starts,
+            }
+        )
+
+    async def _get_faults(self, http: web.Request) -> web.Response:
+        return web.json_response(self._emulator.faults.to_json())
+
+    async def _add_fault(self, http: web.Request) -> web.Response:
+        fault = Fault(**await http.json())
+        if fault.operation not in ("*", *OPERATIONS):
+            raise ValueError(f"operation must be * or one of {', '.join(OPERATIONS)}")
+        self._emulator.faults.pending.append(fault)
+        return web.json_response(asdict(fault))
+
+    async def _clear_faults(self, http: web.Request) -> web.Response:
+        self._emulator.faults.pending.clear()
+        return web.json_response([])
+
+    async def _set_quota(self, http: web.Request) -> web.Response:
+        per_minute = int((await http.json())["per_minute"])
+        if per_minute < 0:
+            raise ValueError("per_minute must not be negative")
+        self._emulator.quota.per_minute = per_minute
+        return web.json_response({"per_minute": self._emulator.quota.per_minute})
+
+    async def _get_profile(self, http: web.Request) -> web.Response:
+        """What was chosen, in short, and the value of every behaviour."""
+        chosen = self._emulator.profile
+        return web.json_response({"profile": str(chosen), "values": dict(chosen)})
+
+    async def _set_profile(self, http: web.Request) -> web.Response:
+        self._emulator.profile = profile.parse(str((await http.json())["profile"]))
+        return await self._get_profile(http)
+
+    async def _add_account(self, http: web.Request) -> web.Response:
+        account = definitions.parse_account(await http.json())
+        self._emulator.authenticator.accounts[account.access_key_id] = account
+        return web.json_response({"access_key_id": account.access_key_id})
+
+    async def _add_workflows(self, http: web.Request) -> web.Response:
+        """Add or replace workflows: a body like the file's, without accounts."""
+        added = definitions.parse(await http.json())
+        known = self._emulator.definitions
+        self._emulator.definitions = replace(known, namespaces={**known.namespaces, **added.namespaces})
+        self._emulator.engine.workflows |= added.workflows
+        return web.json_response(sorted(added.workflows))
+
+    async def _reset(self, http: web.Request) -> web.Response:
+        self._emulator.reset()
+        return await self._get_profile(http)
+
+    async def _get_instances(self, http: web.Request) -> web.Response:
+        engine = self._emulator.engine
+        engine.advance_all()
+        wanted = http.query.get("workflow_id")
+        return web.json_response(
+            [run.to_json() for run in engine.instances.values() if wanted in (None, str(run.workflow_id))]
+        )
+
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def _only_local(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Refuse what a page in a browser may send here: nothing else protects this port.
+
+    A page of another site names its origin, or, with a name that it lets point to this machine, has that
+    name as host. And it cannot send JSON as such without asking first, which nobody answers.
+    """
+    host = urlsplit(f"//{request.host}").hostname
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        reason = f"host {request.host!r} is not this machine"
+    elif "Origin" in request.headers:
+        reason = "pages in a browser may not call this"
+    elif request.method in ("POST", "PUT") and request.content_type != "application/json":
+        reason = "the content type must be application/json"
+    else:
+        return await handler(request)
+    return web.json_response({"error": f"refused: {reason}"}, status=403)
+
+
+@web.middleware
+async def _bad_request(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (DefinitionError, ValueError, TypeError, KeyError) as error:
+        return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)

@@ -1,0 +1,139 @@
+"""How the hook knows its connection: the form, the settings that come of it, and whether it works."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseHook, Connection
+
+    from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings, Scope
+    from airflow_provider_schedulerx.api.wire.transport import SyncTransport
+
+    _Hook = BaseHook
+else:
+    _Hook = object
+
+# Unknown fields that this process has warned of: a task makes several hooks, a triggerer thousands.
+_warned: set[tuple[str, str]] = set()
+
+
+class ConnectionMixin(_Hook):
+    """Looks the connection up, checks it, and says what is wrong with it."""
+
+    schedulerx_conn_id: str
+    region_id: str | None
+    namespace: str | None
+    namespace_source: str | None
+    group_id: str | None
+
+    if TYPE_CHECKING:
+
+        @property
+        def _single_try_transport(self) -> SyncTransport: ...
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the fields of the connection form, for Airflow below 3.2; later it reads the provider's metadata."""
+        from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
+
+        return version_compat.form_widgets(CONNECTION_FIELDS)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return what is hidden and relabelled in the connection form, for Airflow below 3.2."""
+        from airflow_provider_schedulerx.connection_form import HIDDEN_FIELDS, PLACEHOLDERS, RELABELING
+
+        return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
+
+    @cached_property
+    def settings(self) -> SchedulerXSettings:
+        """The connection and the arguments, checked and put together.
+
+        :raises SchedulerXConfigurationError: naming the field that is wrong, and the remedy.
+        """
+        connection = self.get_connection(self.schedulerx_conn_id)
+        settings = self._checked(connection)
+        _ = connection.extra_dejson  # masks what Airflow takes for secrets
+        for secret in settings.secrets:
+            version_compat.mask_secret(secret)
+        return settings
+
+    async def aget_settings(self) -> SchedulerXSettings:
+        """:attr:`settings`, looked up without blocking the event loop; both know it then.
+
+        :raises SchedulerXConfigurationError: naming the field that is wrong, and the remedy.
+        """
+        if "settings" not in self.__dict__:
+            connection, _ = await version_compat.aget_connection(self.schedulerx_conn_id)
+            self.__dict__["settings"] = self._checked(connection)
+        return self.settings
+
+    def _checked(self, connection: Connection) -> SchedulerXSettings:
+        try:
+            settings = api.settings.SchedulerXSettings.from_connection(
+                conn_type=connection.conn_type,
+                login=connection.login,
+                password=connection.password,
+                host=connection.host,
+                port=connection.port,
+                # The text, not extra_dejson, which makes an empty extra of one that is not JSON.
+                extra=connection.extra,
+                region_id=self.region_id,
+                namespace=self.namespace,
+                namespace_source=self.namespace_source,
+                group_id=self.group_id,
+            )
+        except SchedulerXConfigurationError as error:
+            raise SchedulerXConfigurationError(
+                f"connection {self.schedulerx_conn_id!r}: {error.message}", field=error.field
+            ) from None
+        self._warn_of_unknown_fields(settings)
+        return settings
+
+    def _warn_of_unknown_fields(self, settings: SchedulerXSettings) -> None:
+        fields = api.fields.describe_unknown(settings.unknown_fields)
+        if fields and (self.schedulerx_conn_id, fields) not in _warned:
+            _warned.add((self.schedulerx_conn_id, fields))
+            self.log.warning("Connection %r: %s", self.schedulerx_conn_id, fields)
+
+    @property
+    def scope(self) -> Scope:
+        """Region, namespace and group of every call."""
+        return self.settings.scope
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Make a real, signed call that only reads.
+
+        :return: whether a task would work with this connection and the hook's arguments, and nothing else; and
+            sentences for people that say what to correct if not, and which fields of the connection are not used.
+        """
+        try:
+            settings = self.settings
+            works, message = self._look_around(settings.scope)
+            unknown = api.fields.describe_unknown(settings.unknown_fields)
+            return works, f"{message} {unknown}".rstrip()
+        except SchedulerXError as error:
+            return False, str(error)
+        except Exception as error:
+            # The connection itself could not be fetched, say: its text is Airflow's and holds no secret.
+            return False, f"{type(error).__name__}: {error}"
+
+    def _look_around(self, scope: Scope) -> tuple[bool, str]:
+        transport, endpoint = self._single_try_transport, self.settings.endpoint
+        if missing := " and ".join(scope.missing):
+            found = transport.perform(api.calls.list_namespaces(scope))
+            verb = "are" if len(scope.missing) > 1 else "is"
+            return False, (
+                f"Connected to {endpoint}: {len(found)} namespaces in {scope.region_id}. But {missing} {verb} not "
+                f"set: set {missing} in the connection's extra, or in every task that uses it."
+            )
+        _, total = transport.perform(api.calls.list_workflows(scope, page_num=1, page_size=1))
+        return True, (
+            f"Connected to {endpoint}: {total} workflows in namespace {scope.namespace}, "
+            f"group {scope.group_id}, region {scope.region_id}."
+        )

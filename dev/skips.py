@@ -14,6 +14,7 @@ REMEDIES = (
     ("PostgreSQL|Redis|SQLite", "dev/install-services"),
     ("browser|Chromium", "apt-get install chromium"),
     ("Airflow 2|Airflow 3|task state store|a retry knows nothing|flask_appbuilder", _OTHER_AIRFLOW),
+    ("network namespaces", "run as root"),
     ("could not import|not installed|uv builds", "make .venv/ready"),
 )
 

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: What such a base causes at the class, and then wherever the class, or a module that holds one, is named.
 _BY_THE_BASE = re.compile(
     r"Type of (meta|base )class unknown"
-    r'|Module "[\w.]+" is partially unknown'
-    r'|.* is partially unknown\s+(Parameter|Return) type is "[A-Z]\w*"'
+    r'|(Module|Type of base class) "[\w.]+" is partially unknown'
+    r'|.* is partially unknown\s+(Parameter|Return) type is "[A-Z]\w*( \| [A-Z]\w*)*"'
 )
 
 
@@ -45,12 +45,15 @@ def examine() -> list[dict[str, Any]]:
 
 def complaints(symbol: dict[str, Any]) -> list[str]:
     """Return a line for each thing that makes the type of a symbol incomplete."""
-    return [
-        f"{os.path.relpath(each['file'], ROOT)}:{each['range']['start']['line'] + 1}: {symbol['name']}: "
-        + "; ".join(line.strip() for line in each["message"].splitlines())
-        for each in symbol["diagnostics"]
-        if each["severity"] == "error" and not _BY_THE_BASE.fullmatch(each["message"])
-    ]
+    lines = []
+    for each in symbol["diagnostics"]:
+        if each["severity"] == "error" and not _BY_THE_BASE.fullmatch(each["message"]):
+            place = ""
+            if "range" in each:
+                place = f"{os.path.relpath(each['file'], ROOT)}:{each['range']['start']['line'] + 1}: "
+            message = "; ".join(line.strip() for line in each["message"].splitlines())
+            lines.append(f"{place}{symbol['name']}: {message}")
+    return lines
 
 
 def main() -> int:

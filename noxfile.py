@@ -42,7 +42,7 @@ NEWEST = "3.3.2"
 DAY_OF_LOWEST = "2026-03-05"
 
 TEST = (
-    *("pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "jsonschema"),
+    *("pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "jsonschema", "allpairspy>=2.5"),
     *("alibabacloud-schedulerx220190430==2.2.3", "aliyun-python-sdk-schedulerx2==1.1.16"),
 )
 #: Two processes, and the tests of a file in one of them, since they share an emulator.

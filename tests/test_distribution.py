@@ -92,7 +92,6 @@ def test_the_metadata_say_what_is_needed(wheel: zipfile.ZipFile) -> None:
         "certifi",
         "cryptography",
         "requests",
-        "tenacity",
         "urllib3",
         "yarl",
     }

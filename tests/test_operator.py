@@ -25,10 +25,10 @@ from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
     SchedulerXAuthenticationError,
     SchedulerXConfigurationError,
-    SchedulerXRejectedError,
     WorkflowInstanceFailedError,
     WorkflowInstanceStoppedError,
     WorkflowInstanceUndecidedError,
+    WorkflowNotStartedError,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
@@ -379,7 +379,7 @@ def test_a_kill_that_leaves_the_run_allows_no_retry(emulator: EmulatorProcess) -
 
 
 def test_a_refused_start_passes_the_reason_on(emulator: EmulatorProcess) -> None:
-    with pytest.raises(SchedulerXRejectedError, match="disabled"):
+    with pytest.raises(WorkflowNotStartedError, match="workflow is disabled"):
         execute(operator(workflow_id=6))
 
 

@@ -57,7 +57,8 @@ _SETTINGS = ("settings",)
 _SENDS = (*_SETTINGS, "network", "credential")
 _ANSWERS = (*_SENDS, "service")
 _SCOPED = (*_ANSWERS, "scope")
-_WORKFLOW = (*_SCOPED, "workflow")
+_GROUP = (*_SCOPED, "group")
+_WORKFLOW = (*_GROUP, "workflow")
 _RUNS = (*_WORKFLOW, "runs")
 _STARTED = (
     "run",
@@ -83,7 +84,7 @@ CHECKS: tuple[Check, ...] = (
     Check(service.namespace, ("namespace",), _ANSWERS),
     Check(service.group, ("group", "edition", "log_service"), (*_ANSWERS, "namespace")),
     Check(service.first_workflows, ("list_workflows",), _SCOPED),
-    Check(workflow.workflow, ("workflow", "max_concurrency"), _SCOPED),
+    Check(workflow.workflow, ("workflow", "max_concurrency"), _GROUP),
     Check(workflow.enabled, ("enabled",), _WORKFLOW),
     Check(workflow.runs, ("runs",), _WORKFLOW),
     Check(runs.listing, ("list_order", "list_length"), _RUNS),

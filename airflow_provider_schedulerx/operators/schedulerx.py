@@ -22,7 +22,12 @@ from airflow_provider_schedulerx.exceptions import raise_unless_successful
 from airflow_provider_schedulerx.hooks.report import DEFAULT_LOG_LINES, log_run_summary, with_nodes
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
-from airflow_provider_schedulerx.operators.announcing import announce, pulled_wf_instance_id, update_assets
+from airflow_provider_schedulerx.operators.announcing import (
+    XCOM_WF_INSTANCE_ID,
+    announce,
+    pulled_wf_instance_id,
+    update_assets,
+)
 from airflow_provider_schedulerx.operators.following import (
     after_trigger_gave_up,
     defer_until_end,
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_schedulerx.api.models import WorkflowInstance
+
+__all__ = ["XCOM_WF_INSTANCE_ID", "ExecuteWorkflowOperator"]
 
 #: Seconds; the quota allows a call in 0.6.
 MIN_POLL_INTERVAL = 0.1

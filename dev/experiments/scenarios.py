@@ -6,11 +6,13 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.profile import Profile
+from airflow_provider_schedulerx.exceptions import WorkflowInstanceUndecidedError
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
-from dev.experiments.airflow_stand_in import Killed, Task
+from dev.experiments.airflow_stand_in import Task
 from dev.experiments.inprocess import START, LocalService
 from dev.experiments.virtual import VirtualClock
 
@@ -102,6 +104,7 @@ class World:
             self.clock.now += 10_000
             engine.advance(workflow)
         engine.profile = profile
+        delay = self.chance.choice((1, 60, 300))
         parameters = {"day": self.variant.history, "text": "é"} if self.variant.parameters else None
 
         def make() -> ExecuteWorkflowOperator:
@@ -112,20 +115,33 @@ class World:
                 poll_interval=15,
                 deferrable=self.variant.deferrable,
                 run_marker=self.variant.marker,
+                retries=retries,
+                retry_delay=timedelta(seconds=delay),
                 **arguments,
             )
 
-        self.task = Task(self.clock, make, retries=retries, retry_delay=self.chance.choice((1, 60, 300)))
+        self.task = Task(self.clock, make, retries=retries, retry_delay=delay)
+        self.service.at = self.alive
+
+    def clear(self) -> None:
+        """Let a user clear the task, unless it has left something to decide first."""
+        if not any(isinstance(error, WorkflowInstanceUndecidedError) for error in self.task.errors):
+            self.task.clear()
+            self.task.run()
 
     def die_at(self, stage: str) -> None:
         """Let the worker die at a stage of its first start."""
 
         def at(operation: str, now: str) -> None:
             if operation == START and now == stage:
-                self.service.at = lambda operation, stage: None
-                raise Killed
+                self.service.at = self.alive
+                self.task.die()
 
         self.service.at = at
+
+    def alive(self, operation: str, stage: str) -> None:
+        """Let nothing leave a process that is dead."""
+        self.task.process.check()
 
     def die_before_recorded(self) -> None:
         """Let the worker die after the answer of its first start, before it is written down."""
@@ -135,9 +151,9 @@ class World:
                 self.task.store.before_set = die
 
         def die() -> None:
-            self.service.at = lambda operation, stage: None
+            self.service.at = self.alive
             self.task.store.before_set = lambda: None
-            raise Killed
+            self.task.die()
 
         self.service.at = at
 
@@ -146,7 +162,7 @@ class World:
 
         def at(operation: str, now: str) -> None:
             if operation == START and now == stage:
-                self.service.at = lambda operation, stage: None
+                self.service.at = self.alive
                 self.clock.now += 1  # never in the same second
                 self.service.start_as_a_stranger(workflow_id, parameters)
                 self.clock.now += 1
@@ -236,16 +252,14 @@ def _clear_while_it_runs(world: World) -> None:
     world.define(GOOD)
     world.task.user_ends_after = world.chance.uniform(5, 30)
     world.task.run()
-    world.task.clear()
-    world.task.run()
+    world.clear()
 
 
 def _clear_after_its_end(world: World) -> None:
     world.define(GOOD)
     world.task.run()
     world.clock.sleep(world.chance.choice((10, 1000)))
-    world.task.clear()
-    world.task.run()
+    world.clear()
 
 
 def _timeout(world: World) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
-from airflow_provider_schedulerx.doctor.findings import Finding, fail, ok, warn
+from airflow_provider_schedulerx.doctor.findings import Finding, count, fail, ok, warn
 from airflow_provider_schedulerx.doctor.scrubbing import shortened
 from airflow_provider_schedulerx.doctor.session import Session
 
@@ -85,8 +85,8 @@ def unknown_fields(session: Session) -> Iterator[Finding]:
     yield warn(
         "unknown_fields",
         len(found),
-        f"nothing reads {', '.join(map(str, found))}",
-        "Correct their names, or remove them from the connection's extra.",
+        f"{count(len(found), 'field')} of the connection's extra that nothing reads: {', '.join(map(str, found))}",
+        "Correct their names, or remove them.",
     )
 
 

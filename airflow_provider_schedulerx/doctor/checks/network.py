@@ -79,7 +79,7 @@ def dns(session: Session) -> Iterator[Finding]:
     if via is not None:
         target = urlsplit(via)
         host, port = target.hostname or "", target.port or 3128
-    named = "the proxy" if via else host
+    named = "the proxy" if via else "the endpoint"
     try:
         found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except OSError as error:

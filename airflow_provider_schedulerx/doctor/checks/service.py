@@ -147,7 +147,7 @@ def namespace(session: Session) -> Iterator[Finding]:
         yield ok(
             "namespace",
             "exists",
-            f"{wanted} is one of {count(len(found), 'namespace')} of {session.scope.region_id}",
+            f"{wanted}; {session.scope.region_id} has {count(len(found), 'namespace')}",
         )
     else:
         by_name = [each.uid for each in found if each.name == wanted]
@@ -187,8 +187,9 @@ def group(session: Session) -> Iterator[Finding]:
             f"{wanted} is not among the {len(names)} groups of the namespace",
             "Check group_id, namespace and region_id.",
         )
+        yield unknown("edition", "ListGroups does not list the group")
         return
-    yield ok("group", "exists", f"{wanted} is one of {count(len(names), 'group')} of the namespace")
+    yield ok("group", "exists", f"{wanted}; the namespace has {count(len(names), 'group')}")
     version = str(record.get("AppVersion"))
     if version in _EDITIONS:
         yield edition(_EDITIONS[version], f"AppVersion of ListGroups is {version}")
@@ -241,6 +242,7 @@ def first_workflows(session: Session) -> Iterator[Finding]:
         return
     yield unknown("list_workflows", why(reply))
     if isinstance(error, SchedulerXNotFoundError):
+        session.lacking["group"] = "the group was not found"
         yield fail(
             "group",
             "not found",

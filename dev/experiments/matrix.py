@@ -1,8 +1,8 @@
 """The matrix: is the provider right, whatever the service does where its documentation is silent?
 
 Every pair of values of every behaviour that the emulator's profile lists occurs in some profile, and under each
-profile every scenario runs: with and without deferral, parameters, marker and a long history. In this process and
-in virtual time, so that hours take milliseconds. Then each run that was started is held against its task.
+profile every scenario runs, in variants: with and without deferral, parameters, marker and a long history. In this
+process and in virtual time, so that hours take milliseconds. Then each run that was started is held against its task.
 
     python -m dev.experiments.matrix                     # the long form: all pairs, all scenarios, 3 seeds
     python -m dev.experiments.matrix --seeds 1 --scenario timeout --profile hostile
@@ -17,7 +17,7 @@ import random
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
@@ -156,6 +156,25 @@ def _should_succeed(world: World, result: Result) -> str:
     return "nothing kept it from succeeding"
 
 
+def in_turn(
+    chosen: Sequence[Profile], scenarios: Iterable[Scenario], seed: int, count: int
+) -> Iterator[tuple[Scenario, Profile, Variant, int]]:
+    """Every profile with every scenario, and with so many variants in turn, half of them deferred."""
+    sides = [[each for each in VARIANTS if each.deferrable is deferrable] for deferrable in (False, True)]
+    for scenario in scenarios:
+        first = SCENARIOS.index(scenario) + 5 * seed
+        for number, profile in enumerate(chosen):
+            for turn in range(count):
+                side = sides[turn % 2]
+                # Steps that have no divisor in common with the number of variants.
+                yield (
+                    scenario,
+                    profile,
+                    side[(first + 3 * number + 5 * (turn // 2)) % len(side)],
+                    seed + number,
+                )
+
+
 def report(results: list[Result], seconds: float) -> int:
     """Print figures and every problem. :return: exit status."""
     by_scenario: dict[str, list[Result]] = defaultdict(list)
@@ -198,16 +217,23 @@ def main() -> int:
     parser.add_argument("--profile", action="append", type=profiles.parse, help="instead of all pairs")
     parser.add_argument("--scenario", action="append", choices=[each.name for each in SCENARIOS])
     parser.add_argument("--variant", action="append", choices=[str(each) for each in VARIANTS])
+    parser.add_argument(
+        "--variants", type=int, default=4, help="how many of 16, in turn (default: %(default)s)"
+    )
     parser.add_argument("--verbose", action="store_true", help="show what the provider logs")
     arguments = parser.parse_args()
     chosen = arguments.profile or pairwise()
     print(f"{len(chosen)} profiles", flush=True)
     scenarios = [each for each in SCENARIOS if arguments.scenario is None or each.name in arguments.scenario]
-    variants = [each for each in VARIANTS if arguments.variant is None or str(each) in arguments.variant]
     seeds = range(arguments.seeds) if arguments.seed is None else [arguments.seed]
+    if arguments.variant:
+        variants = [each for each in VARIANTS if str(each) in arguments.variant]
+        cases = list(itertools.product(scenarios, chosen, variants, seeds))
+    else:
+        cases = [case for seed in seeds for case in in_turn(chosen, scenarios, seed, arguments.variants)]
     began = time.monotonic()
     with nullcontext() if arguments.verbose else silenced():
-        results = [play(*case) for case in itertools.product(scenarios, chosen, variants, seeds)]
+        results = [play(*case) for case in cases]
     return report(results, time.monotonic() - began)
 
 

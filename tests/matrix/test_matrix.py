@@ -11,9 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from airflow_provider_schedulerx.emulator import profile as profiles
 from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS
 from dev.experiments import matrix
-from dev.experiments.matrix import FIXED, SCENARIOS, VARIANTS, Result, Scenario, pairwise, play
+from dev.experiments.matrix import FIXED, SCENARIOS, VARIANTS, Scenario, in_turn, pairwise, play
+from dev.experiments.scenarios import SLOW, World
 
 pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
 
@@ -40,20 +42,25 @@ def test_every_pair_of_values_occurs() -> None:
     assert wanted == set()
 
 
-def cases(scenario: Scenario) -> Iterator[Result]:
-    for deferrable in (False, True):
-        variants = [variant for variant in VARIANTS if variant.deferrable is deferrable]
-        first = SCENARIOS.index(scenario)
-        for number, profile in enumerate(PROFILES):
-            # A step that has no divisor in common with the number of variants.
-            yield play(scenario, profile, variants[(first + 3 * number) % len(variants)], seed=number)
-
-
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_never_twice_never_lost_never_wrong(scenario: Scenario) -> None:
-    results = list(cases(scenario))
+    results = [play(*case) for case in in_turn(PROFILES, [scenario], seed=0, count=2)]
     assert len(results) == 2 * len(PROFILES)
     doubts = [result for result in results if result.doubt]
     print(f"{scenario.name}: {len(results)} cases, {len(doubts)} left to a person")
     bad = [result for result in results if result.problems]
     assert not bad, "\n".join(f"{result.command}: {'; '.join(result.problems)}" for result in bad[:10])
+
+
+@pytest.mark.xfail(strict=True, reason="the run is in sight and carries our parameters, but is left to go on")
+def test_a_time_limit_below_the_settling_time_leaves_no_run() -> None:
+    """The start is answered by an error, the run is found, and the time is up before the search ends."""
+
+    def time_out(world: World) -> None:
+        world.define(SLOW, retries=0, timeout=45)
+        world.task.run()
+
+    variant = next(each for each in VARIANTS if each.parameters and not each.marker)
+    profile = profiles.parse("late_refusal=500")
+    result = play(Scenario("timeout", time_out, is_ambiguous=True), profile, variant, seed=0)
+    assert result.problems == []

@@ -46,6 +46,8 @@ __all__ = [
     "WorkflowInstanceSensorError",
     "WorkflowInstanceStoppedError",
     "WorkflowInstanceUndecidedError",
+    "WorkflowNotStartableError",
+    "WorkflowNotStartedError",
     "raise_unless_successful",
 ]
 
@@ -68,6 +70,10 @@ class WorkflowInstanceLostError(AirflowException):
     """
 
 
+class WorkflowNotStartedError(AirflowException):
+    """The service did not start a run. A retry of the task may."""
+
+
 class WorkflowInstanceRunningError(AirflowException):
     """The workflow has an active run already, and ``if_running`` is ``fail``. Nothing was started."""
 
@@ -76,6 +82,12 @@ class WorkflowInstanceUndecidedError(AirflowFailException):
     """A run may exist and be active, and nobody but a person can tell how it ends.
 
     Airflow does not retry the task, because a retry could start a second run beside it.
+    """
+
+
+class WorkflowNotStartableError(AirflowFailException):
+    """Nothing was started, and no retry can change that: a field of the connection or an argument is wrong, or there
+    is no such workflow. Airflow does not retry the task.
     """
 
 

@@ -75,6 +75,8 @@ class SdkTrigger(BaseTrigger):
         from alibabacloud_schedulerx220190430.client import Client
         from alibabacloud_tea_openapi.utils_models import Config
 
+        from airflow_provider_schedulerx.emulator.definitions import DEFAULT_GROUP, DEFAULT_NAMESPACE
+
         it = self.arguments
         client = Client(
             Config(
@@ -87,8 +89,8 @@ class SdkTrigger(BaseTrigger):
         )
         request = sdk.GetWorkflowInstanceRequest(
             region_id="cn-hangzhou",
-            namespace="demo",
-            group_id="etl",
+            namespace=DEFAULT_NAMESPACE,
+            group_id=DEFAULT_GROUP,
             workflow_id=it["workflow_id"],
             wf_instance_id=it["wf_instance_id"],
         )

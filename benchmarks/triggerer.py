@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.emulator.definitions import DEFAULT_GROUP, DEFAULT_NAMESPACE
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from benchmarks.probe import LagProbe, SdkTrigger
@@ -32,12 +33,12 @@ WARM_UP, SECONDS = 45.0, 60.0
 
 def workflows(duration: float = 100_000, failing: tuple[int, ...] = ()) -> dict[str, Any]:
     return {
-        "namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}],
+        "namespaces": [{"id": DEFAULT_NAMESPACE, "groups": [DEFAULT_GROUP]}],
         "workflows": [
             {
                 "id": 2000 + number,
-                "namespace": "demo",
-                "group": "etl",
+                "namespace": DEFAULT_NAMESPACE,
+                "group": DEFAULT_GROUP,
                 "max_concurrency": 10**6,
                 "nodes": [
                     {

@@ -37,7 +37,7 @@ with DAG(
     ExecuteWorkflowOperator(
         task_id="broken_report",
         workflow_id=102,
-        group_id="reporting",
+        group_id="demo.reporting",
         poll_interval=1,
         timeout=120,
     )

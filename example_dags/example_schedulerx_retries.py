@@ -40,7 +40,7 @@ with DAG(
     ExecuteWorkflowOperator(
         task_id="report",
         workflow_id=102,
-        group_id="reporting",
+        group_id="demo.reporting",
         poll_interval=1,
         timeout=120,
         on_retry="rerun_failed",

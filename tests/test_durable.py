@@ -19,17 +19,17 @@ from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
     SchedulerXAuthorizationError,
     SchedulerXConfigurationError,
-    SchedulerXRejectedError,
     WorkflowInstanceFailedError,
     WorkflowInstanceLostError,
     WorkflowInstanceRunningError,
     WorkflowInstanceStoppedError,
     WorkflowInstanceUndecidedError,
+    WorkflowNotStartedError,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.operators.record import STATE_KEY
+from airflow_provider_schedulerx.operators.launching import run_marker
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
-from airflow_provider_schedulerx.operators.starting import run_marker
+from airflow_provider_schedulerx.operators.start_store import STATE_KEY
 
 context = pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
 pytestmark = pytest.mark.skipif(
@@ -138,8 +138,15 @@ def workflow(emulator: EmulatorProcess) -> Callable[..., int]:
 
 
 def die_at(task: ExecuteWorkflowOperator, method: str, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the task die before or after a call of its hook."""
-    original = getattr(task.hook, method)
+    """Let the task die before or after a call of its hook, and nothing run after it."""
+    original, own = getattr(task.hook, method), task._own
+
+    def unguarded(*arguments: Any) -> Any:
+        owner = own(*arguments)
+        monkeypatch.setattr(owner, "_answer", lambda error: error)
+        return owner
+
+    monkeypatch.setattr(task, "_own", unguarded)
 
     def dying(*arguments: Any) -> Any:
         if when == "after":
@@ -162,13 +169,12 @@ def test_the_intent_is_there_before_the_request(
         ti.run(task)
     assert ti.store.intent["wf_instance_id"] is None
     assert sorted(ti.store.intent["known"]) == known[-300:]
-    assert len(ti.store.intent["attempt"]) == 32
     assert "hunter2" not in str(ti.store)
 
 
 def test_the_id_is_kept_before_anything_else_can_fail(ti: TaskInstance, emulator: EmulatorProcess) -> None:
     ti.xcom_push = None  # type: ignore[assignment, method-assign]
-    with pytest.raises(WorkflowInstanceLostError, match="a retry takes it up again"):
+    with pytest.raises(WorkflowInstanceLostError, match="A retry takes it up again"):
         ti.run(operator())
     assert ti.store.intent["wf_instance_id"] == emulator.instances(1)[-1]["wf_instance_id"]
 
@@ -219,7 +225,7 @@ def test_a_retry_follows_the_run_of_a_dead_worker(
 ) -> None:
     arguments = {"workflow_id": workflow_id, "instance_parameters": None, "deferrable": deferrable}
     task = operator(**arguments)
-    monkeypatch.setattr(task, "_record", lambda *_: (_ for _ in ()).throw(Killed()))
+    die_at(task, "console_link", "before", monkeypatch)  # the run is kept, and its id is in XCom
     starts = emulator.starts(workflow_id)
     with pytest.raises(Killed):
         ti.run(task)
@@ -273,7 +279,7 @@ def test_a_retry_after_a_lost_sight_goes_on_with_the_same_run(
 ) -> None:
     emulator.add_fault("GetWorkflowInstance", "drop", count=100_000)
     starts = emulator.starts(1)
-    with pytest.raises(WorkflowInstanceLostError, match="a retry takes it up again") as caught:
+    with pytest.raises(WorkflowInstanceLostError, match="A retry takes it up again") as caught:
         ti.run(operator(poll_failure_tolerance=0.5))
     assert not isinstance(caught.value, AirflowFailException)
     emulator.clear_faults()
@@ -292,7 +298,7 @@ def test_a_retry_whose_first_look_fails_follows_all_the_same(
 def test_a_retry_after_a_timeout_that_left_the_run_follows_it(
     emulator: EmulatorProcess, ti: TaskInstance
 ) -> None:
-    with pytest.raises(WorkflowInstanceLostError, match="cancel_on_kill is off; a retry takes it up"):
+    with pytest.raises(WorkflowInstanceLostError, match=r"cancel_on_kill is off\. A retry takes it up"):
         ti.run(operator(timeout=0.2, cancel_on_kill=False))
     starts = emulator.starts(1)
     ti.run(operator(timeout=30, cancel_on_kill=False))
@@ -304,22 +310,7 @@ def test_a_retry_with_other_parameters_keeps_the_run_and_says_so(
 ) -> None:
     run = ti.run(operator(instance_parameters={"now": 1}))
     assert ti.run(operator(instance_parameters={"now": 2})) == run
-    assert "The instance parameters are others than those of the try before" in task_log()
-
-
-@pytest.mark.parametrize(
-    "change", [{"workflow_id": 2}, {"group_id": "reporting"}, {"region_id": "cn-beijing"}]
-)
-def test_a_retry_for_another_workflow_fails_and_starts_nothing(
-    emulator: EmulatorProcess, ti: TaskInstance, change: dict[str, Any]
-) -> None:
-    run = ti.run(operator())
-    starts = emulator.counters()["starts"]
-    with pytest.raises(
-        WorkflowInstanceUndecidedError, match=f"has started workflow instance {run} of workflow 1"
-    ):
-        ti.run(operator(**change))
-    assert emulator.counters()["starts"] == starts
+    assert "The instance parameters differ from those of the previous try" in task_log()
 
 
 def test_a_stored_value_that_is_not_ours_starts_nothing(emulator: EmulatorProcess, ti: TaskInstance) -> None:
@@ -402,7 +393,7 @@ def test_a_start_that_never_works_ends_and_may_be_retried(
     task = operator(workflow_id=workflow(804))
     starts = emulator.starts(804)
     emulator.add_fault("ExecuteWorkflow", "error", when="before", count=3)
-    with pytest.raises(WorkflowInstanceLostError, match="was not started in 3 tries"):
+    with pytest.raises(WorkflowNotStartedError, match="was not started in 3 attempts"):
         ti.run(task)
     assert STATE_KEY not in ti.store
     ti.run(task)
@@ -418,7 +409,7 @@ def test_a_retry_finds_what_a_dead_worker_has_started(
     when: str,
     runs: int,
 ) -> None:
-    arguments = {"workflow_id": workflow(805), "instance_parameters": {"mine": 1}}
+    arguments = {"workflow_id": workflow(805), "instance_parameters": {"mine": when}}
     task = operator(**arguments)
     die_at(task, "execute_workflow", when, monkeypatch)
     starts = emulator.starts(805)
@@ -431,12 +422,12 @@ def test_a_retry_finds_what_a_dead_worker_has_started(
     returned = ti.run(operator(**arguments))
     assert emulator.starts(805) == starts + 1 + 3
     by_id = {run["wf_instance_id"]: run for run in emulator.instances(805)}
-    assert by_id[returned]["parameters"] == '{"mine":1}'
+    assert by_id[returned]["parameters"] == f'{{"mine":"{when}"}}'
 
 
 def test_a_refused_start_leaves_nothing_behind(ti: TaskInstance) -> None:
-    with pytest.raises(SchedulerXRejectedError, match="not existed"):
-        ti.run(operator(workflow_id=99))
+    with pytest.raises(WorkflowNotStartedError, match="workflow is disabled"):
+        ti.run(operator(workflow_id=6))
     assert STATE_KEY not in ti.store
 
 
@@ -556,28 +547,28 @@ def test_a_run_that_waits_is_waited_for(
     emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int]
 ) -> None:
     """Its parameters show when it begins."""
+    emulator.set_profile("when_full=queue")
     workflow_id = workflow(811, max_concurrency=1, duration=25)  # 2.5 s at this speed; two runs are before us
     returned = lost(emulator, ti, operator(workflow_id=workflow_id, poll_failure_tolerance=30))
     assert returned == emulator.instances(workflow_id)[-1]["wf_instance_id"]
     assert emulator.starts(workflow_id) == 3
 
 
-def test_a_run_that_waits_too_long_is_doubt(
+def test_a_run_that_waits_too_long_is_left_to_a_retry(
     emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int]
 ) -> None:
+    emulator.set_profile("when_full=queue")
     workflow_id = workflow(812, max_concurrency=1, duration=100_000)
-    with pytest.raises(
-        WorkflowInstanceUndecidedError, match=r"\(WAITING; its parameters cannot be seen yet\)"
-    ):
+    with pytest.raises(WorkflowInstanceLostError, match=r"\(WAITING; its parameters cannot be seen yet\)"):
         lost(emulator, ti, operator(workflow_id=workflow_id, poll_failure_tolerance=1))
     assert emulator.starts(workflow_id) == 3
 
 
-def test_a_full_workflow_whose_list_may_hide_waiting_runs_is_doubt(
+def test_a_full_workflow_whose_list_may_hide_waiting_runs_is_left_to_a_retry(
     emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int]
 ) -> None:
     workflow_id = workflow(813, history=1, max_concurrency=1, duration=100_000)
-    with pytest.raises(WorkflowInstanceUndecidedError, match="runs as often at once as it may"):
+    with pytest.raises(WorkflowInstanceLostError, match="at its maximum concurrency"):
         lost(emulator, ti, operator(workflow_id=workflow_id, poll_failure_tolerance=1), when="before")
     assert emulator.starts(workflow_id) == 1
 
@@ -591,17 +582,6 @@ def test_durable_false_keeps_nothing_and_asks_nothing(emulator: EmulatorProcess,
     assert ti.store == {}
     assert emulator.calls("ListWorkflowInstance") == lists
     assert ti.run(operator(durable=False)) != first
-
-
-def test_without_a_store_a_retry_says_that_it_cannot_know(
-    ti: TaskInstance, task_log: Callable[[], str]
-) -> None:
-    ti.try_number = 2
-    operator().execute({"ti": ti})  # type: ignore[typeddict-item]
-    assert "keeps nothing of the tries before" in task_log()
-    ti.try_number = 1
-    operator().execute({"ti": ti})  # type: ignore[typeddict-item]
-    assert "keeps nothing of the tries before" not in task_log()
 
 
 def test_restart_stops_the_run_first(emulator: EmulatorProcess, ti: TaskInstance) -> None:
@@ -626,7 +606,7 @@ def test_restart_starts_nothing_beside_a_run_that_does_not_stop(
     task = operator(**arguments)
     stop = task.hook.stop_workflow_instance
     monkeypatch.setattr(task.hook, "stop_workflow_instance", lambda *ids: stop(*ids, timeout=1))
-    with pytest.raises(WorkflowInstanceLostError, match="was not seen to end"):
+    with pytest.raises(WorkflowInstanceLostError, match="had not ended at the last check"):
         ti.run(task)
     assert emulator.starts(4) == starts
 
@@ -764,7 +744,7 @@ def test_a_marker_is_added_to_the_parameters(
     emulator: EmulatorProcess, ti: TaskInstance, parameters: Any, sent: str
 ) -> None:
     ti.run(operator(instance_parameters=parameters, run_marker=True))
-    marker = run_marker(ti, ti.store.intent["attempt"])
+    marker = run_marker(ti, "airflow_run")
     assert ti.store.intent["marker"] == marker
     assert emulator.instances(1)[-1]["parameters"] == sent.format(marker)
 
@@ -777,7 +757,7 @@ def test_a_marker_is_added_to_the_parameters(
         ({"settling_time": 0}, "settling_time"),
         ({"run_marker": True, "instance_parameters": ["a"]}, "run_marker"),
         ({"run_marker": True, "instance_parameters": "a=1"}, "run_marker"),
-        ({"run_marker": True, "instance_parameters": {"airflow_run": 1}}, "run_marker_key"),
+        ({"run_marker": True, "instance_parameters": {"airflow_run": 1}}, "run_marker"),
         ({"run_marker": True, "instance_parameters": {"a": "x" * 970}}, "instance_parameters"),
     ],
 )

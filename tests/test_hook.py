@@ -204,7 +204,7 @@ def test_stop_reports_foreign_nodes_and_goes_on_with_the_rest(
     assert (ours.status, theirs.status) == (JobInstanceStatus.FAILED, JobInstanceStatus.RUNNING)
     told = task_log()
     assert told.count("Node theirs (job 402) cannot be stopped from here") == 1
-    assert "has not ended after 2 s" in told
+    assert "had not ended after 2 s" in told
     with pytest.raises(SchedulerXForeignGroupError):
         hook.stop_job_instance(theirs.job_id, theirs.job_instance_id)
     SchedulerXHook(group_id="reporting").stop_job_instance(theirs.job_id, theirs.job_instance_id)
@@ -256,6 +256,17 @@ def test_test_connection_says_what_every_task_would_have_to_set(
     arguments = {"namespace": "demo", "group_id": "etl"}
     ok, message = SchedulerXHook(**{name: arguments[name] for name in missing}).test_connection()
     assert ok, message
+
+
+def test_what_is_not_set_is_also_said_where_the_call_fails(
+    emulator: EmulatorProcess, connect: Callable[..., None]
+) -> None:
+    extra = {"namespace": "", "group_id": "", "groupid": "etl"}
+    connect({**emulator.connection(**extra), "login": "denied", "password": "denied-secret"})
+    ok, message = SchedulerXHook().test_connection()
+    assert not ok
+    for part in ("edas:ReadSchedulerxNamespaceQuery", "namespace and group_id are not set", "'groupid'"):
+        assert part in message
 
 
 @pytest.mark.parametrize(

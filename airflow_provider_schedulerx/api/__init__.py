@@ -9,7 +9,8 @@ Rooms, from the bottom up:
 ``wire``
     One call: its query, its signature, its response, when it is made again, and the two transports.
 ``runs``
-    One run: starting it for certain, tracking, stopping and reconciling it. No network and no clock.
+    One run: starting it for certain, tracking, stopping, rerunning and reconciling it. Recipes without network or
+    clock, and the two drivers that carry them out.
 ``polling``
     Many runs: one poller for all of them, inside the account's quota.
 
@@ -28,7 +29,15 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api import exceptions, models, parameters
     from airflow_provider_schedulerx.api.connection import fields, settings
     from airflow_provider_schedulerx.api.polling import poller
-    from airflow_provider_schedulerx.api.runs import events, intents, reconciling, stopping, tracking
+    from airflow_provider_schedulerx.api.runs import (
+        events,
+        intents,
+        recipes,
+        reconciling,
+        rerunning,
+        stopping,
+        tracking,
+    )
     from airflow_provider_schedulerx.api.wire import async_transport, calls, retrying, transport
 
 __all__ = [
@@ -41,7 +50,9 @@ __all__ = [
     "models",
     "parameters",
     "poller",
+    "recipes",
     "reconciling",
+    "rerunning",
     "retrying",
     "settings",
     "stopping",
@@ -52,7 +63,7 @@ __all__ = [
 _ROOMS = {
     "connection": ("fields", "settings"),
     "wire": ("async_transport", "calls", "retrying", "transport"),
-    "runs": ("events", "intents", "reconciling", "stopping", "tracking"),
+    "runs": ("events", "intents", "reconciling", "recipes", "rerunning", "stopping", "tracking"),
     "polling": ("poller",),
 }
 _PATHS = {name: f"{room}.{name}" for room, names in _ROOMS.items() for name in names}

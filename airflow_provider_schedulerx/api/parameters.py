@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, get_args
 from urllib.parse import quote
@@ -13,7 +13,11 @@ from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationEr
 #: Bytes of UTF-8 (API page "ExecuteWorkflow": at most 1,000 bytes; the charset is inferred).
 MAX_INSTANCE_PARAMETERS_BYTES = 1000
 
+#: Key under which a run marker stands in the instance parameters, unless another is given.
+RUN_MARKER_KEY = "airflow_run"
+
 _MAX_LONG = 2**63 - 1
+_MAX_DIGITS = len(str(_MAX_LONG))
 
 
 def check_id(field: str, value: Any) -> int:
@@ -27,29 +31,69 @@ def check_id(field: str, value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
     elif isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal():
-        number = int(value.strip())
+        digits = value.strip().lstrip("0") or "0"
+        number = int(digits) if len(digits) <= _MAX_DIGITS else _MAX_LONG + 1
     if number is None or not 0 < number <= _MAX_LONG:
         if value is None or value in ("", "None"):
             problem = "is empty; was the XCom or template that should give it rendered?"
         elif number is not None:
-            problem = f"must be between 1 and {_MAX_LONG}, not {number}"
+            problem = f"must be between 1 and {_MAX_LONG}, not {_shown(value)}"
         else:
-            problem = f"must be an integer or a string of digits, not {value!r:.80}"
+            problem = f"must be an integer or a string of digits, not {_shown(value)}"
         raise SchedulerXConfigurationError(f"{field} {problem}", field=field)
     return number
 
 
-def check_seconds(name: str, value: float | timedelta) -> float:
+def _shown(value: Any) -> str:
+    """A value in an error message, within reason: an int of 5,000 digits has no text at all."""
+    if isinstance(value, int) and not -(10**40) < value < 10**40:
+        return "a number of more than 40 digits"
+    return f"{value!r:.80}"
+
+
+def check_seconds(name: str, value: float | timedelta, minimum: float = 0.0) -> float:
     """Return a duration in seconds.
 
-    :raises SchedulerXConfigurationError: if it is not positive.
+    :param minimum: the least that is allowed; 0 is not.
+    :raises SchedulerXConfigurationError: if it is less, or no number of seconds.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         raise SchedulerXConfigurationError(
-            f"{name} must be a positive number of seconds or a timedelta, not {value!r}", field=name
+            f"{name} must be a positive number of seconds or a timedelta, not {_shown(value)}", field=name
+        )
+    if seconds < minimum:
+        raise SchedulerXConfigurationError(
+            f"{name} must be at least {minimum:g} seconds, not {seconds:g}", field=name
         )
     return float(seconds)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return True or False, and take nothing else for one of them: the text ``"no"`` would count as true.
+
+    :raises SchedulerXConfigurationError: if it is something else.
+    """
+    if not isinstance(value, bool):
+        raise SchedulerXConfigurationError(f"{name} must be True or False, not {_shown(value)}", field=name)
+    return value
+
+
+def check_run_marker(value: Any) -> str | None:
+    """Return the key under which a run marker is sent, or None for no marker.
+
+    :param value: True for :data:`RUN_MARKER_KEY`, a key of your own, or False.
+    :raises SchedulerXConfigurationError: if it is something else.
+    """
+    if value is True:
+        return RUN_MARKER_KEY
+    if value is False:
+        return None
+    if not isinstance(value, str) or not value:
+        raise SchedulerXConfigurationError(
+            f"run_marker must be True, False, or the name of a key, not {_shown(value)}", field="run_marker"
+        )
+    return value
 
 
 def check_count(name: str, value: Any) -> int:
@@ -80,8 +124,9 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
 def encode_instance_parameters(value: Any) -> str | None:
     """Return ``InstanceParameters`` for the wire, or None to leave it out.
 
-    :param value: None; a str, sent as it is; or a dict, list or tuple, sent as compact JSON in which
-        text stays UTF-8 rather than ASCII escapes, since the limit counts bytes.
+    :param value: None; a str, sent as it is; or a mapping, a sequence (also a lazy one of a mapped upstream task), a
+        number or a bool, sent as compact JSON in which text stays UTF-8 rather than ASCII escapes, since the limit
+        counts bytes. Numbers and bools are what ``render_template_as_native_obj`` makes of a text such as ``20260101``.
     :raises SchedulerXConfigurationError: for another type, a value JSON cannot hold, or more than
         1,000 bytes of UTF-8.
     """
@@ -90,16 +135,19 @@ def encode_instance_parameters(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         text = value
-    elif isinstance(value, dict | list | tuple):
+    elif isinstance(value, Mapping | Sequence | int | float) and not isinstance(value, bytes | bytearray):
         try:
-            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        except (TypeError, ValueError) as error:
+            text = json.dumps(
+                _plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+            )
+        except (TypeError, ValueError, RecursionError) as error:
             raise SchedulerXConfigurationError(
                 f"{field} cannot be written as JSON: {error}; convert such values to text first", field=field
             ) from None
     else:
         raise SchedulerXConfigurationError(
-            f"{field} must be a str, dict or list, not {type(value).__name__}", field=field
+            f"{field} must be a str, a dict, a list, a number or a bool, not {type(value).__name__}",
+            field=field,
         )
     try:
         size = len(text.encode("utf-8"))
@@ -116,10 +164,21 @@ def encode_instance_parameters(value: Any) -> str | None:
     return text
 
 
+def _plain(value: Any) -> Any:
+    """What JSON takes, of a mapping or sequence of another type."""
+    if isinstance(value, dict | list | tuple | str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return list(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
 def with_run_marker(value: Any, key: str, marker: str) -> str:
     """Return ``InstanceParameters`` for the wire with ``"key": "marker"`` added to the JSON object that they are.
 
-    :param value: None, a dict, or a str that holds a JSON object, whose other text stays as it is.
+    :param value: None, a mapping, or a str that holds a JSON object, whose other text stays as it is.
     :raises SchedulerXConfigurationError: if ``value`` is something else or has the key already, or if all of it
         is more than 1,000 bytes of UTF-8.
     """
@@ -136,9 +195,9 @@ def with_run_marker(value: Any, key: str, marker: str) -> str:
         )
     if key in existing:
         raise SchedulerXConfigurationError(
-            f"instance_parameters have the key {key!r} already, under which run_marker puts its mark; choose another "
-            "run_marker_key",
-            field="run_marker_key",
+            f"instance_parameters have the key {key!r} already, under which run_marker puts its marker; name another "
+            "key: run_marker='...'",
+            field="run_marker",
         )
     mark = f"{json.dumps(key, ensure_ascii=False)}:{json.dumps(marker)}"
     marked = f"{text.rstrip()[:-1].rstrip()}{',' if existing else ''}{mark}}}"

@@ -6,17 +6,27 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import ssl
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from airflow_provider_schedulerx.emulator import definitions, profile
+try:
+    from airflow_provider_schedulerx.emulator import definitions, profile
+except ModuleNotFoundError as _error:
+    raise SystemExit(
+        f"SchedulerX emulator: the module {_error.name} is not installed: "
+        "pip install 'airflow-provider-schedulerx[emulator]'"
+    ) from None
+from airflow_provider_schedulerx.emulator.connection import connection_to, export_line
 from airflow_provider_schedulerx.emulator.engine import Engine
 from airflow_provider_schedulerx.emulator.identities import Identities, Places
 from airflow_provider_schedulerx.emulator.remote_control import RemoteControl
 from airflow_provider_schedulerx.emulator.server import listen, service
 from airflow_provider_schedulerx.emulator.service import DEFAULT_QUOTA, make_emulator
-from airflow_provider_schedulerx.emulator.store import Store
+from airflow_provider_schedulerx.emulator.store import StateError, Store
 from airflow_provider_schedulerx.emulator.tls import make_certificate
 
 
@@ -73,9 +83,16 @@ def _arguments() -> argparse.Namespace:
         "--profile help lists all)",
     )
     parser.add_argument("--verbose", action="store_true", help="print each call to standard error")
+    parser.add_argument(
+        "--end-with-stdin",
+        action="store_true",
+        help="end when standard input does, as it does when the process that holds its other end dies",
+    )
     arguments = parser.parse_args()
     if arguments.speed <= 0:
         parser.error("--speed must be above 0")
+    if arguments.quota < 0:
+        parser.error("--quota must not be negative")
     return arguments
 
 
@@ -93,6 +110,8 @@ async def _run(arguments: argparse.Namespace) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    if arguments.end_with_stdin:
+        _at_end_of_stdin(asyncio.get_running_loop(), stopped.set)
     known = definitions.load(arguments.workflows)
     store = Store(arguments.state) if arguments.state else None
     engine = Engine(known.workflows.values(), store=store, speed=arguments.speed, profile=arguments.profile)
@@ -112,7 +131,8 @@ async def _run(arguments: argparse.Namespace) -> None:
     )
     admin, admin_port = await listen(control, "127.0.0.1", arguments.admin_port)
 
-    endpoint = f"{'https' if tls else 'http'}://{arguments.host}:{port}"
+    endpoint = f"{'https' if tls else 'http'}://{_reachable(arguments.host)}:{port}"
+    connection = connection_to(endpoint, known, ca_file)
     print("SchedulerX emulator: a local stand-in, NOT Alibaba Cloud. Nothing here runs a real job.")
     print(f"  endpoint   {endpoint}   (host of the Airflow connection)")
     print(f"  console    {endpoint}/console/")
@@ -121,13 +141,19 @@ async def _run(arguments: argparse.Namespace) -> None:
         print(f"  ca_file    {ca_file}")
     for name, url in issuers.items():
         print(f"  {name:<14} {url}")
+    print(f"  profile    {emulator.profile}   (what it does where the documentation leaves it open)")
+    print("The Airflow connection schedulerx_default, as JSON and as a line for a shell:")
+    print(f"  {json.dumps(connection)}")
+    print(export_line(connection))
     # For programs, such as airflow_provider_schedulerx.emulator.process.
-    print(
-        json.dumps(
-            {"endpoint": endpoint, "admin": f"http://127.0.0.1:{admin_port}", "ca_file": ca_file, **issuers}
-        ),
-        flush=True,
-    )
+    facts = {
+        "endpoint": endpoint,
+        "admin": f"http://127.0.0.1:{admin_port}",
+        "ca_file": ca_file,
+        "connection": connection,
+        **issuers,
+    }
+    print(json.dumps(facts), flush=True)
 
     await stopped.wait()
     await runner.cleanup()
@@ -137,12 +163,30 @@ async def _run(arguments: argparse.Namespace) -> None:
         store.close()
 
 
+def _reachable(host: str) -> str:
+    """The host part of a URL that leads to where this host listens."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not to listen on
+    return f"[{host}]" if ":" in host else host
+
+
+def _at_end_of_stdin(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    def read() -> None:
+        # Not through sys.stdin: a thread that holds its lock would break the end of the interpreter.
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(call)
+
+    threading.Thread(target=read, name="end of standard input", daemon=True).start()
+
+
 def main() -> None:
     arguments = _arguments()
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_run(arguments))
-    except (definitions.DefinitionError, OSError) as error:
+    except (definitions.DefinitionError, StateError, OSError) as error:
         raise SystemExit(f"SchedulerX emulator: {error}") from None
 
 

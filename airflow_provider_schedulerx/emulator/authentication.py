@@ -75,7 +75,7 @@ class Authenticator:
         if request.parameter("SignatureType") != "BEARERTOKEN":
             raise GatewayError(400, "MissingSignatureType", "SignatureType is mandatory for a bearer token.")
         for account in self.accounts.values():
-            if account.bearer_token is not None and hmac.compare_digest(account.bearer_token, token):
+            if account.bearer_token is not None and _same(account.bearer_token, token):
                 self._use_nonce(request.headers.get("x-acs-signature-nonce"))
                 return account
         raise GatewayError(403, "InvalidBearerToken", "The specified bearer token is invalid.")
@@ -102,7 +102,7 @@ class Authenticator:
         expected = sign_v3(
             request.method, request.path, request.query, request.headers, signed, payload, account
         )
-        if not hmac.compare_digest(expected, fields.get("Signature", "")):
+        if not _same(expected, fields.get("Signature", "")):
             raise GatewayError(400, "SignatureDoesNotMatch", _NO_MATCH)
         self._use_nonce(request.headers["x-acs-signature-nonce"])
         return account
@@ -115,7 +115,7 @@ class Authenticator:
         if (method := parameters.get("SignatureMethod")) != "HMAC-SHA1":
             raise GatewayError(400, "InvalidSignatureMethod", f"SignatureMethod {method} is not supported.")
         to_sign = string_to_sign_v1(request.method, parameters)
-        if not hmac.compare_digest(sign_v1(to_sign, account), parameters.get("Signature", "")):
+        if not _same(sign_v1(to_sign, account), parameters.get("Signature", "")):
             # The older SDK reads the text behind the colon.
             raise GatewayError(
                 400, "SignatureDoesNotMatch", f"{_NO_MATCH} server string to sign is:{to_sign}"
@@ -166,8 +166,13 @@ class Authenticator:
         self._nonces[nonce] = now
 
 
+def _same(expected: str, given: str) -> bool:
+    """Compare in constant time; as bytes, since texts that are not ASCII raise."""
+    return hmac.compare_digest(expected.encode(errors="replace"), given.encode(errors="replace"))
+
+
 def _encode(text: str) -> str:
-    return quote(text, safe="-_.~")
+    return quote(text, safe="-_.~", errors="replace")
 
 
 def _canonical_query(query: Mapping[str, str]) -> str:
@@ -195,7 +200,7 @@ def sign_v3(  # noqa: PLR0917 - the parts in the order in which they are signed
             payload_sha256,
         )
     )
-    to_sign = f"{_V3}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    to_sign = f"{_V3}\n{hashlib.sha256(canonical.encode(errors='replace')).hexdigest()}"
     return hmac.new(account.access_key_secret.encode(), to_sign.encode(), hashlib.sha256).hexdigest()
 
 

@@ -11,6 +11,9 @@ import yaml
 
 DEFAULT_FILE = Path(__file__).with_name("default.yaml")
 
+#: Where the workflows of the default file are.
+DEFAULT_NAMESPACE, DEFAULT_GROUP = "4a06d5ea-f576-4326-842c-fb14ea043d8d", "demo.defaultGroup"
+
 #: Id of the account that identities belong to unless the file says otherwise.
 DEFAULT_OWNER = "1144881807903942"
 
@@ -71,6 +74,10 @@ class Node:
     log_lines: int
     parameters: str
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Node:
+        return cls(**{**data, "outcomes": tuple(data["outcomes"]), "after": tuple(data["after"])})
+
     def outcome(self, attempt: int) -> int:
         return self.outcomes[min(attempt, len(self.outcomes) - 1)]
 
@@ -79,6 +86,7 @@ class Node:
 class Workflow:
     """A workflow.
 
+    :ivar time_type: ``api``, ``cron`` and so on: a text, unlike that of a job instance.
     :ivar preparing: seconds between the start of an instance and that of its first nodes.
     :ivar max_concurrency: how many of its instances may run at a time; what happens beyond is the profile's.
     """
@@ -91,15 +99,25 @@ class Workflow:
     enabled: bool = True
     max_concurrency: int = 1
     preparing: float = 0.0
+    time_type: str = "api"
+    time_expression: str = ""
 
-    def group_of(self, job_id: int) -> str:
-        return self.nodes[job_id].group or self.group
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace. :ivar uid: what calls name it by; :ivar name: what people do."""
+
+    uid: str
+    name: str
+    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Definitions:
+    """All of a file. :ivar namespaces: by uid."""
+
     accounts: Mapping[str, Account]
-    namespaces: Mapping[str, tuple[str, ...]]
+    namespaces: Mapping[str, Namespace]
     workflows: Mapping[int, Workflow]
 
 
@@ -116,18 +134,19 @@ def parse(data: Any) -> Definitions:
     """Make definitions from what a YAML file holds. :raises DefinitionError: naming the place."""
     root = _Place("file", data)
     accounts = [parse_account(place.value) for place in root.items("accounts")]
-    namespaces = {
-        place.text("id"): tuple(str(group) for group in place.get("groups", list, []))
-        for place in root.items("namespaces")
-    }
+    namespaces = {}
+    for place in root.items("namespaces"):
+        uid = place.text("id")
+        groups = tuple(str(group) for group in place.get("groups", list, []))
+        namespaces[uid] = Namespace(uid, place.get("name", str, uid), groups)
+        place.done()
     workflows: dict[int, Workflow] = {}
     for place in root.items("workflows"):
         workflow = _workflow(place)
         if workflow.workflow_id in workflows:
             raise DefinitionError(f"{place.name}.id: {workflow.workflow_id} is used twice")
-        groups = {workflow.group, *(node.group for node in workflow.nodes.values() if node.group)}
-        for group in groups:
-            if group not in namespaces.get(workflow.namespace, ()):
+        for group in {workflow.group, *(node.group for node in workflow.nodes.values() if node.group)}:
+            if workflow.namespace not in namespaces or group not in namespaces[workflow.namespace].groups:
                 raise DefinitionError(
                     f"{place.name}: group {group!r} is not in namespaces of id {workflow.namespace!r}"
                 )
@@ -175,6 +194,8 @@ def _workflow(place: _Place) -> Workflow:
         enabled=place.get("enabled", bool, True),
         max_concurrency=place.get("max_concurrency", int, 1),
         preparing=place.get("preparing", (int, float), 0.0),
+        time_type=place.get("time_type", str, "api"),
+        time_expression=place.get("time_expression", str, ""),
     )
     place.done()
     return workflow

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from airflow_provider_schedulerx.emulator.definitions import Node, Workflow
@@ -40,7 +40,7 @@ class Refused(Exception):
 class NodeRun:
     """:ivar log: (epoch seconds, line), some perhaps in the future."""
 
-    job_id: int
+    definition: Node
     status: int = WAITING
     job_instance_id: int | None = None
     attempt: int = 0
@@ -50,16 +50,25 @@ class NodeRun:
     log: list[tuple[float, str]] = field(default_factory=list)
 
     @property
+    def job_id(self) -> int:
+        return self.definition.job_id
+
+    @property
     def next_event(self) -> float | None:
         return {READY: self.starts, RUNNING: self.ends}.get(self.status)
 
 
 @dataclass
 class InstanceRun:
-    """:ivar stopped: whether a node of it was stopped since it began, or since it was last retried."""
+    """A run, with the definitions that it began with: a file that is edited later does not change it.
+
+    :ivar group: application group of the nodes that name none.
+    :ivar stopped: whether a node was stopped since the run began, or since it was last retried.
+    """
 
     wf_instance_id: int
     workflow_id: int
+    group: str
     parameters: str | None
     created: float
     status: int = WAITING
@@ -73,11 +82,21 @@ class InstanceRun:
         return self.status in (WAITING, READY, RUNNING)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"nodes": [asdict(node) for node in self.nodes.values()]}
+        nodes = [{"job_id": node.job_id, **asdict(node)} for node in self.nodes.values()]
+        return {**asdict(replace(self, nodes={})), "nodes": nodes}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> InstanceRun:
-        nodes = [NodeRun(**{**node, "log": [tuple(line) for line in node["log"]]}) for node in data["nodes"]]
+        nodes = [
+            NodeRun(
+                **{
+                    **{name: value for name, value in node.items() if name != "job_id"},
+                    "definition": Node.from_json(node["definition"]),
+                    "log": [tuple(line) for line in node["log"]],
+                }
+            )
+            for node in data["nodes"]
+        ]
         return cls(**{**data, "nodes": {node.job_id: node for node in nodes}})
 
 
@@ -85,6 +104,8 @@ class Store(Protocol):
     def load(self) -> Iterable[InstanceRun]: ...
 
     def save(self, runs: Iterable[InstanceRun]) -> None: ...
+
+    def clear(self) -> None: ...
 
 
 class Engine:
@@ -144,14 +165,14 @@ class Engine:
             if when_full == "skip":
                 return None
             raise Refused(f"max concurrency {workflow.max_concurrency} reached")
-        run = InstanceRun(self._new_id(), workflow.workflow_id, parameters, created=now)
-        for job_id in workflow.nodes:
-            run.nodes[job_id] = NodeRun(job_id)
+        run = InstanceRun(self._new_id(), workflow.workflow_id, workflow.group, parameters, created=now)
+        for job_id, definition in workflow.nodes.items():
+            run.nodes[job_id] = NodeRun(definition)
             self._give_id(run, run.nodes[job_id])
         self.instances[run.wf_instance_id] = run
         runs.append(run)
         self._save([run])
-        self._look_again(workflow)
+        self._look_again(workflow.workflow_id)
         self.advance(workflow)
         return run
 
@@ -188,8 +209,28 @@ class Engine:
         found = self._jobs.get(job_instance_id)
         if found is None or found[1].job_id != job_id:
             raise Refused(f"jobInstance is not existed, jobId={job_id}, jobInstanceId={job_instance_id}")
-        self.advance(self.workflows[found[0].workflow_id])
+        self.advance_all()
         return found
+
+    def log(self, group: str, job_id: int | None, job_instance_id: int | None) -> list[tuple[float, str]]:
+        """Lines of the job instances of a group, or of one job or job instance; oldest first."""
+        self.advance_all()
+        return sorted(
+            line
+            for found_id, (run, node) in self._jobs.items()
+            if (node.definition.group or run.group) == group
+            and job_id in (None, node.job_id)
+            and job_instance_id in (None, found_id)
+            for line in node.log
+        )
+
+    def reset(self, workflows: Iterable[Workflow]) -> None:
+        """Forget all runs, and have these workflows. Ids are not given again."""
+        self.workflows = {workflow.workflow_id: workflow for workflow in workflows}
+        for kept in (self.instances, self._by_workflow, self._jobs, self._next_event):
+            kept.clear()
+        if self._store is not None:
+            self._store.clear()
 
     def stop(self, run: InstanceRun, node: NodeRun) -> None:
         """Stop a node that runs (API page of StopInstance: "in the running state")."""
@@ -223,6 +264,10 @@ class Engine:
             raise Refused(f"workflow instance is not finished, status={run.status}")
         run.status = SUCCESS
         self._changed(run)
+
+    def advance_all(self) -> None:
+        for workflow in self.workflows.values():
+            self.advance(workflow)
 
     def advance(self, workflow: Workflow) -> None:
         """Let everything happen that has happened by now, in its order."""
@@ -264,15 +309,15 @@ class Engine:
 
     def _begin(self, run: InstanceRun, workflow: Workflow, at: float) -> None:
         run.status, run.started = READY, at
-        for job_id, node in workflow.nodes.items():
-            if not node.after:
-                self._schedule(run, run.nodes[job_id], at + workflow.preparing / self._speed)
+        for node in run.nodes.values():
+            if not node.definition.after:
+                self._schedule(run, node, at + workflow.preparing / self._speed)
 
     def _schedule(self, run: InstanceRun, node: NodeRun, at: float) -> None:
         node.status, node.starts, node.ends, node.result = READY, at, None, ""
 
     def _happen(self, run: InstanceRun, node: NodeRun, at: float) -> None:
-        definition = self.workflows[run.workflow_id].nodes[node.job_id]
+        definition = node.definition
         if node.status == READY:
             node.status = run.status = RUNNING
             node.ends = at + definition.duration / self._speed
@@ -288,10 +333,9 @@ class Engine:
 
     def _settle(self, run: InstanceRun, at: float) -> None:
         """After a node has ended: start what it allows, and end the instance if nothing goes on."""
-        for job_id, definition in self.workflows[run.workflow_id].nodes.items():
-            node = run.nodes[job_id]
+        for node in run.nodes.values():
             if node.status == WAITING and all(
-                run.nodes[before].status == SUCCESS for before in definition.after
+                run.nodes[before].status == SUCCESS for before in node.definition.after
             ):
                 self._schedule(run, node, at)
         if any(node.status in (READY, RUNNING) for node in run.nodes.values()):
@@ -306,10 +350,10 @@ class Engine:
 
     def _changed(self, run: InstanceRun) -> None:
         self._save([run])
-        self._look_again(self.workflows[run.workflow_id])
+        self._look_again(run.workflow_id)
 
-    def _look_again(self, workflow: Workflow) -> None:
-        self._next_event.pop(workflow.workflow_id, None)
+    def _look_again(self, workflow_id: int) -> None:
+        self._next_event.pop(workflow_id, None)
 
     def _give_id(self, run: InstanceRun, node: NodeRun) -> None:
         node.job_instance_id = self._new_id()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,23 @@ from airflow_provider_schedulerx.emulator.authentication import GatewayError
 from airflow_provider_schedulerx.emulator.profile import Profile
 
 EFFECTS = ("delay", "drop", "truncate", "error", "throttle")
+
+
+_OPTIONAL_TEXT = (str, type(None))
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "operation": str,
+    "effect": str,
+    "when": str,
+    "count": int,
+    "skip": int,
+    "seconds": (int, float),
+    "status": int,
+    "code": str,
+    "message": str,
+    "body": _OPTIONAL_TEXT,
+    "retry_after_ms": (int, type(None)),
+    "parameters": _OPTIONAL_TEXT,
+}
 
 
 @dataclass
@@ -42,6 +59,12 @@ class Fault:
     parameters: str | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ValueError(f"{name}: {value!r} is of the wrong type")
+        if not 100 <= self.status <= 599 or self.seconds < 0:
+            raise ValueError("status must be one of HTTP, and seconds not negative")
         if self.effect not in EFFECTS:
             raise ValueError(f"effect must be one of {', '.join(EFFECTS)}")
         if self.when not in ("before", "after"):
@@ -89,6 +112,9 @@ class Quota:
         self._clock = clock
         self._calls: dict[tuple[str, str], deque[float]] = defaultdict(deque)
 
+    def clear(self) -> None:
+        self._calls.clear()
+
     def use(self, account: str, operation: str) -> None:
         """:raises GatewayError: if the quota is used up."""
         now = self._clock()
@@ -96,7 +122,8 @@ class Quota:
         while calls and calls[0] <= now - 60:
             calls.popleft()
         if len(calls) >= self.per_minute:
-            raise Throttled(round((calls[0] + 60 - now) * 1000))
+            free_at = calls[0] + 60 if calls else now + 60
+            raise Throttled(round((free_at - now) * 1000))
         calls.append(now)
 
 
@@ -124,6 +151,10 @@ class Counters:
         self.outcomes: dict[str, Counter[str]] = defaultdict(Counter)
         self.busiest_minute: Counter[str] = Counter()
         self._recent: dict[str, deque[float]] = defaultdict(deque)
+
+    def clear(self) -> None:
+        for counted in (self.calls, self.outcomes, self.busiest_minute, self._recent):
+            counted.clear()
 
     def count(self, operation: str, outcome: str) -> None:
         self.calls[operation] += 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from functools import cache
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.authentication import GatewayError, Request
-from airflow_provider_schedulerx.emulator.definitions import Definitions, Workflow
+from airflow_provider_schedulerx.emulator.definitions import DEFAULT_OWNER, Definitions, Node, Workflow
 from airflow_provider_schedulerx.emulator.engine import WAITING, Engine, InstanceRun, NodeRun, Refused
 from airflow_provider_schedulerx.emulator.profile import Profile
 
@@ -33,9 +34,7 @@ class Arguments:
     @property
     def zone(self) -> tzinfo:
         """The zone of the times in answers."""
-        zone = datetime.strptime(self.profile["time_zone"], "%z").tzinfo
-        assert zone is not None  # noqa: S101 - %z sets it
-        return zone
+        return _zone(self.profile["time_zone"])
 
     def text(self, name: str) -> str | None:
         return self.request.parameter(name)
@@ -56,7 +55,8 @@ class Arguments:
     def group(self) -> str:
         """:raises Refused: if the group does not exist in the namespace."""
         namespace, group = self.text("Namespace") or "", self.text("GroupId") or ""
-        if group not in self.definitions.namespaces.get(namespace, ()):
+        known = self.definitions.namespaces.get(namespace)
+        if known is None or group not in known.groups:
             raise Refused(f"groupid not exist groupId: {group} namespace: {namespace}")
         return group
 
@@ -73,9 +73,16 @@ class Arguments:
         group = self.group
         job_id = self.number("JobId")
         run, node = self.engine.job(job_id, self.number(instance_parameter))
-        if self.engine.workflows[run.workflow_id].group_of(job_id) != group:
+        if (node.definition.group or run.group) != group:
             raise Refused(f"jobid: {job_id} not match groupId: {group}")
         return run, node
+
+
+@cache
+def _zone(text: str) -> tzinfo:
+    zone = datetime.strptime(text, "%z").tzinfo
+    assert zone is not None  # noqa: S101 - %z sets it
+    return zone
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def _get_instance(args: Arguments) -> dict[str, Any]:
     for job_id, node in run.nodes.items():
         shown: dict[str, Any] = {
             "JobId": job_id,
-            "JobName": workflow.nodes[job_id].name,
+            "JobName": node.definition.name,
             "Status": node.status,
             "Attempt": node.attempt,
             **_times(args, run, node.starts if node.status not in (1, 2) else None, node.ends, node.status),
@@ -134,7 +141,7 @@ def _get_instance(args: Arguments) -> dict[str, Any]:
         nodes.append(shown)
     return {
         "WfInstanceInfo": {"Status": run.status, **_times(args, run, run.started, run.ended, run.status)},
-        "WfInstanceDag": {"Nodes": nodes, "Edges": _instance_edges(args, workflow, run)},
+        "WfInstanceDag": {"Nodes": nodes, "Edges": _instance_edges(args, run)},
     }
 
 
@@ -144,10 +151,13 @@ def _shown_id(args: Arguments, node: NodeRun) -> int | None:
     return node.job_instance_id
 
 
-def _instance_edges(args: Arguments, workflow: Workflow, run: InstanceRun) -> list[dict[str, int]]:
+def _instance_edges(args: Arguments, run: InstanceRun) -> list[dict[str, int]]:
     """Edges between job instances, unlike those of the workflow; the root is 0."""
     ids = {0: 0, **{job_id: _shown_id(args, node) for job_id, node in run.nodes.items()}}
-    pairs = [(ids[edge["Source"]], ids[edge["Target"]]) for edge in _edges(workflow)]
+    pairs = [
+        (ids[edge["Source"]], ids[edge["Target"]])
+        for edge in _edges(node.definition for node in run.nodes.values())
+    ]
     return [
         {"Source": source, "Target": target}
         for source, target in pairs
@@ -173,12 +183,12 @@ def _list_instances(args: Arguments) -> dict[str, Any]:
 def _get_workflow(args: Arguments) -> dict[str, Any]:
     workflow = args.workflow
     return {
-        "WorkFlowInfo": _workflow_record(workflow) | {"Status": "1" if workflow.enabled else "0"},
+        "WorkFlowInfo": _workflow_record(workflow) | {"Status": "Successful"},
         "WorkFlowNodeInfo": {
             "Nodes": [
                 {"Id": node.job_id, "Label": node.name, "Status": 1} for node in workflow.nodes.values()
             ],
-            "Edges": _edges(workflow),
+            "Edges": _edges(workflow.nodes.values()),
         },
     }
 
@@ -194,12 +204,15 @@ def _list_workflows(args: Arguments) -> dict[str, Any]:
         and name in workflow.name
         and status in (None, "", "1" if workflow.enabled else "0")
     ]
-    page, size = max(1, args.number("PageNum", 1)), max(1, args.number("PageSize", 20))
+    page, size = max(1, args.number("PageNum", 1)), max(1, args.number("PageSize", 10))
     return {
         "PageNumber": page,
         "PageSize": size,
         "Total": len(found),
-        "Records": [_workflow_record(workflow) for workflow in found[(page - 1) * size : page * size]],
+        "Records": [
+            _workflow_record(workflow) | {"Calendar": "", "Creator": DEFAULT_OWNER, "Updater": DEFAULT_OWNER}
+            for workflow in found[(page - 1) * size : page * size]
+        ],
     }
 
 
@@ -209,15 +222,15 @@ def _stop(args: Arguments) -> None:
 
 def _get_job(args: Arguments) -> dict[str, Any]:
     run, node = args.job("JobInstanceId")
-    definition = args.engine.workflows[run.workflow_id].nodes[node.job_id]
     detail: dict[str, Any] = {
         "JobId": node.job_id,
         "InstanceId": node.job_instance_id,
-        "JobName": definition.name,
+        "JobName": node.definition.name,
         "Status": node.status,
         "Result": node.result,
         "Progress": "",
         "TimeType": 100,
+        "TraceId": f"{node.job_instance_id:030x}",
         "Executor": "emulator",
         "WorkAddr": WORKER,
         **_times(args, run, node.starts, node.ends, node.status),
@@ -228,7 +241,7 @@ def _get_job(args: Arguments) -> dict[str, Any]:
         case "escaped":
             detail["Parameters"] = (run.parameters or "").replace("\\", "\\\\").replace('"', '\\"')
         case "job":
-            detail["Parameters"] = definition.parameters
+            detail["Parameters"] = node.definition.parameters
     if (trigger_type := args.profile["node_trigger_type"]) != "absent":
         detail["TriggerType"] = int(trigger_type)
     return {"JobInstanceDetail": detail}
@@ -237,20 +250,27 @@ def _get_job(args: Arguments) -> dict[str, Any]:
 def _get_log(args: Arguments) -> dict[str, Any]:
     if args.profile["log_service"] == "off":
         raise Refused("log service is not enabled")
-    _, node = args.job("JobInstanceId")
     now = args.engine.now()
     start = args.number("StartTimestamp", int((now - _LOG_WINDOW) * 1000)) / 1000
     end = min(now, args.number("EndTimestamp", int(now * 1000)) / 1000)
     keyword = args.text("Keyword") or ""
     lines = [
         f"{datetime.fromtimestamp(at, args.zone):%Y-%m-%d %H:%M:%S} {line}"
-        for at, line in node.log
+        for at, line in _log_of(args)
         if start <= at <= end and keyword in line
     ]
     if (args.text("Reverse") or "true").lower() != "false":
         lines.reverse()
     offset = args.number("Offset", 0)
     return {"Logs": lines[offset : offset + min(_MAX_LOG_LINES, args.number("Line", _MAX_LOG_LINES))]}
+
+
+def _log_of(args: Arguments) -> list[tuple[float, str]]:
+    """The lines of one job instance, one job or a whole group: neither id is required."""
+    if args.text("JobId") and args.text("JobInstanceId"):
+        return args.job("JobInstanceId")[1].log
+    ids = [args.number(name) if args.text(name) else None for name in ("JobId", "JobInstanceId")]
+    return args.engine.log(args.group, *ids)
 
 
 def _retry_job(args: Arguments) -> None:
@@ -264,33 +284,44 @@ def _set_success(args: Arguments) -> None:
 def _list_namespaces(args: Arguments) -> dict[str, Any]:
     return {
         "Namespaces": [
-            {"UId": namespace, "Name": namespace, "Description": ""}
-            for namespace in args.definitions.namespaces
+            {"UId": namespace.uid, "Name": namespace.name, "Description": ""}
+            for namespace in args.definitions.namespaces.values()
+            if args.text("Namespace") in (None, "", namespace.uid)
+            and (args.text("NamespaceName") or "") in namespace.name
         ]
     }
 
 
 def _list_groups(args: Arguments) -> dict[str, Any]:
-    namespace = args.text("Namespace") or ""
+    namespace = args.definitions.namespaces.get(args.text("Namespace") or "")
     return {
         "AppGroups": [
             {
                 "AppGroupId": index + 1,
-                "AppName": group,
-                "AppKey": "emulator-app-key",
+                "AppName": group.partition(".")[0],
+                "AppKey": "emulator-app-key-secret==",
                 "AppVersion": 1 if args.profile["edition"] == "basic" else 2,
-                "EnableLog": "true" if args.profile["log_service"] == "on" else "false",
+                "EnableLog": args.profile["log_service"] == "on",
                 "GroupId": group,
-                "Namespace": namespace,
+                "Namespace": namespace.uid,
                 "Description": "",
             }
-            for index, group in enumerate(args.definitions.namespaces.get(namespace, ()))
+            for index, group in enumerate(namespace.groups)
+            if (args.text("AppGroupName") or "") in group
         ]
+        if namespace
+        else []
     }
 
 
 def _describe_regions(args: Arguments) -> list[dict[str, Any]]:
-    return [{"RegionId": "cn-hangzhou", "LocalName": "emulator", "RegionEndpoint": "127.0.0.1"}]
+    return [
+        {
+            "RegionId": "cn-hangzhou",
+            "LocalName": "China (Hangzhou)",
+            "RegionEndpoint": "schedulerx.cn-hangzhou.aliyuncs.com",
+        }
+    ]
 
 
 _GROUP = ("RegionId", "Namespace", "GroupId")
@@ -311,7 +342,7 @@ OPERATIONS: Mapping[str, OperationSpec] = {
         _stop, "edas:ManageSchedulerxJobInstStop", (*_GROUP, "JobId", "InstanceId")
     ),
     "GetJobInstance": OperationSpec(_get_job, f"{_READ}JobInstanceQuery", _JOB),
-    "GetLog": OperationSpec(_get_log, f"{_READ}LogQuery", _JOB, professional=True),
+    "GetLog": OperationSpec(_get_log, f"{_READ}LogQuery", _GROUP, professional=True),
     "RetryJobInstance": OperationSpec(_retry_job, "edas:ManageSchedulerxJobInstRun", _JOB, professional=True),
     "SetWfInstanceSuccess": OperationSpec(
         _set_success,
@@ -320,7 +351,7 @@ OPERATIONS: Mapping[str, OperationSpec] = {
         professional=True,
     ),
     "ListNamespaces": OperationSpec(_list_namespaces, f"{_READ}NamespaceQuery", ("RegionId",)),
-    "ListGroups": OperationSpec(_list_groups, f"{_READ}AppGroupQuery", ("RegionId", "Namespace")),
+    "ListGroups": OperationSpec(_list_groups, f"{_READ}AppGroupQuery", ("Namespace",)),
     "DescribeRegions": OperationSpec(_describe_regions, f"{_READ}RegionQuery", ()),
 }
 
@@ -332,18 +363,15 @@ def _workflow_record(workflow: Workflow) -> dict[str, Any]:
         "Description": "",
         "Namespace": workflow.namespace,
         "GroupId": workflow.group,
-        "MaxConcurrency": workflow.max_concurrency,
-        "TimeType": 100,
-        "TimeExpression": "",
+        "MaxConcurrency": str(workflow.max_concurrency),
+        "TimeType": workflow.time_type,
+        "TimeExpression": workflow.time_expression,
     }
 
 
-def _edges(workflow: Workflow) -> list[dict[str, int]]:
-    return [
-        {"Source": source, "Target": node.job_id}
-        for node in workflow.nodes.values()
-        for source in (node.after or (0,))
-    ]
+def _edges(nodes: Iterable[Node]) -> list[dict[str, int]]:
+    """Edges between jobs; the root is 0."""
+    return [{"Source": source, "Target": node.job_id} for node in nodes for source in (node.after or (0,))]
 
 
 def _times(

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any, Self
 
+_MODULE = "airflow_provider_schedulerx.emulator"
 _STOP_SECONDS = 10
 _ANSWER_SECONDS = 30
 
@@ -44,6 +45,7 @@ class EmulatorProcess:
         self.endpoint = ""
         self.admin = ""
         self.ca_file: str | None = None
+        self._connection: dict[str, Any] = {}
         self.token_service = ""
         self.token_ca_file = ""
         self.metadata = ""
@@ -51,7 +53,9 @@ class EmulatorProcess:
     def start(self) -> Self:
         """Start it and wait until it listens. :raises EmulatorError: with what it printed."""
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "airflow_provider_schedulerx.emulator", *self._arguments],
+            [sys.executable, "-m", _MODULE, "--end-with-stdin", *self._arguments],
+            # It ends when its other end closes, however this process dies.
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -63,12 +67,13 @@ class EmulatorProcess:
             if line.startswith("{"):
                 facts = json.loads(line)
                 self.endpoint, self.admin, self.ca_file = facts["endpoint"], facts["admin"], facts["ca_file"]
+                self._connection = facts["connection"]
                 for name in ("token_service", "token_ca_file", "metadata"):
                     setattr(self, name, facts.get(name, ""))
                 return self
-        raise EmulatorError(
-            f"the emulator did not start (exit code {self._process.wait()}): {printed.strip()}"
-        )
+        code = self._process.wait()
+        self._end(signal.SIGTERM)
+        raise EmulatorError(f"the emulator did not start (exit code {code}): {printed.strip()}")
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
@@ -100,24 +105,12 @@ class EmulatorProcess:
     def connection(self, **extra: Any) -> dict[str, Any]:
         """An Airflow connection to this emulator, as the JSON that ``AIRFLOW_CONN_...`` takes.
 
-        Its links lead to the emulator's own console.
+        With the first account that has a key, and the namespace and group of the first workflow. Its links
+        lead to the emulator's own console.
 
         :param extra: more fields of its extra; None leaves one out.
         """
-        return {
-            "conn_type": "schedulerx",
-            "login": "emulator",
-            "password": "emulator-secret",
-            "host": self.endpoint,
-            "extra": {
-                "region_id": "cn-hangzhou",
-                "namespace": "demo",
-                "group_id": "etl",
-                "console_url": f"{self.endpoint}/console/{{workflow_id}}/{{wf_instance_id}}",
-                **({"ca_file": self.ca_file} if self.ca_file else {}),
-                **extra,
-            },
-        }
+        return {**self._connection, "extra": {**self._connection["extra"], **extra}}
 
     def counters(self) -> dict[str, Any]:
         """``calls`` and ``outcomes`` by operation, ``starts`` by workflow id (as text)."""
@@ -163,6 +156,10 @@ class EmulatorProcess:
         self._ask("PUT", "/profile", {"profile": profile})
         self._set_argument("--profile", profile)
 
+    def reset(self) -> None:
+        """Be as at the start: no instances, faults and counts; workflows, accounts, quota and profile as given."""
+        self._ask("POST", "/reset", {})
+
     def add_account(self, **account: Any) -> None:
         """Add or replace one; see :class:`airflow_provider_schedulerx.emulator.definitions.Account`."""
         self._ask("POST", "/accounts", account)
@@ -181,6 +178,10 @@ class EmulatorProcess:
     def issued(self, kind: str) -> int:
         """How many keys were issued. :param kind: ``AssumeRole``, ``AssumeRoleWithOIDC`` or ``metadata``."""
         return int(self._ask("GET", "/issuer")["issued"].get(kind, 0))
+
+    def revoke_issued(self) -> None:
+        """Make all keys inactive that were issued so far."""
+        self._ask("DELETE", "/issuer/keys")
 
     def set_metadata(self, **wanted: str) -> None:
         """Change ``mode`` and ``role_name``; see :class:`airflow_provider_schedulerx.emulator.metadata.MetadataServer`."""
@@ -209,8 +210,9 @@ class EmulatorProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         self._process = None
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

@@ -1,8 +1,9 @@
 """Fixtures for tests of your own DAGs; pytest loads them by itself where this provider is installed.
 
 ``schedulerx_emulator``
-    A running :class:`~airflow_provider_schedulerx.emulator.process.EmulatorProcess` without faults, and the
-    Airflow connection ``schedulerx_default`` to it. One process serves the whole session.
+    A running :class:`~airflow_provider_schedulerx.emulator.process.EmulatorProcess`, and the Airflow connection
+    ``schedulerx_default`` to it. One process serves the whole session; runs, faults, counters, quota, accounts,
+    workflows and profile are those of the one test.
 
 Settings, in ``[tool.pytest.ini_options]``: ``schedulerx_workflows``, a YAML file of workflows (relative to the
 project's root); ``schedulerx_speed``, how much faster their jobs run (10); and ``schedulerx_profile``, what the
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _schedulerx_emulator_process(pytestconfig: pytest.Config) -> Iterator[EmulatorProcess]:
     from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 
+    if find_spec("yaml") is None:
+        pytest.fail("no PyYAML here: pip install 'airflow-provider-schedulerx[emulator]'", pytrace=False)
     arguments = ["--speed", pytestconfig.getini("schedulerx_speed"), "--quota", "1000000"]
     if workflows := pytestconfig.getini("schedulerx_workflows"):
         arguments += ["--workflows", str(pytestconfig.rootpath / workflows)]
@@ -47,11 +51,10 @@ def schedulerx_emulator(
     _schedulerx_emulator_process: EmulatorProcess,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-) -> Iterator[EmulatorProcess]:
-    """A local SchedulerX without faults, to which the Airflow connection ``schedulerx_default`` leads."""
+) -> EmulatorProcess:
+    """A local SchedulerX as at its start, to which the Airflow connection ``schedulerx_default`` leads."""
     emulator = _schedulerx_emulator_process
-    emulator.clear_faults()
+    emulator.reset()
     emulator.set_profile(getattr(request, "param", request.config.getini("schedulerx_profile")))
     monkeypatch.setenv("AIRFLOW_CONN_SCHEDULERX_DEFAULT", json.dumps(emulator.connection()))
-    yield emulator
-    emulator.clear_faults()
+    return emulator

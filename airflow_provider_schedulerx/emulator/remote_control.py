@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -22,7 +23,7 @@ class RemoteControl:
 
     def application(self) -> web.Application:
         """The application, without authentication: it is for this machine's tests."""
-        app = web.Application(middlewares=[_bad_request])
+        app = web.Application(middlewares=[_only_local, _bad_request])
         app.router.add_get("/counters", self._get_counters)
         app.router.add_get("/faults", self._get_faults)
         app.router.add_post("/faults", self._add_fault)
@@ -33,6 +34,7 @@ class RemoteControl:
         app.router.add_post("/accounts", self._add_account)
         app.router.add_post("/workflows", self._add_workflows)
         app.router.add_get("/instances", self._get_instances)
+        app.router.add_post("/reset", self._reset)
         return app
 
     async def _get_counters(self, http: web.Request) -> web.Response:
@@ -61,7 +63,10 @@ class RemoteControl:
         return web.json_response([])
 
     async def _set_quota(self, http: web.Request) -> web.Response:
-        self._emulator.quota.per_minute = int((await http.json())["per_minute"])
+        per_minute = int((await http.json())["per_minute"])
+        if per_minute < 0:
+            raise ValueError("per_minute must not be negative")
+        self._emulator.quota.per_minute = per_minute
         return web.json_response({"per_minute": self._emulator.quota.per_minute})
 
     async def _get_profile(self, http: web.Request) -> web.Response:
@@ -86,20 +91,43 @@ class RemoteControl:
         self._emulator.engine.workflows |= added.workflows
         return web.json_response(sorted(added.workflows))
 
+    async def _reset(self, http: web.Request) -> web.Response:
+        self._emulator.reset()
+        return await self._get_profile(http)
+
     async def _get_instances(self, http: web.Request) -> web.Response:
         engine = self._emulator.engine
-        for workflow in engine.workflows.values():
-            engine.advance(workflow)
+        engine.advance_all()
         wanted = http.query.get("workflow_id")
         return web.json_response(
             [run.to_json() for run in engine.instances.values() if wanted in (None, str(run.workflow_id))]
         )
 
 
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
 @web.middleware
-async def _bad_request(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _only_local(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Refuse what a page in a browser may send here: nothing else protects this port.
+
+    A page of another site names its origin, or, with a name that it lets point to this machine, has that
+    name as host. And it cannot send JSON as such without asking first, which nobody answers.
+    """
+    host = urlsplit(f"//{request.host}").hostname
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        reason = f"host {request.host!r} is not this machine"
+    elif "Origin" in request.headers:
+        reason = "pages in a browser may not call this"
+    elif request.method in ("POST", "PUT") and request.content_type != "application/json":
+        reason = "the content type must be application/json"
+    else:
+        return await handler(request)
+    return web.json_response({"error": f"refused: {reason}"}, status=403)
+
+
+@web.middleware
+async def _bad_request(request: web.Request, handler: _Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except (DefinitionError, ValueError, TypeError, KeyError) as error:

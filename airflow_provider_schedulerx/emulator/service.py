@@ -58,6 +58,18 @@ class Emulator:
     counters: Counters
     verbose: bool = False
 
+    def __post_init__(self) -> None:
+        self._at_start = (self.definitions, self.quota.per_minute, self.profile)
+
+    def reset(self) -> None:
+        """Be as at the start: without instances, faults and counts, and with what was given then."""
+        self.definitions, self.quota.per_minute, self.profile = self._at_start
+        self.engine.reset(self.definitions.workflows.values())
+        self.authenticator.accounts = dict(self.definitions.accounts)
+        self.faults.pending.clear()
+        for counted in (self.quota, self.counters):
+            counted.clear()
+
     @property
     def profile(self) -> Profile:
         return self.engine.profile
@@ -91,9 +103,9 @@ class Emulator:
             return Answer(sent=-1)
         self._done(operation, outcome)
         raw = (
-            fault.body.encode()
+            fault.body.encode(errors="replace")
             if fault and fault.effect == "error" and fault.body is not None
-            else json.dumps(body, ensure_ascii=False).encode()
+            else json.dumps(body, ensure_ascii=False).encode(errors="replace")
         )
         return Answer(status, headers, raw, len(raw) // 2 if fault and fault.effect == "truncate" else None)
 

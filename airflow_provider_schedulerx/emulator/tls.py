@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -23,13 +24,15 @@ class Certificate:
 
 
 def make_certificate(host: str, folder: Path | None = None) -> Certificate:
-    """Make both files, or find them in the folder. The authority's key is thrown away.
+    """Make both files, or find them in the folder if they are good for this host.
+
+    The authority's key is thrown away.
 
     :param folder: None takes a new private one.
     """
     folder = folder or Path(tempfile.mkdtemp(prefix="schedulerx-emulator-"))
     certificate = Certificate(folder / "ca.pem", folder / "server.pem")
-    if certificate.ca_file.exists() and certificate.chain_file.exists():
+    if _is_good(certificate, host):
         return certificate
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     now = datetime.now(UTC)
@@ -73,6 +76,21 @@ def make_certificate(host: str, folder: Path | None = None) -> Certificate:
         + server.public_bytes(pem)
     )
     return certificate
+
+
+def _is_good(certificate: Certificate, host: str) -> bool:
+    """Whether both files are there, belong together, name the host, and do not expire within a day."""
+    try:
+        ca, server = (
+            x509.load_pem_x509_certificate(file.read_bytes())
+            for file in (certificate.ca_file, certificate.chain_file)
+        )
+        server.verify_directly_issued_by(ca)
+        names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        return False
+    until = min(ca.not_valid_after_utc, server.not_valid_after_utc)
+    return set(_names(host)) <= set(names) and until > datetime.now(UTC) + timedelta(days=1)
 
 
 def _names(host: str) -> list[x509.GeneralName]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_schedulerx import api
-from airflow_provider_schedulerx.api.exceptions import SchedulerXError
+from airflow_provider_schedulerx.hooks.bounded import BoundTransport
 from airflow_provider_schedulerx.hooks.connection import ConnectionMixin
 
 if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.connection.settings import Scope
     from airflow_provider_schedulerx.api.models import (
         AppGroup,
         JobInstance,
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
         WorkflowInstanceSummary,
     )
     from airflow_provider_schedulerx.api.runs.intents import StartIntent
-    from airflow_provider_schedulerx.api.runs.reconciling import Reconciled
+    from airflow_provider_schedulerx.api.runs.reconciling import Age, Candidate, Reconciled
+    from airflow_provider_schedulerx.api.runs.rerunning import Rerun
     from airflow_provider_schedulerx.api.wire.calls import Call
     from airflow_provider_schedulerx.api.wire.transport import SyncTransport
+    from airflow_provider_schedulerx.hooks.bounded import Transport
 
 T = TypeVar("T")
 
@@ -68,6 +70,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         self.namespace = namespace
         self.namespace_source = namespace_source
         self.group_id = group_id
+        self._bound: tuple[Callable[[], float], Callable[[float], None]] | None = None
 
     @classmethod
     def from_task(cls, task: Any) -> Self:
@@ -81,15 +84,37 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         )
 
     @cached_property
-    def _transport(self) -> SyncTransport:
+    def _transport(self) -> Transport:
+        """What repeats calls after passing faults: for as long as usual, or as :meth:`bound_by` says."""
+        if self._bound is not None:
+            return BoundTransport(self._single_try_transport, *self._bound)
         return api.transport.SyncTransport(self.settings)
+
+    def bound_by(self, left: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        """Bound the time for which calls are repeated, for a caller that has a limit of its own.
+
+        :param left: gives the seconds that are left.
+        :param sleep: waits for so many seconds between two tries of a call.
+        """
+        self._bound = (left, sleep)
+        self.__dict__.pop("_transport", None)
+
+    def at(self, scope: Scope) -> Self:
+        """The hook for the same connection within another scope."""
+        return type(self)(
+            self.schedulerx_conn_id,
+            region_id=scope.region_id,
+            namespace=scope.namespace,
+            namespace_source=scope.namespace_source,
+            group_id=scope.group_id,
+        )
 
     @cached_property
     def _single_try_transport(self) -> SyncTransport:
         """For callers that repeat by themselves, or that a person waits for."""
         return api.transport.SyncTransport(self.settings, max_retry_seconds=0)
 
-    def get_conn(self) -> SyncTransport:
+    def get_conn(self) -> Transport:
         """Return what carries out calls."""
         return self._transport
 
@@ -261,13 +286,30 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         No operation of the service stops a run. So all its active nodes are stopped, again and again,
         since others can start meanwhile, until the run has ended or ``timeout`` is over. A node of
         another application group cannot be stopped; that is logged. Faults are logged, not raised.
+        Code of a job that does not react to a kill may still run after that.
 
         :param timeout: seconds; the first round is always made.
-        :return: the run as it was seen last, or None if it could not be looked at. Ask its
-            ``status.is_terminal``.
+        :return: the run as it was seen last, or None if it could not be polled. Whether it has ended says
+            :func:`~airflow_provider_schedulerx.api.runs.tracking.is_over`.
         """
         recipe = api.stopping.stop_recipe(self.scope, workflow_id, wf_instance_id, timeout, self.log)
-        return self._drive(recipe, self._single_try_transport, time.sleep)
+        return api.recipes.drive(recipe, self._single_try_transport.perform)
+
+    def rerun_workflow_instance(
+        self,
+        instance: WorkflowInstance,
+        *,
+        settling_time: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Rerun:
+        """Run the failed nodes of a run again, and wait until it shows that (``RetryJobInstance``).
+
+        :param instance: the run as it was seen last, with its nodes.
+        :param settling_time: seconds to wait.
+        :param sleep: waits for so many seconds.
+        """
+        recipe = api.rerunning.rerun_recipe(self.scope, instance, settling_time, self.log)
+        return api.recipes.drive(recipe, self._transport.perform, sleep=sleep)
 
     def reconcile(
         self,
@@ -275,42 +317,39 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         *,
         settling_time: float,
         patience: float,
+        age: Age | None = None,
+        may_be_several: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> Reconciled:
         """Find the run that a start whose answer was lost may have started.
 
         :param intent: what was written down before the start.
-        :param settling_time: seconds after which a run that was started is surely listed.
+        :param settling_time: seconds after which a run that was started is listed.
         :param patience: seconds to wait beyond that for what will show by itself.
+        :param age: of the request; by default it has just been made.
+        :param may_be_several: whether several runs may carry the marker of the intent, one started after the other.
         :param sleep: waits for so many seconds.
-        :return: the run, or a doubt, or neither: then nothing was started.
+        :return: the run, or an ambiguity, or neither: then nothing was started.
         """
         recipe = api.reconciling.reconcile_recipe(
-            self.scope, intent, settling_time=settling_time, patience=patience, log=self.log
+            self.scope,
+            intent,
+            settling_time=settling_time,
+            patience=patience,
+            age=age,
+            may_be_several=may_be_several,
+            log=self.log,
         )
-        return self._drive(recipe, self._transport, sleep)
+        return api.recipes.drive(recipe, self._transport.perform, sleep=sleep)
 
-    @staticmethod
-    def _drive(
-        recipe: Generator[Call[Any] | float, Any, T], transport: SyncTransport, sleep: Callable[[float], None]
-    ) -> T:
-        """Do what a recipe says: carry out calls, and sleep. :return: its result."""
-        try:
-            step = next(recipe)
-            while True:
-                if isinstance(step, float | int):
-                    sleep(step)
-                    step = recipe.send(None)
-                    continue
-                try:
-                    result = transport.perform(step)
-                except SchedulerXError as error:
-                    step = recipe.throw(error)
-                else:
-                    step = recipe.send(result)
-        except StopIteration as done:
-            final: T = done.value
-            return final
+    def find_suspects(self, intent: StartIntent, *, age: Age) -> list[Candidate]:
+        """Find the active runs of a workflow that an earlier start may have started, of which nothing was kept.
+
+        :param intent: what such a start would have written down; its marker is not looked at.
+        :param age: how long ago it may have been.
+        """
+        recipe = api.reconciling.suspects_recipe(self.scope, intent, age)
+        return api.recipes.drive(recipe, self._transport.perform)
 
     # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no twin: runs are
     # started on workers, where what is known of a start outlives the try.
@@ -352,22 +391,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         settings = await self.aget_settings()
         recipe = api.stopping.stop_recipe(settings.scope, workflow_id, wf_instance_id, timeout, self.log)
         async with api.async_transport.AsyncTransport(settings, max_retry_seconds=0) as transport:
-            try:
-                step = next(recipe)
-                while True:
-                    if isinstance(step, float):
-                        await asyncio.sleep(step)
-                        step = recipe.send(None)
-                        continue
-                    try:
-                        result = await transport.perform(step)
-                    except SchedulerXError as error:
-                        step = recipe.throw(error)
-                    else:
-                        step = recipe.send(result)
-            except StopIteration as done:
-                last: WorkflowInstance | None = done.value
-                return last
+            return await api.recipes.adrive(recipe, transport.perform)
 
     def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
         """Return the URL of a run in the console, after the connection's ``console_url``."""

@@ -13,7 +13,8 @@ from airflow_provider_schedulerx.api.parameters import check_id, encode_instance
 
 
 @pytest.mark.parametrize(
-    ("value", "number"), [(1, 1), ("36508287844", 36508287844), (" 7 ", 7), (2**63 - 1, 2**63 - 1)]
+    ("value", "number"),
+    [(1, 1), ("36508287844", 36508287844), (" 7 ", 7), (2**63 - 1, 2**63 - 1), ("000" * 20 + "7", 7)],
 )
 def test_ids_may_be_numbers_or_rendered_templates(value: Any, number: int) -> None:
     assert check_id("workflow_id", value) == number
@@ -28,6 +29,9 @@ def test_ids_may_be_numbers_or_rendered_templates(value: Any, number: int) -> No
         (0, "between 1 and"),
         (-5, "between 1 and"),
         (2**63, "between 1 and"),
+        pytest.param("9" * 5000, "between 1 and", id="digits"),
+        pytest.param(10**5000, "more than 40 digits", id="huge"),
+        pytest.param(-(10**5000), "more than 40 digits", id="minus huge"),
         (True, "must be an integer"),
         (1.5, "must be an integer"),
         ("1.5", "must be an integer"),
@@ -71,8 +75,10 @@ def test_exactly_a_thousand_bytes_pass() -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (5, "not int"),
         (b"x", "not bytes"),
+        ({1, 2}, "not set"),
+        ({"x": b"y"}, "bytes"),
+        (float("inf"), "JSON"),
         ({"at": datetime(2024, 1, 1)}, "datetime"),
         ({"x": float("nan")}, "JSON"),
         ("\ud800", "surrogate"),

@@ -208,4 +208,6 @@ def test_a_wrong_workflow_is_told_where(workflow: dict, says: str) -> None:
 
 
 def test_the_default_file_is_right() -> None:
-    assert {101, 102, 103} <= definitions.load(definitions.DEFAULT_FILE).workflows.keys()
+    known = definitions.load(definitions.DEFAULT_FILE)
+    assert {101, 102, 103} <= known.workflows.keys()
+    assert definitions.DEFAULT_GROUP in known.namespaces[definitions.DEFAULT_NAMESPACE].groups

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_schedulerx.emulator.definitions import DEFAULT_GROUP, DEFAULT_NAMESPACE
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.get_provider_info import get_provider_info
 from dev.harness.stack import AirflowStack
@@ -120,8 +121,8 @@ def test_the_connection_form(
     dialog.locator('[name="password"]').fill("not-the-secret")
     dialog.get_by_role("button", name="Extra Fields", exact=True).click()
     dialog.locator('[name="element_region_id"]').fill("cn-hangzhou")
-    dialog.locator('[name="element_namespace"]').fill("demo")
-    dialog.locator('[name="element_group_id"]').fill("etl")
+    dialog.locator('[name="element_namespace"]').fill(DEFAULT_NAMESPACE)
+    dialog.locator('[name="element_group_id"]').fill(DEFAULT_GROUP)
 
     fields = get_provider_info()["connection-types"][0]["conn-fields"]
     for name, field in fields.items():
@@ -160,11 +161,14 @@ def test_the_connection_form(
     dialog = page.get_by_role("dialog")
     dialog.locator('[name="password"]').fill("emulator-secret")
     dialog.get_by_role("button", name="Extra Fields", exact=True).click()
-    assert dialog.locator('[name="element_namespace"]').input_value() == "demo"
+    assert dialog.locator('[name="element_namespace"]').input_value() == DEFAULT_NAMESPACE
     dialog.locator('[name="element_security_token"]').fill("")
     dialog.get_by_role("button", name="Save").click()
     dialog.wait_for(state="hidden")
-    assert "2 workflows in namespace demo, group etl, region cn-hangzhou" in press_test(page)
+    assert (
+        f"2 workflows in namespace {DEFAULT_NAMESPACE}, group {DEFAULT_GROUP}, region cn-hangzhou"
+        in press_test(page)
+    )
 
     page.get_by_role("button", name="Edit Connection").click()
     dialog = page.get_by_role("dialog")
@@ -174,7 +178,7 @@ def test_the_connection_form(
     assert dialog.locator('[name="password"]').input_value() in ("", "***")
 
     # Airflow's own command line knows the connection, too.
-    assert "2 workflows in namespace demo" in airflow.airflow("schedulerx", "check", "mine")
+    assert f"2 workflows in namespace {DEFAULT_NAMESPACE}" in airflow.airflow("schedulerx", "check", "mine")
     assert "nightly-etl" in airflow.airflow("schedulerx", "workflows", "mine")
 
 

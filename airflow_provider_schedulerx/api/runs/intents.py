@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
 
-#: Runs that an intent remembers: more than the 300 that the Professional edition keeps for a workflow.
+#: Runs that an intent remembers, newest first: more than the 300 that the service is known to keep by default.
 MAX_KNOWN = 500
 
-_VERSION = 1
+_VERSION = 2
 
 
 class MalformedIntentError(ValueError):
@@ -28,29 +28,42 @@ class MalformedIntentError(ValueError):
 class StartIntent:
     """A start that is about to be made, or was made. Holds ids and digests only, no secret and no parameter.
 
-    :ivar attempt: random id of this start.
     :ivar workflow_id: the workflow.
-    :ivar scope: digest of region, namespace, its source, group and workflow.
+    :ivar scope: region, namespace, its source and group, in which the workflow is.
     :ivar parameters: digest of the instance parameters, see :func:`parameters_digest`.
-    :ivar known: ids of the runs that ``ListWorkflowInstance`` showed just before, newest first; None if it is
-        not allowed to list them.
-    :ivar marker: text that the instance parameters carry for this start alone, or None.
+    :ivar known: ids of the runs that ``ListWorkflowInstance`` showed just before, newest first; None if it was not
+        asked.
+    :ivar earlier: ids of the runs that the same task instance has started before this one.
+    :ivar marker: text in the instance parameters that no other task has, or None.
+    :ivar began: epoch seconds by this machine's clock at which the start was about to be made.
     :ivar wf_instance_id: the run, once it is known.
-    :ivar is_own: False if the run was not started by the task, but was there and taken over.
+    :ivar is_own: False if the run was not started by the task, but was there and is only followed.
+    :ivar is_over: True once the task has stopped the run and seen it end.
     """
 
-    attempt: str
     workflow_id: int
-    scope: str
+    scope: Scope
     parameters: str
     known: tuple[int, ...] | None = None
+    earlier: tuple[int, ...] = ()
     marker: str | None = None
+    began: float = 0.0
     wf_instance_id: int | None = None
     is_own: bool = True
+    is_over: bool = False
+
+    def is_older(self, wf_instance_id: int) -> bool:
+        """Whether a run was there before this start for certain.
+
+        Ids rise. A run below the oldest known one is older too, also where it was not among the
+        :data:`MAX_KNOWN` that are remembered.
+        """
+        older = (*(self.known or ()), *self.earlier)
+        return bool(older) and (wf_instance_id in older or wf_instance_id < min(older))
 
     def to_json(self) -> dict[str, Any]:
         known = None if self.known is None else list(self.known)
-        return {"version": _VERSION, **asdict(self), "known": known}
+        return {"version": _VERSION, **asdict(self), "known": known, "earlier": list(self.earlier)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -59,29 +72,62 @@ class StartIntent:
         if (version := fields.pop("version", None)) != _VERSION:
             raise MalformedIntentError(f"version {version!r}, not {_VERSION}")
         try:
-            known = fields.pop("known")
-            intent = cls(**fields, known=None if known is None else tuple(int(each) for each in known))
+            known, earlier = fields.pop("known"), fields.pop("earlier")
+            scope = Scope(**fields.pop("scope"))
+            intent = cls(
+                **fields,
+                scope=scope,
+                known=None if known is None else tuple(int(each) for each in known),
+                earlier=tuple(int(each) for each in earlier),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise MalformedIntentError(str(error)) from None
-        if intent.wf_instance_id is not None and not isinstance(intent.wf_instance_id, int):
-            raise MalformedIntentError("wf_instance_id is not an integer")
+        for name in ("workflow_id", "wf_instance_id"):
+            if not isinstance(getattr(intent, name), int | None):
+                raise MalformedIntentError(f"{name} is not an integer")
         return intent
-
-
-def scope_digest(scope: Scope, workflow_id: int) -> str:
-    """Digest of what a workflow is looked up by: two equal ones mean the same workflow."""
-    return _digest([scope.region_id, scope.namespace, scope.namespace_source, scope.group_id, workflow_id])
 
 
 def parameters_digest(text: str | None) -> str:
     """Digest of instance parameters. None and an empty text are equal, and JSON is by its value, whatever its
     spaces and order.
     """
+    return _digest(_value(text or ""))
+
+
+def has_parameters(text: str | None, digest: str) -> bool:
+    """Whether a text that the service shows may stand for the parameters of a digest.
+
+    ``GetJobInstance`` may show them as they were sent, as JSON in another form, as a JSON text, or with backslashes
+    (as the example of its API page): a difference in form is no difference.
+    """
+    return any(_digest(value) == digest for value in _forms(text or ""))
+
+
+def _forms(text: str) -> Iterator[Any]:
+    yield text
+    value = _value(text)
+    yield value
+    if isinstance(value, str):
+        try:
+            unescaped = json.loads(f'"{value}"', strict=False)
+        except ValueError:
+            unescaped = value
+        yield unescaped
+        yield _value(value)
+        yield _value(unescaped)
+
+
+def _value(text: str) -> Any:
     try:
-        value = json.loads(text or '""')
-    except ValueError:
-        value = text
-    return _digest(value)
+        return json.loads(text, parse_float=_number)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _number(text: str) -> float | int:
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def _digest(value: Any) -> str:

@@ -1,44 +1,46 @@
 """Did that request start a run, and which one is it?
 
-Asked when the answer of ``ExecuteWorkflow`` was lost, or the process that waited for it. What is known is
-the :class:`~airflow_provider_schedulerx.api.runs.intents.StartIntent` that was written before. Without network or
-clock of its own, as :mod:`.stopping`: :func:`reconcile_recipe` says what to do next.
+Asked when the answer of ``ExecuteWorkflow`` was lost, or the process that waited for it. What is known is the
+:class:`~airflow_provider_schedulerx.api.runs.intents.StartIntent` that was written before.
 
-Nothing is guessed. What the service does not document (how soon and how long it lists a run, whether it lists
-waiting ones, whether ``GetJobInstance`` shows the parameters of the run or those of the job) is either seen
-in its answers or ends in doubt, which a person has to resolve.
+Nothing is guessed. What the service does not document (how soon and how long it lists a run, how many it lists, whether
+it lists waiting ones, whether ``GetJobInstance`` shows the parameters of the run or those of the job) is either seen in
+its answers or ends in ambiguity, which time or a person has to resolve.
 """
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Generator
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus, WorkflowInstanceSummary
-from airflow_provider_schedulerx.api.runs.intents import StartIntent, parameters_digest
+from airflow_provider_schedulerx.api.runs.intents import StartIntent, has_parameters, parameters_digest
+from airflow_provider_schedulerx.api.runs.recipes import Pause, Recipe
 from airflow_provider_schedulerx.api.runs.tracking import is_passing
 from airflow_provider_schedulerx.api.wire import calls
-from airflow_provider_schedulerx.api.wire.calls import Call
 
-#: New runs that are looked at; more of them are doubt.
+#: New runs whose parameters are looked up; more of them are ambiguous.
 MAX_CANDIDATES = 100
-#: Seconds between looks at the list.
+#: Older runs whose parameters are looked up, to see whether one carries the same.
+_MAX_TWINS = 10
+#: Seconds between two lists.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
-#: A list of at least this many runs may leave older ones out.
-_LONG_LIST = 100
+#: A list of at least this many runs may leave older ones out (a sibling operation lists 10).
+_SHORTEST_LIMIT = 10
+#: Seconds by which the clocks of two machines may differ.
+_CLOCK_MARGIN = 300.0
 
 
-class Likeness(Enum):
+class Match(Enum):
     """Whether a run is the one that is looked for."""
 
-    OURS = "its parameters are ours"
-    OTHER = "its parameters are others"
+    OURS = "its parameters are the same"
+    OTHER = "its parameters differ"
     #: Nothing can be seen yet, but may be later: it waits, or the call failed.
     NOT_YET = "its parameters cannot be seen yet"
     HIDDEN = "its parameters cannot be seen"
@@ -46,101 +48,157 @@ class Likeness(Enum):
 
 @dataclass
 class Candidate:
-    """A run that was not there before the start.
+    """A run that may have been started by the request.
 
-    :ivar trigger_type: the service's code, whose meaning is not documented: it is told, and decides nothing.
+    :ivar trigger_type: the service's code, whose meaning for a node of a workflow is not documented: it is shown, and
+        decides nothing.
     """
 
     wf_instance_id: int
     status: WorkflowInstanceStatus
-    likeness: Likeness = Likeness.NOT_YET
+    match: Match = Match.NOT_YET
     trigger_type: int | None = None
     why: str = ""
 
     def __str__(self) -> str:
         trigger = "" if self.trigger_type is None else f", trigger type {self.trigger_type}"
-        return f"{self.wf_instance_id} ({self.status.name}{trigger}; {self.why or self.likeness.value})"
+        return f"{self.wf_instance_id} ({self.status.name}{trigger}; {self.why or self.match.value})"
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """Exactly one of: a run that is ours; a doubt; neither, which means that nothing was started."""
+    """A run that is ours, or an ambiguity, or neither: then nothing was started.
+
+    :ivar ambiguity: why nobody can tell, with the candidates.
+    :ivar may_resolve: whether a later reconciliation may succeed where this one did not.
+    """
 
     wf_instance_id: int | None = None
-    doubt: str | None = None
+    ambiguity: str | None = None
+    may_resolve: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How long ago the request may have left, in seconds, at the begin of a reconciliation.
+
+    :ivar at_least: the service has had this time to list the run.
+    :ivar at_most: no run of the request is older; None if unknown.
+    """
+
+    at_least: float = 0.0
+    at_most: float | None = None
+
+
+def reconcile_recipe(
+    scope: Scope,
+    intent: StartIntent,
+    *,
+    settling_time: float,
+    patience: float,
+    log: Any,
+    age: Age | None = None,
+    may_be_several: bool = False,
+) -> Recipe[Reconciled]:
+    """Find the run of an intent.
+
+    :param settling_time: seconds after which a run that was started is listed; none then means none.
+    :param patience: seconds to wait, beyond that, for parameters that will show when a waiting run begins,
+        and for the end of faults.
+    :param log: a logger.
+    :param age: of the request; by default it has just been made.
+    :param may_be_several: whether earlier tries may have started several runs with the marker of the intent, one
+        after the other. Then the newest is looked for.
+    """
+    if intent.known is None and not intent.marker:
+        return Reconciled(ambiguity="the runs of the workflow could not be listed before the start")
+    age = age or Age(at_most=0.0)
+    search = _Search(scope, intent)
+    settling = max(0.0, settling_time - age.at_least)
+    pause = min(max(settling_time / 10, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+    began = now = yield Pause(0)
+    while True:
+        elapsed = now - began
+        try:
+            yield from search.poll(None if age.at_most is None else age.at_most + elapsed)
+        except SchedulerXError as error:
+            if not is_passing(error) or elapsed >= settling + patience:
+                return Reconciled(
+                    ambiguity=f"the runs of the workflow cannot be listed: {error}",
+                    may_resolve=is_passing(error),
+                )
+            log.warning("Looking for the run that may have been started: %s", error)
+        else:
+            marked = search.newest_marked()
+            # A failed one may have been followed by another, which is not listed yet.
+            if marked and (elapsed >= settling or not may_be_several or not _may_have_failed(marked)):
+                return Reconciled(marked.wf_instance_id)
+            if elapsed >= settling:
+                decided = yield from search.decide(may_wait=elapsed < settling + patience)
+                if decided is not None:
+                    return decided
+        left = settling - elapsed
+        now = yield Pause(min(pause, left) if left > 0 else pause)
+
+
+def suspects_recipe(scope: Scope, intent: StartIntent, age: Age) -> Recipe[list[Candidate]]:
+    """Find the active runs that may have been started by a request of which only the parameters and the age are known.
+
+    :return: all that are not certain to be older, or to have other parameters. Faults are raised.
+    """
+    search = _Search(scope, intent)
+    yield from search.poll(age.at_most)
+    return (yield from search.suspects())
+
+
+def _may_have_failed(candidate: Candidate) -> bool:
+    return not candidate.status.is_active and candidate.status is not WorkflowInstanceStatus.SUCCESS
 
 
 @dataclass
-class _Seen:
+class _Shown:
     """Parameters that ``GetJobInstance`` has shown, by job and run."""
 
     by_job: dict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
 
     @property
     def differ_between_runs(self) -> bool:
-        """Whether they are surely those of the run, and not those of the job's definition."""
+        """Whether they are those of the run for certain, and not those of the job's definition."""
         return any(len(set(by_run.values())) > 1 for by_run in self.by_job.values())
-
-
-#: Yields a call to carry out (its result is sent back, or its SchedulerXError thrown in) or seconds to sleep.
-ReconcileRecipe = Generator[Call[Any] | float, Any, Reconciled]
-
-
-def reconcile_recipe(
-    scope: Scope, intent: StartIntent, *, settling_time: float, patience: float, log: Any
-) -> ReconcileRecipe:
-    """Find the run of an intent.
-
-    :param settling_time: seconds after which a run that was started is surely listed; none then means none.
-    :param patience: seconds to wait, beyond that, for parameters that will show when a waiting run begins,
-        and for the end of faults.
-    :param log: a logger.
-    """
-    if intent.known is None:
-        return Reconciled(doubt="the runs of the workflow could not be listed before the start")
-    search = _Search(scope, intent)
-    began = time.monotonic()
-    pause = min(max(settling_time / 10, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-    while True:
-        elapsed = time.monotonic() - began
-        try:
-            yield from search.look()
-        except SchedulerXError as error:
-            if not is_passing(error) or elapsed >= settling_time + patience:
-                return Reconciled(doubt=f"the runs of the workflow cannot be listed: {error}")
-            log.warning("Looking for the run that may have been started: %s", error)
-        else:
-            certain = search.marked()
-            if certain is not None:
-                return Reconciled(certain.wf_instance_id)
-            if elapsed >= settling_time:
-                decided = yield from search.decide(may_wait=elapsed < settling_time + patience)
-                if decided is not None:
-                    return decided
-        left = settling_time - elapsed
-        yield min(pause, left) if left > 0 else pause
 
 
 class _Search:
     def __init__(self, scope: Scope, intent: StartIntent) -> None:
         self._scope = scope
         self._intent = intent
-        self._known = frozenset(intent.known or ())
         self._candidates: dict[int, Candidate] = {}
-        self._seen = _Seen()
+        self._shown = _Shown()
+        self._older: list[int] = []
+        self._older_shown: dict[int, str | None] = {}
         self._reaches_back = True
-        self._has_looked_at_known = False
         self._active = 0
         self._shows_waiting = False
 
-    def look(self) -> Generator[Call[Any], Any, None]:
-        """List once, and look at what is new."""
+    def poll(self, age: float | None) -> Recipe[None]:
+        """List once, and look up the parameters of what is new.
+
+        :param age: seconds, at most, since the request.
+        """
         listed: list[WorkflowInstanceSummary] = yield calls.list_workflow_instances(
             self._scope, self._intent.workflow_id
         )
-        new = [run for run in listed if run.wf_instance_id not in self._known]
-        reaches_back = len(new) < len(listed) or (not self._known and len(listed) < _LONG_LIST)
-        self._reaches_back = reaches_back and len(new) <= MAX_CANDIDATES
+        # Ids rise, so what is below an older run is older too.
+        older_by_time = 0 if age is None else _newest_older_by_time(listed, age + _CLOCK_MARGIN)
+        older: list[WorkflowInstanceSummary] = []
+        new: list[WorkflowInstanceSummary] = []
+        for run in listed:
+            is_older = run.wf_instance_id <= older_by_time or self._intent.is_older(run.wf_instance_id)
+            (older if is_older else new).append(run)
+        self._older = sorted(
+            {*(run.wf_instance_id for run in older), *(self._intent.known or ())}, reverse=True
+        )
+        is_whole = not self._intent.known and len(listed) < _SHORTEST_LIMIT
+        self._reaches_back = (bool(older) or is_whole) and len(new) <= MAX_CANDIDATES
         self._active = sum(not run.status.is_terminal for run in listed)
         self._shows_waiting |= any(run.status is WorkflowInstanceStatus.WAITING for run in listed)
         for run in new[:MAX_CANDIDATES]:
@@ -148,27 +206,27 @@ class _Search:
                 run.wf_instance_id, Candidate(run.wf_instance_id, run.status)
             )
             candidate.status = run.status
-            if candidate.likeness is Likeness.NOT_YET:
-                yield from self._see(candidate)
+            if candidate.match is Match.NOT_YET:
+                yield from self._compare(candidate)
 
-    def _see(self, candidate: Candidate) -> Generator[Call[Any], Any, None]:
+    def _compare(self, candidate: Candidate) -> Recipe[None]:
         try:
             text = yield from self._parameters_of(candidate.wf_instance_id, candidate)
         except SchedulerXError as error:
-            candidate.likeness = Likeness.NOT_YET if is_passing(error) else Likeness.HIDDEN
+            candidate.match = Match.NOT_YET if is_passing(error) else Match.HIDDEN
             candidate.why = f"its parameters cannot be seen: {error}"
             return
         if text is None:
-            candidate.likeness = Likeness.HIDDEN if candidate.status.is_terminal else Likeness.NOT_YET
+            candidate.match = Match.HIDDEN if candidate.status.is_terminal else Match.NOT_YET
             candidate.why = ""
             return
-        marker = self._intent.marker
-        ours = marker in text if marker else parameters_digest(text) == self._intent.parameters
-        candidate.likeness, candidate.why = (Likeness.OURS if ours else Likeness.OTHER), ""
+        candidate.match, candidate.why = (Match.OURS if self._is_ours(text) else Match.OTHER), ""
 
-    def _parameters_of(
-        self, wf_instance_id: int, candidate: Candidate | None = None
-    ) -> Generator[Call[Any], Any, str | None]:
+    def _is_ours(self, text: str) -> bool:
+        marker = self._intent.marker
+        return marker in text if marker else has_parameters(text, self._intent.parameters)
+
+    def _parameters_of(self, wf_instance_id: int, candidate: Candidate | None = None) -> Recipe[str | None]:
         """The parameters of a run, as one of its job instances shows them; None if it has none yet."""
         run = yield calls.get_workflow_instance(self._scope, self._intent.workflow_id, wf_instance_id)
         refusal: SchedulerXError | None = None
@@ -185,56 +243,77 @@ class _Search:
             if candidate is not None:
                 candidate.trigger_type = job.trigger_type
             text = str(job.parameters or "")
-            self._seen.by_job[node.job_id][wf_instance_id] = text
+            self._shown.by_job[node.job_id][wf_instance_id] = text
             return text
         if refusal is not None:
             raise refusal
         return None
 
-    def marked(self) -> Candidate | None:
-        """The run that carries our marker, which no other can."""
+    def newest_marked(self) -> Candidate | None:
+        """The newest run that carries our marker, which no other task's can."""
         if not self._intent.marker:
             return None
-        return next((run for run in self._candidates.values() if run.likeness is Likeness.OURS), None)
+        ours = [run for run in self._candidates.values() if run.match is Match.OURS]
+        return max(ours, key=lambda run: run.wf_instance_id, default=None)
 
-    def decide(self, may_wait: bool) -> Generator[Call[Any], Any, Reconciled | None]:
+    def decide(self, may_wait: bool) -> Recipe[Reconciled | None]:
         """:return: None if it is worth waiting."""
         runs = list(self._candidates.values())
-        ours = [run for run in runs if run.likeness is Likeness.OURS]
-        is_distinct = self._intent.parameters != parameters_digest(None)
-        if len(ours) == 1 and is_distinct:
-            # Even if others cannot be seen: these parameters are not there by chance.
-            return Reconciled(ours[0].wf_instance_id)
+        ours = [run for run in runs if run.match is Match.OURS]
+        has_parameters_of_its_own = self._intent.parameters != parameters_digest(None)
         if len(ours) > 1:
-            return self._doubt("several new runs have the parameters of this one", ours)
-        if may_wait and any(run.likeness is Likeness.NOT_YET for run in runs):
+            return _ambiguous("several new runs have the parameters of this one", ours)
+        if ours and has_parameters_of_its_own:
+            # Even if others cannot be seen: these parameters are not there by chance, unless they are always.
+            twin = yield from self._older_twin()
+            if twin is None:
+                return Reconciled(ours[0].wf_instance_id)
+            return _ambiguous(
+                f"a new run has the parameters of this one, but so has workflow instance {twin} from before the start, so "
+                "something else may have started it",
+                ours,
+            )
+        not_yet = [run for run in runs if run.match is Match.NOT_YET]
+        if may_wait and not_yet:
             return None
-        unseen = [run for run in runs if run.likeness in (Likeness.NOT_YET, Likeness.HIDDEN)]
-        if unseen:
-            return self._doubt("new runs cannot be told from the one that may have been started", unseen)
         if ours:
-            return Reconciled(ours[0].wf_instance_id)
+            return _ambiguous("the start had no parameters by which its run could be told from others", ours)
+        unseen = [run for run in runs if run.match in (Match.NOT_YET, Match.HIDDEN)]
+        if unseen:
+            return _ambiguous(
+                "new runs cannot be told from the one that may have been started",
+                unseen,
+                may_resolve=bool(not_yet),
+            )
         if not self._reaches_back:
-            return self._doubt("the list of runs no longer reaches back to before the start", runs[:10])
-        others = [run for run in runs if run.likeness is Likeness.OTHER]
-        if others:
-            yield from self._look_at_known()
-            if not self._seen.differ_between_runs:
-                return self._doubt(
+            return _ambiguous("the list of runs may not reach back to before the start", runs[:10])
+        if runs:
+            yield from self._look_for_a_difference()
+            if not self._shown.differ_between_runs:
+                return _ambiguous(
                     "new runs show other parameters, but GetJobInstance shows the same ones for every run, so they "
                     "may be those of the job rather than those of the run",
-                    others,
+                    runs,
                 )
         if (yield from self._may_hide_a_waiting_run()):
             if may_wait:
                 return None
-            return self._doubt(
-                "the workflow runs as often at once as it may, and whether the list shows a waiting run is not known",
+            return _ambiguous(
+                "the workflow is at its maximum concurrency, and whether the list shows a waiting run is not known",
                 runs,
+                may_resolve=True,
             )
         return Reconciled()
 
-    def _may_hide_a_waiting_run(self) -> Generator[Call[Any], Any, bool]:
+    def suspects(self) -> Recipe[list[Candidate]]:
+        """The active candidates that may be ours."""
+        active = [run for run in self._candidates.values() if not run.status.is_terminal]
+        if active:
+            yield from self._look_for_a_difference()
+        differ = self._shown.differ_between_runs
+        return [run for run in active if not (differ and run.match is Match.OTHER)]
+
+    def _may_hide_a_waiting_run(self) -> Recipe[bool]:
         """Whether ours may wait for its turn, unlisted: where there is room for it, it would run."""
         if self._shows_waiting or not self._active:
             return False
@@ -242,21 +321,52 @@ class _Search:
             workflow = yield calls.get_workflow(self._scope, self._intent.workflow_id)
         except SchedulerXError:
             return True
-        return self._active >= (workflow.max_concurrency or 1)
+        return bool(self._active >= (workflow.max_concurrency or 1))
 
-    def _look_at_known(self) -> Generator[Call[Any], Any, None]:
-        """See whether an earlier run shows other parameters: then they are surely those of the run."""
-        if self._has_looked_at_known:
-            return
-        self._has_looked_at_known = True
-        for wf_instance_id in (self._intent.known or ())[:3]:
-            if self._seen.differ_between_runs:
+    def _older_twin(self) -> Recipe[int | None]:
+        """An older run that carries the same parameters and is not the task's own, among the newest of them."""
+        others = [run for run in self._older if run not in self._intent.earlier]
+        for wf_instance_id in others[:_MAX_TWINS]:
+            text = yield from self._parameters_of_older(wf_instance_id)
+            if text is not None and self._is_ours(text):
+                return wf_instance_id
+        return None
+
+    def _look_for_a_difference(self) -> Recipe[None]:
+        """See whether an older run shows other parameters: then they are those of the run for certain."""
+        for wf_instance_id in self._older[:3]:
+            if self._shown.differ_between_runs:
                 return
-            try:
-                yield from self._parameters_of(wf_instance_id)
-            except SchedulerXError:
-                continue
+            yield from self._parameters_of_older(wf_instance_id)
 
-    def _doubt(self, why: str, runs: list[Candidate]) -> Reconciled:
-        listed = "; ".join(map(str, runs)) or "none"
-        return Reconciled(doubt=f"{why}. New workflow instances: {listed}")
+    def _parameters_of_older(self, wf_instance_id: int) -> Recipe[str | None]:
+        if wf_instance_id not in self._older_shown:
+            try:
+                self._older_shown[wf_instance_id] = yield from self._parameters_of(wf_instance_id)
+            except SchedulerXError:
+                self._older_shown[wf_instance_id] = None
+        return self._older_shown[wf_instance_id]
+
+
+def _newest_older_by_time(listed: list[WorkflowInstanceSummary], age: float) -> int:
+    """The newest run that began before a request of that age, by the service's own times alone; 0 if there is none.
+
+    Their zone is not documented, so they are not held against our clock. But a run that began longer before the
+    newest time in the list than the request is old, began before the request.
+    """
+    begins = {run.wf_instance_id: begin for run in listed if (begin := _instant(run.start_time))}
+    ends = [end for run in listed if (end := _instant(run.end_time))]
+    newest = max([*begins.values(), *ends], default=datetime.min)
+    return max((run for run, begin in begins.items() if (newest - begin).total_seconds() > age), default=0)
+
+
+def _instant(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text or "").replace(tzinfo=None)
+    except ValueError:
+        return None
+
+
+def _ambiguous(why: str, runs: list[Candidate], may_resolve: bool = False) -> Reconciled:
+    listed = "; ".join(map(str, runs)) or "none"
+    return Reconciled(ambiguity=f"{why}. New workflow instances: {listed}", may_resolve=may_resolve)

@@ -1,15 +1,11 @@
 """How to stop a run, for which the service has no operation.
 
-All active nodes are stopped, again and again, since others can start meanwhile, until the run has
-ended or time is up. Written once, without network or clock of its own: :func:`stop_recipe` says
-what to do next, and the synchronous and the asynchronous side do it.
+All active nodes are stopped, again and again because others can start meanwhile, until the run has ended or time is
+up. The nodes of one round are stopped side by side: a killed task has about 5 seconds.
 """
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Generator
 from typing import Any
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
@@ -19,73 +15,92 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXNotFoundError,
 )
 from airflow_provider_schedulerx.api.models import WorkflowInstance
+from airflow_provider_schedulerx.api.runs.recipes import Batch, Pause, Recipe
+from airflow_provider_schedulerx.api.runs.tracking import is_over
 from airflow_provider_schedulerx.api.wire import calls
-from airflow_provider_schedulerx.api.wire.calls import Call
 
-#: Seconds between looks at a run that is being stopped: at first, and at most.
+#: Seconds between polls of a run that is being stopped: at first, and at most.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 5.0
-
-#: Yields a call to carry out (its result is sent back, or its SchedulerXError thrown in) or seconds
-#: to sleep; returns the run as it was seen last.
-StopRecipe = Generator[Call[Any] | float, Any, WorkflowInstance | None]
 
 
 def stop_recipe(
     scope: Scope, workflow_id: int | str, wf_instance_id: int | str, timeout: float, log: Any
-) -> StopRecipe:
+) -> Recipe[WorkflowInstance | None]:
     """Stop a run, as far as that is possible. Faults are logged, not raised.
 
     A node of another application group cannot be stopped; that is logged once.
 
     :param timeout: seconds; the first round is always made.
     :param log: a logger.
+    :return: the run as it was seen last, or None if it was never seen. Ask
+        :func:`~airflow_provider_schedulerx.api.runs.tracking.is_over` whether it has ended.
     """
-    deadline = time.monotonic() + timeout
+    stopping = _Stopping(scope, log)
+    deadline = (yield Pause(0)) + timeout
     pause = _FIRST_PAUSE
-    foreign: set[int] = set()
     instance: WorkflowInstance | None = None
-    look = calls.get_workflow_instance(scope, workflow_id, wf_instance_id)
-    is_last_look = False
+    is_last_poll = False
     while True:
         try:
-            instance = yield look
+            instance = yield calls.get_workflow_instance(scope, workflow_id, wf_instance_id)
         except SchedulerXNotFoundError as error:
             log.warning("Cannot stop workflow instance %s: %s", wf_instance_id, error)
             return None
         except SchedulerXError as error:
             log.warning("Stopping workflow instance %s: %s", wf_instance_id, error)
         else:
-            if instance.status.is_terminal:
+            if stopping.has_ended(instance):
                 log.info("Workflow instance %s has ended: %s", wf_instance_id, instance.status.name)
                 return instance
-            if not is_last_look:
-                yield from _stop_active_nodes(scope, instance, foreign, log)
-        if is_last_look:
+            if not is_last_poll:
+                yield from stopping.stop_active_nodes(instance)
+        if is_last_poll:
             log.error(
-                "Workflow instance %s was told to stop but has not ended after %.0f s",
+                "Stop of workflow instance %s was requested, but it had not ended after %.0f s",
                 wf_instance_id,
                 timeout,
             )
             return instance
-        yield max(0.0, min(pause, deadline - time.monotonic()))
-        is_last_look = time.monotonic() >= deadline
+        now = yield Pause(0)
+        now = yield Pause(max(0.0, min(pause, deadline - now)))
+        is_last_poll = now >= deadline
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _stop_active_nodes(
-    scope: Scope, instance: WorkflowInstance, foreign: set[int], log: logging.Logger
-) -> Generator[Call[Any], Any, None]:
-    """:param foreign: job ids of other groups, which is added to."""
-    for node in instance.nodes:
-        if not node.status.is_active or node.job_instance_id is None or node.job_id in foreign:
-            continue
-        try:
-            yield calls.stop_job_instance(scope, node.job_id, node.job_instance_id)
-        except SchedulerXForeignGroupError as error:
-            foreign.add(node.job_id)
-            log.warning("Node %s cannot be stopped from here: %s", node.label, error)
-        except SchedulerXError as error:
-            log.warning("Stopping node %s: %s", node.label, error)
-        else:
-            log.info("Told node %s to stop", node.label)
+class _Stopping:
+    """What a stop remembers between its rounds."""
+
+    def __init__(self, scope: Scope, log: Any) -> None:
+        self._scope = scope
+        self._log = log
+        self._foreign: set[int] = set()
+        self._refused: set[int] = set()
+        self._was_over = False
+
+    def has_ended(self, instance: WorkflowInstance) -> bool:
+        """Whether the run has ended. A status that is not documented has to show twice."""
+        was_over, self._was_over = self._was_over, is_over(instance)
+        return instance.status.is_terminal or (was_over and self._was_over)
+
+    def stop_active_nodes(self, instance: WorkflowInstance) -> Recipe[None]:
+        nodes = [
+            node
+            for node in instance.nodes
+            if node.status.is_active and node.job_instance_id is not None and node.job_id not in self._foreign
+        ]
+        if not nodes:
+            return
+        outcomes = yield Batch(
+            tuple(calls.stop_job_instance(self._scope, node.job_id, node.job_instance_id) for node in nodes)
+        )
+        for node, outcome in zip(nodes, outcomes, strict=True):
+            if not isinstance(outcome, SchedulerXError):
+                self._log.info("Requested the stop of node %s", node.label)
+            elif isinstance(outcome, SchedulerXForeignGroupError):
+                self._foreign.add(node.job_id)
+                self._log.warning("Node %s cannot be stopped from here: %s", node.label, outcome)
+            elif node.job_id not in self._refused:
+                # The service may refuse to stop a node that does not run yet, or no longer does: each is named once.
+                self._refused.add(node.job_id)
+                self._log.warning("Node %s (%s) was not stopped: %s", node.label, node.status.name, outcome)

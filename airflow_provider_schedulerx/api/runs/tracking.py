@@ -1,4 +1,4 @@
-"""What a series of looks at a workflow instance means, in decisions and in words.
+"""What a series of polls of a workflow instance means, in decisions and in words.
 
 Pure: no clock, no network, no Airflow. The operator, the sensor and the trigger all decide by this.
 """
@@ -22,8 +22,12 @@ from airflow_provider_schedulerx.api.models import (
     WorkflowInstanceStatus,
 )
 
-#: Looks in a row that may show a status outside the documented 1..5 before it is an error.
+#: Polls in a row that may show a status outside the documented 1..5 before that decides.
 MAX_UNKNOWN_STATUS_POLLS = 10
+#: Polls in a row that have to fail before a run is given up, whatever time that takes: intervals may be stretched.
+MIN_FAILED_POLLS = 3
+#: Seconds for which a run may be unknown to the service ("not existed"): a new one may take a moment to show.
+SETTLING_SECONDS = 60.0
 #: Seconds between lines that say that nothing has changed.
 HEARTBEAT_SECONDS = 300.0
 
@@ -31,7 +35,7 @@ _MAX_RESULT = 200
 
 
 class Verdict(Enum):
-    """What to do after a look."""
+    """What to do after a poll."""
 
     ACTIVE = "active"
     SUCCESS = "success"
@@ -43,24 +47,32 @@ class Verdict(Enum):
 class RunTracker:
     """Remembers what was seen of one workflow instance.
 
-    :param poll_failure_tolerance: seconds for which looks may fail in a row, if the fault is a passing one.
+    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one.
+    :param settling_time: seconds for which the service may say that the run does not exist.
+    :ivar is_news: whether the failure observed last is worth a line in the log: a run that does not exist is
+        reported once.
     """
 
-    def __init__(self, poll_failure_tolerance: float) -> None:
+    def __init__(self, poll_failure_tolerance: float, settling_time: float = SETTLING_SECONDS) -> None:
         self._tolerance = poll_failure_tolerance
+        self._settling_time = settling_time
+        self._missing_since: float | None = None
+        self.is_news = True
         self._status: WorkflowInstanceStatus | None = None
         self._nodes: dict[int, JobInstanceStatus] = {}
         self._unknown_polls = 0
         self._spoke_at: float | None = None
         self._failing_since: float | None = None
+        self._failed_polls = 0
 
     def observe(self, instance: WorkflowInstance, now: float) -> tuple[Verdict, list[str]]:
-        """Take in a look.
+        """Take in a poll.
 
         :param now: seconds of any clock that does not go backwards.
         :return: the verdict, and the lines to log: one for each change, or a sign of life now and then.
         """
-        self._failing_since = None
+        self._failing_since = self._missing_since = None
+        self._failed_polls = 0
         lines = []
         for node in instance.nodes:
             if (before := self._nodes.get(node.job_id)) != node.status:
@@ -83,31 +95,67 @@ class RunTracker:
                 f"Workflow instance {instance.wf_instance_id} is still {instance.status.name}{running}"
             )
         self._unknown_polls = 0 if instance.status.is_known else self._unknown_polls + 1
-        return self._verdict(instance.status), lines
+        return self._verdict(instance), lines
 
     def observe_failure(self, error: SchedulerXError, now: float) -> bool:
-        """Take in that a look failed.
+        """Take in that a poll failed. Whether to log it says :attr:`is_news`.
 
-        :return: whether to go on: the fault is a passing one and has not lasted longer than the
-            tolerance. "Not found" counts as passing, since a new instance may take a moment to show.
+        :return: whether to keep polling. Throttling says something of the quota and nothing of the run, so it never
+            ends a wait. Other passing faults do, if several polls in a row have failed and that has lasted longer
+            than the tolerance. "Not existed" has a limit of its own, the settling time.
         """
+        if isinstance(error, SchedulerXThrottledError):
+            self.is_news = True
+            return True
+        if isinstance(error, SchedulerXNotFoundError):
+            self.is_news = self._missing_since is None
+            if self._missing_since is None:
+                self._missing_since = now
+            return now - self._missing_since <= self._settling_time
+        self.is_news = True
         if not is_passing(error):
             return False
         if self._failing_since is None:
             self._failing_since = now
-        return now - self._failing_since <= self._tolerance
+        self._failed_polls += 1
+        return self._failed_polls < MIN_FAILED_POLLS or now - self._failing_since <= self._tolerance
 
-    def _verdict(self, status: WorkflowInstanceStatus) -> Verdict:
-        if status is WorkflowInstanceStatus.SUCCESS:
+    def _verdict(self, instance: WorkflowInstance) -> Verdict:
+        if instance.status is WorkflowInstanceStatus.SUCCESS:
             return Verdict.SUCCESS
-        if status is WorkflowInstanceStatus.FAILED:
+        if instance.status is WorkflowInstanceStatus.FAILED:
             return Verdict.FAILED
-        return Verdict.UNDECIDED if self._unknown_polls >= MAX_UNKNOWN_STATUS_POLLS else Verdict.ACTIVE
+        if self._unknown_polls < MAX_UNKNOWN_STATUS_POLLS:
+            return Verdict.ACTIVE
+        return Verdict.FAILED if has_failed(instance) else Verdict.UNDECIDED
 
 
 def is_passing(error: SchedulerXError) -> bool:
-    """Whether a look that failed may succeed later: also "not found", since a new instance may take a moment to show."""
+    """Whether a read that failed may succeed later: also "not existed", since a new instance may take a moment to show."""
     return isinstance(error, SchedulerXUnavailableError | SchedulerXThrottledError | SchedulerXNotFoundError)
+
+
+def is_over(instance: WorkflowInstance) -> bool:
+    """Whether a run **whose stop was requested** has ended.
+
+    The status of a stopped run is inferred, not documented: it may be FAILED, or a code that nobody has described. Such
+    a code counts if no node is in progress.
+    """
+    if instance.status.is_known:
+        return instance.status.is_terminal
+    return not any(
+        node.status.is_active and node.status is not JobInstanceStatus.WAITING for node in instance.nodes
+    )
+
+
+def has_failed(instance: WorkflowInstance) -> bool:
+    """Whether a run has failed for certain: by its status or, where that is not documented, by its nodes.
+
+    A run in which a node has failed and none is in progress does not continue by itself, whatever its status is called.
+    """
+    if instance.status.is_known:
+        return instance.status is WorkflowInstanceStatus.FAILED
+    return is_over(instance) and any(node.status.is_bad for node in instance.nodes)
 
 
 def failure_message(instance: WorkflowInstance) -> str:

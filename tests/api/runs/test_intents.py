@@ -9,14 +9,17 @@ from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.runs.intents import (
     MalformedIntentError,
     StartIntent,
+    has_parameters,
     parameters_digest,
-    scope_digest,
 )
 
-INTENT = StartIntent("a" * 32, 1, "s", "p", known=(3, 2, 1), marker="m", wf_instance_id=36508287844)
+SCOPE = Scope(region_id="r", namespace="n", namespace_source="s", group_id="g")
+INTENT = StartIntent(
+    1, SCOPE, "p", known=(3, 2, 1), earlier=(4,), marker="m", began=5.0, wf_instance_id=36508287844
+)
 
 
-@pytest.mark.parametrize("intent", [INTENT, StartIntent("a", 1, "s", "p")])
+@pytest.mark.parametrize("intent", [INTENT, StartIntent(1, Scope("r"), "p", is_over=True)])
 def test_it_survives_json(intent: StartIntent) -> None:
     assert StartIntent.from_json(json.loads(json.dumps(intent.to_json()))) == intent
 
@@ -24,10 +27,14 @@ def test_it_survives_json(intent: StartIntent) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 1},
         {"version": None},
         {"known": ["x"]},
         {"known": 5},
+        {"earlier": None},
+        {"scope": "digest"},
+        {"scope": {"region": "r"}},
+        {"workflow_id": "1"},
         {"wf_instance_id": "12"},
         {"more": 1},
     ],
@@ -61,13 +68,38 @@ def test_parameters_are_compared_by_value(one: str | None, other: str, equal: bo
     assert (parameters_digest(one) == parameters_digest(other)) is equal
 
 
-def test_each_part_of_the_scope_counts() -> None:
-    scope = Scope(region_id="r", namespace="n", namespace_source="s", group_id="g")
-    others = [
-        Scope(region_id="x", namespace="n", namespace_source="s", group_id="g"),
-        Scope(region_id="r", namespace="x", namespace_source="s", group_id="g"),
-        Scope(region_id="r", namespace="n", namespace_source=None, group_id="g"),
-        Scope(region_id="r", namespace="n", namespace_source="s", group_id="x"),
-    ]
-    digests = {scope_digest(each, 1) for each in (scope, *others)} | {scope_digest(scope, 2)}
-    assert len(digests) == 6
+@pytest.mark.parametrize(
+    ("shown", "is_ours"),
+    [
+        ('{"a":1,"b":"x"}', True),
+        ('{"b": "x", "a": 1}', True),
+        (r"{\"a\":1,\"b\":\"x\"}", True),
+        (r'"{\"a\":1,\"b\":\"x\"}"', True),
+        ('{"a":1.0,"b":"\\u0078"}', True),
+        ('{"a":2,"b":"x"}', False),
+        (r"{\"a\":2,\"b\":\"x\"}", False),
+        ("", False),
+        (None, False),
+        ("[" * 100_000, False),
+    ],
+)
+def test_what_the_service_shows_is_compared_in_every_form(shown: str | None, is_ours: bool) -> None:
+    assert has_parameters(shown, parameters_digest('{"a":1,"b":"x"}')) is is_ours
+
+
+@pytest.mark.parametrize("text", ["plain", "20260101", "true", "", r"C:\new", '"quoted"', "a=1&b=2"])
+def test_text_matches_itself(text: str) -> None:
+    assert has_parameters(text, parameters_digest(text))
+
+
+def test_an_empty_text_and_none_are_the_same() -> None:
+    assert has_parameters(None, parameters_digest(""))
+    assert has_parameters("", parameters_digest(None))
+
+
+def test_ids_rise_so_what_is_below_a_known_run_is_older() -> None:
+    intent = StartIntent(1, SCOPE, "p", known=(30, 20), earlier=(25,))
+    assert [run for run in (10, 20, 25, 27, 30, 40) if intent.is_older(run)] == [10, 20, 25, 30]
+    assert not StartIntent(1, SCOPE, "p").is_older(1)
+    assert not StartIntent(1, SCOPE, "p", known=()).is_older(1)
+    assert StartIntent(1, SCOPE, "p", earlier=(5,)).is_older(4)

@@ -15,6 +15,8 @@ from airflow_provider_schedulerx.api.runs.tracking import (
     RunTracker,
     Verdict,
     failure_message,
+    has_failed,
+    is_over,
     node_table,
 )
 
@@ -86,8 +88,6 @@ def test_a_heartbeat_line_comes_now_and_then() -> None:
     "error",
     [
         errors.SchedulerXUnavailableError("x"),
-        errors.SchedulerXThrottledError("x"),
-        errors.SchedulerXNotFoundError("x"),
     ],
 )
 def test_passing_faults_are_tolerated_for_a_time_that_a_good_look_resets(
@@ -100,6 +100,69 @@ def test_passing_faults_are_tolerated_for_a_time_that_a_good_look_resets(
     assert tracker.observe_failure(error, 165)
     assert tracker.observe_failure(error, 225)
     assert not tracker.observe_failure(error, 225.1)
+
+
+def test_two_failed_polls_are_too_few_however_far_apart_they_are() -> None:
+    """Where the quota is short, intervals are stretched."""
+    tracker = RunTracker(60)
+    error = errors.SchedulerXUnavailableError("x")
+    assert tracker.observe_failure(error, 0)
+    assert tracker.observe_failure(error, 1000)
+    assert not tracker.observe_failure(error, 2000)
+
+
+def test_throttling_is_no_sign_of_a_sick_run() -> None:
+    tracker = RunTracker(60)
+    assert all(tracker.observe_failure(errors.SchedulerXThrottledError("x"), 100.0 * at) for at in range(50))
+    # Nor does it hide one.
+    sick = errors.SchedulerXUnavailableError("x")
+    assert tracker.observe_failure(sick, 6000)
+    assert tracker.observe_failure(errors.SchedulerXThrottledError("x"), 6050)
+    assert tracker.observe_failure(sick, 6055)
+    assert not tracker.observe_failure(sick, 6070)
+
+
+def test_a_run_that_is_not_existed_has_the_settling_time_and_is_news_once() -> None:
+    tracker = RunTracker(600, settling_time=30)
+    missing = errors.SchedulerXNotFoundError("x")
+    assert tracker.observe_failure(missing, 100)
+    assert tracker.is_news
+    assert tracker.observe_failure(missing, 130)
+    assert not tracker.is_news
+    assert tracker.observe_failure(errors.SchedulerXUnavailableError("x"), 130)
+    assert tracker.is_news
+    assert not tracker.observe_failure(missing, 130.1)
+    tracker.observe(instance(3), 140)
+    assert tracker.observe_failure(missing, 165)
+    assert tracker.is_news
+
+
+@pytest.mark.parametrize(
+    ("status", "nodes", "over", "failed"),
+    [
+        (3, [node(1, 5)], False, False),
+        (4, [node(1, 4)], True, False),
+        (5, [], True, True),
+        (6, [node(1, 6), node(2, 1)], True, True),
+        (7, [node(1, 5), node(2, 3)], False, False),
+        (6, [node(1, 4), node(2, 1)], True, False),
+        (42, [], True, False),
+        (42, [node(1, 5), node(2, 2)], False, False),
+    ],
+)
+def test_a_run_whose_stop_was_requested_may_end_in_a_status_that_nobody_has_described(
+    status: int, nodes: list[WorkflowInstanceNode], over: bool, failed: bool
+) -> None:
+    assert is_over(instance(status, *nodes)) is over
+    assert has_failed(instance(status, *nodes)) is failed
+
+
+def test_an_unknown_status_is_a_failure_if_a_node_failed_and_none_is_in_progress() -> None:
+    tracker = RunTracker(60)
+    seen = [
+        tracker.observe(instance(6, node(1, 6), node(2, 1)), 0)[0] for _ in range(MAX_UNKNOWN_STATUS_POLLS)
+    ]
+    assert seen == [Verdict.ACTIVE] * (MAX_UNKNOWN_STATUS_POLLS - 1) + [Verdict.FAILED]
 
 
 @pytest.mark.parametrize(

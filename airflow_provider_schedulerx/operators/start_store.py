@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.exceptions import WorkflowInstanceUndecidedError
@@ -16,7 +18,14 @@ if TYPE_CHECKING:
 STATE_KEY = "schedulerx_start"
 
 
-class StartRecord:
+class StoredStart(NamedTuple):
+    """:ivar was_cleared: whether the task was cleared since, so that another run is wanted."""
+
+    intent: StartIntent
+    was_cleared: bool
+
+
+class StartStore:
     """The start of a task instance, kept over its retries.
 
     Airflow 3.3 has a task state store for each task instance: that of a DAG run, a task and a map index. It
@@ -28,25 +37,19 @@ class StartRecord:
     :param durable: False keeps nothing; so does Airflow below 3.3.
     """
 
-    def __init__(self, context: Context, *, durable: bool, log: Any) -> None:
+    def __init__(self, context: Context, *, durable: bool) -> None:
         ti: Any = context["ti"]
         self._store = version_compat.task_state_store(context) if durable else None
         self._max_tries: int | None = getattr(ti, "max_tries", None)
         self._try_number: int = getattr(ti, "try_number", None) or 1
-        self._log = log
 
     @property
     def is_kept(self) -> bool:
         """Whether the next try will know what this one has done."""
         return self._store is not None
 
-    @property
-    def is_retry_in_the_dark(self) -> bool:
-        """Whether there was a try before, of which nothing can be known."""
-        return self._store is None and self._try_number > 1
-
-    def load(self) -> StartIntent | None:
-        """What an earlier try has left, unless the task was cleared since.
+    def load(self) -> StoredStart | None:
+        """Return what an earlier try has left.
 
         :raises WorkflowInstanceUndecidedError: if it cannot be read.
         """
@@ -55,22 +58,17 @@ class StartRecord:
             return None
         try:
             intent = api.intents.StartIntent.from_json(stored["intent"])
-            before = stored["max_tries"]
+            max_tries = stored["max_tries"]
         except (api.intents.MalformedIntentError, KeyError, TypeError) as error:
             raise WorkflowInstanceUndecidedError(
                 f"What an earlier try of this task has stored about its run cannot be read ({error}). A run may be "
                 "active, so none is started: look at the workflow's instances in the SchedulerX console, then clear "
                 "the task state of the task and the task"
             ) from None
-        if before != self._max_tries:
-            known = (
-                f"was workflow instance {intent.wf_instance_id}" if intent.wf_instance_id else "is unknown"
-            )
-            self._log.info("The task was cleared, so a new run is started; the run before %s", known)
-            return None
-        return intent
+        return StoredStart(intent, was_cleared=max_tries != self._max_tries)
 
     def save(self, intent: StartIntent) -> None:
+        """Write down a start. Airflow refuses this if the try is no longer the current one."""
         if self._store is None:
             return
         version_compat.store_for_good(
@@ -80,6 +78,13 @@ class StartRecord:
         )
 
     def discard(self) -> None:
-        """Nothing was started."""
+        """Forget the start: nothing was started."""
         if self._store is not None:
             self._store.delete(STATE_KEY)
+
+    def mark_over(self, wf_instance_id: int) -> None:
+        """Note that the task has stopped a run and seen its end, whatever status it shows. Never raises."""
+        with contextlib.suppress(Exception):
+            stored = self.load()
+            if stored and not stored.was_cleared and stored.intent.wf_instance_id == wf_instance_id:
+                self.save(replace(stored.intent, is_over=True))

@@ -1,0 +1,109 @@
+"""How a run is followed to its end, on a worker or in the triggerer."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError, SchedulerXNotFoundError
+from airflow_provider_schedulerx.exceptions import WorkflowInstanceUndecidedError
+from airflow_provider_schedulerx.operators.task_run import TimeIsUp
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_schedulerx.api.models import WorkflowInstance
+    from airflow_provider_schedulerx.operators.run_owner import RunOwner
+    from airflow_provider_schedulerx.operators.task_run import TaskRun
+
+
+def poll_until_end(task: Any, owner: RunOwner, run: TaskRun) -> WorkflowInstance:
+    """Poll the run of an operator until it has ended. :return: how it was then."""
+    tracker = api.tracking.RunTracker(task.poll_failure_tolerance, task.settling_time)
+    while True:
+        # Whether time is up is asked first, so that a run that ended meanwhile still counts.
+        is_last_poll = owner.limit.left <= 0
+        try:
+            with owner.polling():
+                instance: WorkflowInstance = task.hook.get_workflow_instance(
+                    run.workflow_id, run.wf_instance_id
+                )
+        except SchedulerXError as error:
+            if not tracker.observe_failure(error, time.monotonic()):
+                raise _no_longer_followed(owner, run, error) from None
+            if tracker.is_news:
+                task.log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
+        else:
+            owner.snapshots.observe(instance)
+            verdict, lines = tracker.observe(instance, time.monotonic())
+            for line in lines:
+                task.log.info("%s", line)
+            if verdict in (api.tracking.Verdict.SUCCESS, api.tracking.Verdict.FAILED):
+                return instance
+            if verdict is api.tracking.Verdict.UNDECIDED:
+                status = instance.status.value
+                raise _no_longer_followed(
+                    owner, run, f"it shows the status {status}, which is not documented"
+                )
+        if is_last_poll:
+            raise TimeIsUp
+        owner.pause(min(task.poll_interval, owner.limit.left))
+
+
+def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) -> None:
+    """Defer an operator, unless its run has ended already; then return."""
+    try:
+        instance = task.hook.get_workflow_instance(run.workflow_id, run.wf_instance_id)
+        owner.snapshots.observe(instance)
+        if instance.status.is_terminal:
+            return
+    except SchedulerXError as error:
+        # The trigger has more patience.
+        task.log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
+    from airflow_provider_schedulerx.triggers.schedulerx import DEFERRAL_MARGIN, WorkflowInstanceTrigger
+
+    left = owner.limit.left
+    is_limited = left != float("inf")
+    owner.check_killed()
+    task.defer(
+        trigger=WorkflowInstanceTrigger.from_task(
+            task,
+            workflow_id=run.workflow_id,
+            wf_instance_id=run.wf_instance_id,
+            poll_interval=task.poll_interval,
+            deadline=time.time() + left if is_limited else None,
+            started_at=time.time() if run.is_new else None,
+            cancel_on_kill=task.cancel_on_kill and run.is_own,
+        ),
+        method_name="execute_complete",
+        kwargs={
+            "workflow_id": run.workflow_id,
+            "wf_instance_id": run.wf_instance_id,
+            "is_own": run.is_own,
+            "try_number": getattr(context["ti"], "try_number", None),
+        },
+        # The trigger keeps the deadline itself; this is for a triggerer that is away.
+        timeout=timedelta(seconds=left + DEFERRAL_MARGIN) if is_limited else None,
+    )
+
+
+def after_trigger_gave_up(task: Any, owner: RunOwner, run: TaskRun, why: str) -> Exception:
+    """Return the error for a run that the trigger could not follow: final if the service does not know the run."""
+    try:
+        task.hook.get_workflow_instance(run.workflow_id, run.wf_instance_id)
+    except SchedulerXNotFoundError as error:
+        return _no_longer_followed(owner, run, error)
+    except SchedulerXError as error:
+        task.log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
+    return _no_longer_followed(owner, run, why)
+
+
+def _no_longer_followed(owner: RunOwner, run: TaskRun, why: SchedulerXError | str) -> Exception:
+    what = f"Workflow instance {run.wf_instance_id} can no longer be followed: {why}"
+    if isinstance(why, SchedulerXNotFoundError):
+        return WorkflowInstanceUndecidedError(
+            f"{what}. The task is not retried, because the service would not know the run then either"
+        )
+    return owner.lost(f"{what}. It may be active")

@@ -1,0 +1,226 @@
+"""The matrix: is the provider right, whatever the service does where its documentation is silent?
+
+Every pair of values of every behaviour that the emulator's profile lists occurs in some profile, and under each
+profile every scenario runs: with and without deferral, parameters, marker and a long history. In this process and
+in virtual time, so that hours take milliseconds. Then each run that was started is held against its task.
+
+    python -m dev.experiments.matrix                     # the long form: all pairs, all scenarios, 3 seeds
+    python -m dev.experiments.matrix --seeds 1 --scenario timeout --profile hostile
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+import random
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+from allpairspy import AllPairs
+
+from airflow_provider_schedulerx.emulator import profile as profiles
+from airflow_provider_schedulerx.emulator.engine import InstanceRun
+from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS, PROFILES, Profile
+from airflow_provider_schedulerx.exceptions import WorkflowInstanceUndecidedError
+from dev.experiments.inprocess import LocalService
+from dev.experiments.scenarios import HISTORIES, SCENARIOS, Scenario, Variant, World, workflows
+from dev.experiments.virtual import VirtualClock
+
+#: The provider needs the Professional edition: without it no run can be followed.
+FIXED = {"edition": "professional"}
+
+VARIANTS = tuple(
+    Variant(deferrable, parameters, marker, history)
+    for deferrable, (parameters, marker), history in itertools.product(
+        (False, True), ((True, False), (False, False), (True, True), (False, True)), HISTORIES
+    )
+)
+
+
+def pairwise() -> list[Profile]:
+    """The named profiles, and others in which every pair of values occurs."""
+    keys = [key for key in BEHAVIOURS if key not in FIXED]
+    rows = AllPairs([BEHAVIOURS[key].names for key in keys])
+    made = [Profile({**FIXED, **dict(zip(keys, row, strict=True))}) for row in rows]
+    return [*(profiles.parse(name) for name in PROFILES), *made]
+
+
+@dataclass
+class Result:
+    """How one scenario ended.
+
+    :ivar problems: each a sentence; empty if all is as promised.
+    :ivar doubt: what the task said where it left the decision to a person; empty if it did not.
+    """
+
+    scenario: Scenario
+    profile: Profile
+    variant: Variant
+    seed: int
+    problems: list[str] = field(default_factory=list)
+    doubt: str = ""
+
+    @property
+    def command(self) -> str:
+        return f"--scenario '{self.scenario.name}' --profile {self.profile} --variant {self.variant} --seed {self.seed}"
+
+
+def play(scenario: Scenario, profile: Profile, variant: Variant, seed: int) -> Result:
+    """Run one scenario, and judge it."""
+    result = Result(scenario, profile, variant, seed)
+    clock = VirtualClock()
+    service = LocalService(workflows(), profile, clock, seed)
+    world = World(service, clock, variant, random.Random(f"{seed} {scenario.name} {variant}"))
+    random.seed(seed)
+    with service.in_force():
+        scenario.play(world)
+        clock.sleep(1)
+        service.engine.advance_all()
+    if isinstance(world.task.errors[-1] if world.task.errors else None, WorkflowInstanceUndecidedError):
+        result.doubt = str(world.task.errors[-1])
+    elif world.is_for_a_person:
+        result.doubt = "a user ended the task before it knew its run, and then cleared it"
+    result.problems += _judge(world, result)
+    return result
+
+
+def _judge(world: World, result: Result) -> Iterator[str]:
+    """Hold runs against the task, as the chaos suite does (:func:`dev.experiments.experiment.judge`)."""
+    own, task = world.service.own, world.task
+    is_cleared = task.ti.max_tries > 4 or "clear" in result.scenario.name
+    for earlier, later in itertools.combinations(own, 2):
+        if earlier.ended is None or earlier.ended > later.created:
+            yield f"duplicate: {later.wf_instance_id} was started while {earlier.wf_instance_id} was active"
+        elif earlier.status == 4 and not is_cleared:
+            yield f"duplicate: {later.wf_instance_id} was started after {earlier.wf_instance_id} had succeeded"
+    told = task.ti.xcoms.get("WfInstanceId")
+    if result.doubt:
+        if why := _needless(world, result):
+            yield f"needless doubt ({why}): {result.doubt[:300]}"
+        return
+    for run in own:
+        if run.is_active:
+            yield f"left over: {run.wf_instance_id} is active, the task is {task.state}"
+    end = own[-1] if own else None
+    good = end is not None and end.status == 4
+    if (task.state == "success") is not good:
+        yield f"wrong: the task is {task.state}, its last run {_shown(end)}; {task.errors[-1:]!r}"[:500]
+    elif good and end is not None and told != end.wf_instance_id:
+        yield f"wrong: the task tells of {told}, its last run is {end.wf_instance_id}"
+    if task.state != "success" and (why := _should_succeed(world, result)):
+        yield f"gave up: the task is {task.state}, though {why}; {task.errors[-1:]!r}"[:500]
+
+
+def _shown(run: InstanceRun | None) -> str:
+    return "none" if run is None else f"{run.wf_instance_id} has status {run.status}"
+
+
+def _needless(world: World, result: Result) -> str:
+    """Why a person need not decide; empty if one has to."""
+    if not result.scenario.is_ambiguous and not _is_ambiguous_by_itself(result):
+        return "every start was answered clearly"
+    if world.can_tell:
+        return "the runs can be told apart by their parameters"
+    if "strangers" not in result.scenario.name and not world.service.own:
+        return "nothing was started, and no run is new"
+    return ""
+
+
+def _is_ambiguous_by_itself(result: Result) -> bool:
+    """Whether the service answers starts in a way that leaves open what it did."""
+    is_full = result.scenario.name == "workflow is full"
+    return result.profile["late_refusal"] != "never" or (is_full and result.profile["when_full"] == "skip")
+
+
+def _should_succeed(world: World, result: Result) -> str:
+    """Why the task should have succeeded; empty if a failure is right."""
+    name = result.scenario.name
+    own = world.service.own
+    if name == "disabled" and result.profile["disabled_workflow"] == "refuse":
+        return ""
+    if name in ("kill", "timeout", "failure and retry") or (own and own[-1].workflow_id == 2):
+        return ""
+    if own and own[-1].status not in (1, 2, 3, 4, 5):
+        return ""  # it was stopped, and has a status that nobody knows
+    if name == "clear while it runs" and result.profile["stopped_state"] != "5":
+        return ""  # nobody can say that the stopped run has ended
+    return "nothing kept it from succeeding"
+
+
+def report(results: list[Result], seconds: float) -> int:
+    """Print figures and every problem. :return: exit status."""
+    by_scenario: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        by_scenario[result.scenario.name].append(result)
+    print(f"\n{'':<26} {'cases':>6} {'problems':>9} {'doubt':>6}")
+    for name, found in by_scenario.items():
+        bad, doubts = (sum(bool(getattr(each, kind)) for each in found) for kind in ("problems", "doubt"))
+        print(f"{name:<26} {len(found):>6} {bad:>9} {doubts:>6}")
+    doubts = [each for each in results if each.doubt]
+    bad_ones = [each for each in results if each.problems]
+    print(f"{'all':<26} {len(results):>6} {len(bad_ones):>9} {len(doubts):>6}")
+    print(f"\nA person has to decide in {100 * len(doubts) / max(1, len(results)):.1f} % of the cases.")
+    for kind in ("with", "without"):
+        marked = [each for each in results if each.variant.marker is (kind == "with")]
+        share = 100 * sum(bool(each.doubt) for each in marked) / max(1, len(marked))
+        print(f"  {kind} a marker: {share:.1f} % of {len(marked)}")
+    print(f"{len(results)} cases in {seconds:.0f} s")
+    kinds = Counter(
+        (each.scenario.name, problem.partition(":")[0]) for each in bad_ones for problem in each.problems
+    )
+    for (name, kind), count in kinds.most_common():
+        example = next(
+            each
+            for each in bad_ones
+            if each.scenario.name == name and any(problem.startswith(kind) for problem in each.problems)
+        )
+        print(f"\n{count} x {name}: {kind}")
+        print(f"  {example.command}")
+        for problem in example.problems:
+            print(f"  {problem}")
+    print("\nAs promised." if not bad_ones else "\nNOT as promised.")
+    return 1 if bad_ones else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=3, help="how many (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="one only")
+    parser.add_argument("--profile", action="append", type=profiles.parse, help="instead of all pairs")
+    parser.add_argument("--scenario", action="append", choices=[each.name for each in SCENARIOS])
+    parser.add_argument("--variant", action="append", choices=[str(each) for each in VARIANTS])
+    parser.add_argument("--verbose", action="store_true", help="show what the provider logs")
+    arguments = parser.parse_args()
+    chosen = arguments.profile or pairwise()
+    print(f"{len(chosen)} profiles", flush=True)
+    scenarios = [each for each in SCENARIOS if arguments.scenario is None or each.name in arguments.scenario]
+    variants = [each for each in VARIANTS if arguments.variant is None or str(each) in arguments.variant]
+    seeds = range(arguments.seeds) if arguments.seed is None else [arguments.seed]
+    began = time.monotonic()
+    with nullcontext() if arguments.verbose else silenced():
+        results = [play(*case) for case in itertools.product(scenarios, chosen, variants, seeds)]
+    return report(results, time.monotonic() - began)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Keep the provider's log lines to ourselves: there are thousands."""
+    import structlog
+
+    before = structlog.get_config()
+    logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        structlog.configure(**before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

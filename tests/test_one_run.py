@@ -1,0 +1,915 @@
+"""One run, one owner: whatever ends a try, no second run is started beside an active one, and none is lost.
+
+Each group began as a script that broke the operator. Against the emulator over real sockets; a dictionary stands in
+for Airflow's task state store, and Airflow's own timeout is the real one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
+
+from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.exceptions import (
+    SchedulerXConfigurationError,
+    WorkflowInstanceFailedError,
+    WorkflowInstanceLostError,
+    WorkflowInstanceStoppedError,
+    WorkflowInstanceUndecidedError,
+    WorkflowNotStartableError,
+    WorkflowNotStartedError,
+)
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
+from airflow_provider_schedulerx.operators.start_store import STATE_KEY
+
+
+class Store(dict[str, Any]):
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self[key] = value
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+class TaskInstance:
+    """A task instance over its tries. :param store: None is Airflow below 3.3."""
+
+    dag_id, run_id, task_id, map_index = "dag", "run", "run", -1
+
+    def __init__(self, store: Store | None = None, retries: int = 3) -> None:
+        self.try_number, self.max_tries = 0, retries
+        self.store = store
+        self.xcoms: dict[str, Any] = {}
+        self.begun = time.time()
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+    def xcom_pull(self, **_: Any) -> Any:
+        return self.xcoms.get("WfInstanceId")
+
+    @property
+    def context(self) -> Any:
+        begin = SimpleNamespace(timestamp=lambda: self.begun)
+        return {"ti": self, "task_state_store": self.store, "dag_run": SimpleNamespace(start_date=begin)}
+
+    def run(self, task: ExecuteWorkflowOperator) -> int:
+        self.try_number += 1
+        self.xcoms = {}
+        return task.execute(self.context)
+
+    def clear(self, retries: int = 3) -> None:
+        self.max_tries = self.try_number + retries
+
+
+@pytest.fixture(autouse=True)
+def connection(hook: SchedulerXHook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is there, and the task state store needs no Airflow 3.3."""
+    monkeypatch.setattr(version_compat, "store_for_good", lambda store, key, value: store.set(key, value))
+
+
+@pytest.fixture
+def kept() -> TaskInstance:
+    """On Airflow 3.3."""
+    return TaskInstance(Store())
+
+
+@pytest.fixture
+def bare() -> TaskInstance:
+    """On an Airflow that keeps nothing between tries."""
+    return TaskInstance()
+
+
+def operator(**arguments: Any) -> ExecuteWorkflowOperator:
+    return ExecuteWorkflowOperator(
+        **{
+            "task_id": "run",
+            "workflow_id": 3,
+            "poll_interval": 0.1,
+            "poll_failure_tolerance": 3,
+            "settling_time": 1,
+            "retry_delay": timedelta(0),
+            "instance_parameters": {"unique": time.time_ns()},
+            **arguments,
+        }
+    )
+
+
+ids = itertools.count(5000)
+
+
+def workflow(emulator: EmulatorProcess, history: int = 2, **details: Any) -> int:
+    """Add a workflow of one node, or of those given, with runs of other parameters before."""
+    workflow_id = next(ids)
+    node = {"name": "only", "duration": details.pop("duration", 100_000)}
+    nodes = details.pop("nodes", [node])
+    emulator.add_workflows(
+        {
+            "namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}],
+            "workflows": [
+                {
+                    "id": workflow_id,
+                    "namespace": "demo",
+                    "group": "etl",
+                    "max_concurrency": 1000,
+                    "nodes": nodes,
+                    **details,
+                }
+            ],
+        }
+    )
+    for number in range(history):
+        stop_now(workflow_id, SchedulerXHook().execute_workflow(workflow_id, {"history": number}))
+    return workflow_id
+
+
+def stop_now(workflow_id: int, run: int) -> None:
+    for node in SchedulerXHook().get_workflow_instance(workflow_id, run).nodes:
+        if node.job_instance_id is not None:
+            SchedulerXHook().stop_job_instance(node.job_id, node.job_instance_id)
+
+
+def active(emulator: EmulatorProcess, workflow_id: int) -> list[int]:
+    return [run["wf_instance_id"] for run in emulator.instances(workflow_id) if run["status"] in (1, 2, 3)]
+
+
+def newest(emulator: EmulatorProcess, workflow_id: int) -> dict[str, Any]:
+    return emulator.instances(workflow_id)[-1]
+
+
+def under_timeout(ti: TaskInstance, task: ExecuteWorkflowOperator, seconds: float) -> int:
+    """Run a task as Airflow does that has an ``execution_timeout``."""
+    try:
+        from airflow.sdk.execution_time.timeout import timeout
+    except ImportError:
+        from airflow.utils.timeout import timeout
+    try:
+        with timeout(seconds):
+            return ti.run(task)
+    except AirflowTaskTimeout:
+        task.on_kill()
+        raise
+
+
+# 1. Whatever ends a try after the request may have left.
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_airflows_own_timeout_never_allows_a_second_run(emulator: EmulatorProcess, has_store: bool) -> None:
+    ti = TaskInstance(Store() if has_store else None)
+    workflow_id = workflow(emulator)
+    arguments = {
+        "workflow_id": workflow_id,
+        "cancel_on_kill": False,
+        "execution_timeout": timedelta(seconds=1),
+    }
+    with pytest.raises(AirflowException, match="execution_timeout=1 s") as caught:
+        under_timeout(ti, operator(**arguments), 1)
+    assert isinstance(caught.value, AirflowFailException) is not has_store
+    assert len(active(emulator, workflow_id)) == 1
+
+
+def test_airflows_own_timeout_stops_the_run_and_names_itself(
+    emulator: EmulatorProcess, bare: TaskInstance
+) -> None:
+    task = operator(execution_timeout=timedelta(seconds=1), timeout=60)
+    with pytest.raises(WorkflowInstanceStoppedError, match=r"within execution_timeout=1 s; it was stopped"):
+        under_timeout(bare, task, 1)
+    assert newest(emulator, 3)["status"] == 5
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_timeout_while_the_start_is_under_way_is_final_unless_it_is_kept(
+    emulator: EmulatorProcess, has_store: bool
+) -> None:
+    ti = TaskInstance(Store() if has_store else None)
+    workflow_id = workflow(emulator)
+    emulator.add_fault("ExecuteWorkflow", "delay", when="after", seconds=3)
+    arguments = {"workflow_id": workflow_id, "instance_parameters": {"mine": 1}}
+    with pytest.raises(AirflowException, match="could not be learnt whether a run") as caught:
+        under_timeout(ti, operator(**arguments), 1)
+    assert isinstance(caught.value, AirflowFailException) is not has_store
+    if has_store:
+        (run,) = active(emulator, workflow_id)
+        with pytest.raises(WorkflowInstanceStoppedError, match=str(run)):
+            ti.run(operator(**arguments, timeout=4))
+        assert not active(emulator, workflow_id)
+
+
+class BackendError(AirflowException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error", [BackendError("no bucket"), SystemExit(1), KeyboardInterrupt(), RuntimeError("x")]
+)
+@pytest.mark.parametrize("has_store", [True, False])
+def test_an_accident_after_the_start_is_final_unless_it_is_kept(
+    emulator: EmulatorProcess, error: BaseException, has_store: bool
+) -> None:
+    ti = TaskInstance(Store() if has_store else None)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    ti.xcom_push = fail  # type: ignore[method-assign]
+    expected = WorkflowInstanceLostError if has_store else WorkflowInstanceUndecidedError
+    with pytest.raises(expected, match=type(error).__name__):
+        ti.run(operator())
+
+
+def test_an_accident_after_success_starts_no_other_run(emulator: EmulatorProcess, bare: TaskInstance) -> None:
+    task = operator(workflow_id=1)
+    task._finish = _then_fail(task._finish)  # type: ignore[method-assign]
+    with pytest.raises(WorkflowInstanceUndecidedError, match="succeeded, but then: ValueError: boom"):
+        bare.run(task)
+
+
+def _then_fail(method: Callable[..., Any]) -> Callable[..., Any]:
+    def failing(*arguments: Any) -> None:
+        method(*arguments)
+        raise ValueError("boom")
+
+    return failing
+
+
+def test_an_accident_before_anything_was_asked_comes_as_it_is(bare: TaskInstance) -> None:
+    task = operator()
+    task.hook.list_workflow_instances = _raise(OSError("no socket"))  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no socket"):
+        bare.run(task)
+
+
+def _raise(error: BaseException) -> Callable[..., Any]:
+    def raising(*_: Any, **__: Any) -> None:
+        raise error
+
+    return raising
+
+
+# 3. A stranger's run is neither adopted nor stopped.
+
+
+def while_starting(
+    task: ExecuteWorkflowOperator,
+    emulator: EmulatorProcess,
+    others: Callable[[], Any],
+    when: str = "before",
+    monkeypatch: pytest.MonkeyPatch | None = None,
+) -> None:
+    """Let others start runs while the answer to the task's own request is lost."""
+    execute = task.hook.execute_workflow
+
+    def meanwhile(*arguments: Any) -> int:
+        others()
+        emulator.add_fault("ExecuteWorkflow", "drop", when=when)
+        task.hook.execute_workflow = execute  # type: ignore[method-assign]
+        return execute(*arguments)
+
+    task.hook.execute_workflow = meanwhile  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("parameters", [None, "", {"daily": True}])
+def test_a_strangers_run_is_neither_taken_for_ours_nor_stopped(
+    emulator: EmulatorProcess, kept: TaskInstance, parameters: Any
+) -> None:
+    """Without parameters, or with those that earlier runs had, nothing tells a run of ours from a stranger's."""
+    workflow_id = workflow(emulator)
+    start = SchedulerXHook().execute_workflow
+    if parameters:
+        stop_now(workflow_id, start(workflow_id, parameters))
+    task = operator(workflow_id=workflow_id, instance_parameters=parameters, timeout=3)
+    while_starting(task, emulator, lambda: start(workflow_id, parameters))
+    with pytest.raises(WorkflowInstanceUndecidedError, match="may have been started") as caught:
+        kept.run(task)
+    (stranger,) = active(emulator, workflow_id)
+    assert str(stranger) in str(caught.value)
+
+
+def test_parameters_of_an_own_earlier_run_are_no_evidence_of_strangers(
+    emulator: EmulatorProcess, kept: TaskInstance
+) -> None:
+    """The first try's run failed; the second's answer is lost."""
+    node = {"name": "only", "duration": 5, "outcome": "failed"}
+    workflow_id = workflow(emulator, nodes=[node])
+    arguments = {"workflow_id": workflow_id, "instance_parameters": {"mine": 1}}
+    with pytest.raises(WorkflowInstanceFailedError):
+        kept.run(operator(**arguments))
+    starts = emulator.starts(workflow_id)
+    emulator.add_fault("ExecuteWorkflow", "drop", when="after")
+    with pytest.raises(WorkflowInstanceFailedError, match="only"):
+        kept.run(operator(**arguments))
+    assert emulator.starts(workflow_id) == starts + 1
+
+
+# 4. After a clear.
+
+
+def leave_active(ti: TaskInstance, **arguments: Any) -> int:
+    """A try that ends and leaves its run active."""
+    with pytest.raises(WorkflowInstanceLostError):
+        ti.run(operator(**arguments, timeout=0.5, cancel_on_kill=False))
+    return int(ti.xcoms["WfInstanceId"])
+
+
+@pytest.mark.parametrize("mode", ["start", "skip", "fail", "reattach"])
+def test_a_cleared_task_stops_its_own_run_first_and_does_not_meet_it(
+    emulator: EmulatorProcess, kept: TaskInstance, mode: str
+) -> None:
+    workflow_id = workflow(emulator)
+    first = leave_active(kept, workflow_id=workflow_id)
+    kept.clear()
+    second = kept.run(operator(workflow_id=workflow_id, if_running=mode, wait_for_completion=False))
+    assert second != first
+    assert active(emulator, workflow_id) == [second]
+
+
+def test_a_cleared_task_whose_run_does_not_stop_starts_none_beside_it(
+    emulator: EmulatorProcess, kept: TaskInstance
+) -> None:
+    first = leave_active(kept, workflow_id=4)
+    starts = emulator.starts(4)
+    kept.clear()
+    hook = SchedulerXHook()
+    impatient = SimpleNamespace(
+        get_workflow_instance=hook.get_workflow_instance,
+        stop_workflow_instance=lambda *ids: hook.stop_workflow_instance(*ids, timeout=1),
+    )
+    for _ in range(2):
+        task = operator(workflow_id=4, wait_for_completion=False)
+        task.hook.at = lambda scope: impatient  # type: ignore[method-assign]
+        with pytest.raises(WorkflowInstanceLostError, match=f"{first} was requested, but it had not ended"):
+            kept.run(task)
+    assert emulator.starts(4) == starts
+
+
+def test_a_cleared_task_with_cancel_on_kill_off_says_that_its_run_keeps_running(
+    emulator: EmulatorProcess, kept: TaskInstance, task_log: Callable[[], str]
+) -> None:
+    workflow_id = workflow(emulator)
+    first = leave_active(kept, workflow_id=workflow_id)
+    kept.clear()
+    arguments = {"wait_for_completion": False, "cancel_on_kill": False, "if_running": "skip"}
+    second = kept.run(operator(workflow_id=workflow_id, **arguments))
+    assert active(emulator, workflow_id) == [first, second]
+    assert f"Workflow instance {first} is RUNNING and keeps running beside the new one" in task_log()
+
+
+def test_a_cleared_task_finds_and_stops_the_run_that_it_was_starting(
+    emulator: EmulatorProcess, kept: TaskInstance
+) -> None:
+    workflow_id = workflow(emulator)
+    task = operator(workflow_id=workflow_id)
+    execute = task.hook.execute_workflow
+
+    class Dead(BaseException):
+        pass
+
+    def die(*arguments: Any) -> int:
+        execute(*arguments)
+        raise Dead
+
+    task.hook.execute_workflow = die  # type: ignore[method-assign]
+    task._own = lambda *_: _unguarded(ExecuteWorkflowOperator._own(task, *_))  # type: ignore[method-assign]
+    with pytest.raises(Dead):
+        kept.run(task)
+    (first,) = active(emulator, workflow_id)
+    kept.clear()
+    second = kept.run(operator(workflow_id=workflow_id, wait_for_completion=False))
+    assert active(emulator, workflow_id) == [second] != [first]
+
+
+def _unguarded(owner: Any) -> Any:
+    """Nothing runs after kill -9."""
+    owner._answer = lambda error: error
+    return owner
+
+
+# 5. Eviction is not a kill.
+
+
+@pytest.fixture
+def signalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Send a task the signal that Airflow sends, as its runner handles it."""
+    monkeypatch.setattr(version_compat, "resumes_after_on_kill", lambda: True)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def send(task: ExecuteWorkflowOperator, after: float, state: str | None) -> None:
+        monkeypatch.setattr(version_compat, "task_state", lambda ti, seconds: state)
+        signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
+        main = threading.main_thread().ident
+        threading.Timer(after, signal.pthread_kill, [main, signal.SIGTERM]).start()
+
+    yield send
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_worker_that_goes_away_leaves_the_run_to_the_next_try(
+    emulator: EmulatorProcess, kept: TaskInstance, signalled: Callable[..., None]
+) -> None:
+    workflow_id = workflow(emulator)
+    task = operator(workflow_id=workflow_id, poll_interval=60)
+    signalled(task, 1, "running")
+    began = time.monotonic()
+    with pytest.raises(WorkflowInstanceLostError, match=r"still wants this task.*A retry takes it up again"):
+        kept.run(task)
+    assert time.monotonic() - began < 5
+    starts, run = emulator.starts(workflow_id), active(emulator, workflow_id)
+    with pytest.raises(WorkflowInstanceStoppedError, match=str(run[0])):
+        kept.run(operator(workflow_id=workflow_id, timeout=0.5))
+    assert emulator.starts(workflow_id) == starts
+
+
+@pytest.mark.parametrize(
+    ("state", "tries", "durable"),
+    [
+        ("failed", 1, True),
+        (None, 1, True),
+        ("restarting", 1, True),
+        ("running", 4, True),
+        ("running", 1, False),
+    ],
+)
+def test_everything_else_stops_the_run(
+    emulator: EmulatorProcess,
+    kept: TaskInstance,
+    signalled: Callable[..., None],
+    state: str | None,
+    tries: int,
+    durable: bool,
+) -> None:
+    """A user has acted, or Airflow does not say, or there is no other try, or it would not know the run."""
+    workflow_id = workflow(emulator)
+    kept.try_number = tries - 1
+    task = operator(workflow_id=workflow_id, poll_interval=60, durable=durable)
+    signalled(task, 1, state)
+    with pytest.raises(WorkflowInstanceStoppedError, match="was killed"):
+        kept.run(task)
+    assert not active(emulator, workflow_id)
+
+
+def test_a_kill_interrupts_a_poll_that_hangs(
+    emulator: EmulatorProcess, kept: TaskInstance, signalled: Callable[..., None]
+) -> None:
+    workflow_id = workflow(emulator)
+    emulator.add_fault("GetWorkflowInstance", "delay", seconds=8, skip=1)
+    task = operator(workflow_id=workflow_id)
+    signalled(task, 1, "failed")
+    began = time.monotonic()
+    with pytest.raises(WorkflowInstanceStoppedError):
+        kept.run(task)
+    assert time.monotonic() - began < 7
+    assert not active(emulator, workflow_id)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_kill_while_the_answer_is_awaited_is_seen_to_before_anything_else(
+    emulator: EmulatorProcess, kept: TaskInstance, signalled: Callable[..., None], deferrable: bool
+) -> None:
+    workflow_id = workflow(emulator)
+    emulator.add_fault("ExecuteWorkflow", "delay", when="after", seconds=1.5)
+    task = operator(workflow_id=workflow_id, wait_for_completion=deferrable, deferrable=deferrable)
+    signalled(task, 0.7, "failed")
+    with pytest.raises(WorkflowInstanceStoppedError):
+        kept.run(task)
+    assert not active(emulator, workflow_id)
+
+
+# 8. A wide workflow.
+
+
+def test_a_wide_workflow_is_stopped_in_the_time_that_airflow_gives(emulator: EmulatorProcess) -> None:
+    nodes = [{"name": f"n{number}", "duration": 100_000} for number in range(40)]
+    workflow_id = workflow(emulator, history=0, nodes=nodes)
+    run = SchedulerXHook().execute_workflow(workflow_id)
+    while newest(emulator, workflow_id)["status"] != 3:
+        time.sleep(0.05)
+    for operation in ("StopInstance", "GetWorkflowInstance"):
+        emulator.add_fault(operation, "delay", seconds=0.15, count=1000)
+    made = emulator.calls("StopInstance")
+    hook = SchedulerXHook()
+    began = time.monotonic()
+    thread = threading.Thread(target=hook.stop_workflow_instance, args=(workflow_id, run))
+    thread.start()
+    while emulator.calls("StopInstance") - made < 40:
+        assert time.monotonic() - began < 3, "the first round takes too long"
+        time.sleep(0.02)
+    thread.join(20)
+    assert newest(emulator, workflow_id)["status"] == 5
+
+
+# 9. Limits bound everything.
+
+
+@pytest.mark.parametrize("operation", ["ExecuteWorkflow", "ListWorkflowInstance", "GetWorkflowInstance"])
+def test_a_timeout_bounds_throttled_calls(
+    emulator: EmulatorProcess, kept: TaskInstance, operation: str
+) -> None:
+    workflow_id = workflow(emulator)
+    emulator.add_fault(operation, "throttle", count=100_000, retry_after_ms=5000)
+    began = time.monotonic()
+    task = operator(workflow_id=workflow_id, timeout=2)
+    task.hook.stop_workflow_instance = lambda *ids: SchedulerXHook().stop_workflow_instance(*ids, timeout=1)  # type: ignore[method-assign]
+    with pytest.raises(Exception, match=r"timeout=2 s|Throttling"):
+        kept.run(task)
+    assert time.monotonic() - began < 8
+
+
+def test_a_timeout_bounds_a_reconciliation_and_a_retry_continues_it(
+    emulator: EmulatorProcess, kept: TaskInstance
+) -> None:
+    workflow_id = workflow(emulator)
+    emulator.add_fault("ExecuteWorkflow", "drop", when="before")
+    began = time.monotonic()
+    with pytest.raises(WorkflowInstanceLostError, match="timeout=2 s"):
+        kept.run(operator(workflow_id=workflow_id, timeout=2, settling_time=600))
+    assert time.monotonic() - began < 8
+    assert STATE_KEY in (kept.store or {})
+
+
+@pytest.mark.parametrize(
+    ("timeout", "execution_timeout", "named"), [(60, 30, "execution_timeout=30 s"), (30, 60, "timeout=30 s")]
+)
+def test_of_two_limits_the_one_that_passed_is_named(
+    emulator: EmulatorProcess, bare: TaskInstance, timeout: float, execution_timeout: float, named: str
+) -> None:
+    arguments = {
+        "deferrable": True,
+        "timeout": timeout,
+        "execution_timeout": timedelta(seconds=execution_timeout),
+    }
+    with pytest.raises(TaskDeferred) as deferral:
+        bare.run(operator(**arguments))
+    assert 25 < deferral.value.trigger.deadline - time.time() <= 30
+    run = bare.xcoms["WfInstanceId"]
+    event = TerminalEvent(Outcome.TIMEOUT, 3, run, message="it was RUNNING then").to_payload()
+    with pytest.raises(WorkflowInstanceStoppedError, match=f"within {named} "):
+        operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
+
+
+# 10. Input.
+
+
+class Lazy(Sequence[Any]):
+    """As the values of a mapped upstream task."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: Any) -> Any:
+        return [1, {"b": 2}][index]
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (20260101, "20260101"),
+        (True, "true"),
+        (1.5, "1.5"),
+        (MappingProxyType({"a": MappingProxyType({"b": 1})}), '{"a":{"b":1}}'),
+        (Lazy(), '[1,{"b":2}]'),
+        ({"parts": Lazy()}, '{"parts":[1,{"b":2}]}'),
+        (range(3), "[0,1,2]"),
+        (Counter(a=1), '{"a":1}'),
+    ],
+)
+def test_what_native_rendering_and_mapped_tasks_give_is_sent_as_json(
+    emulator: EmulatorProcess, bare: TaskInstance, value: Any, sent: str
+) -> None:
+    task = operator(workflow_id=1, instance_parameters="{{ x }}", wait_for_completion=False)
+    task.instance_parameters = value
+    bare.run(task)
+    assert newest(emulator, 1)["parameters"] == sent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"deferrable": "no"}, "deferrable must be True or False, not 'no'"),
+        ({"wait_for_completion": "False"}, "wait_for_completion must be True or False"),
+        ({"cancel_on_kill": 0}, "cancel_on_kill must be True or False"),
+        ({"durable": None}, "durable must be True or False"),
+        ({"poll_interval": 0.001}, "poll_interval must be at least 0.1 seconds, not 0.001"),
+        ({"run_marker": 5}, "run_marker must be True, False, or the name of a key, not 5"),
+        ({"run_marker": ""}, "run_marker must be True, False, or the name of a key"),
+        ({"workflow_id": "9" * 5000}, "workflow_id must be between 1 and"),
+        ({"workflow_id": 10**5000}, "workflow_id must be between 1 and .* more than 40 digits"),
+    ],
+)
+def test_absurd_arguments_are_refused_when_the_dag_file_is_parsed(
+    arguments: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(SchedulerXConfigurationError, match=says) as caught:
+        operator(**arguments)
+    assert caught.value.field in arguments
+    assert len(str(caught.value)) < 300
+
+
+def test_a_link_never_fails_a_task(
+    emulator: EmulatorProcess, bare: TaskInstance, task_log: Callable[[], str]
+) -> None:
+    task = operator(workflow_id=1)
+    task.hook.console_link = _raise(KeyError("region"))  # type: ignore[method-assign]
+    bare.run(task)
+    assert "The link to the console could not be kept" in task_log()
+
+
+# 11. Airflow 3.0 resumes a retry with the event of the previous try.
+
+
+def test_an_event_of_an_earlier_try_starts_the_try_anew(
+    emulator: EmulatorProcess, bare: TaskInstance
+) -> None:
+    node = {"name": "only", "duration": 15, "outcome": "failed"}
+    workflow_id = workflow(emulator, nodes=[node])
+    arguments = {"workflow_id": workflow_id, "deferrable": True}
+    with pytest.raises(TaskDeferred) as deferral:
+        bare.run(operator(**arguments))
+    run = bare.xcoms["WfInstanceId"]
+    while newest(emulator, workflow_id)["status"] != 5:
+        time.sleep(0.1)
+    seen = SchedulerXHook().get_workflow_instance(workflow_id, run)
+    event = TerminalEvent(Outcome.ENDED, workflow_id, run, seen).to_payload()
+    with pytest.raises(WorkflowInstanceFailedError):
+        operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
+    bare.try_number = 2
+    starts = emulator.starts(workflow_id)
+    with pytest.raises((TaskDeferred, WorkflowInstanceFailedError)):
+        operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
+    assert emulator.starts(workflow_id) == starts + 1
+    assert bare.xcoms["WfInstanceId"] != run
+
+
+# 12. What cannot heal is final at once.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"workflow_id": 999_999}, "not existed"),
+        ({"instance_parameters": "{{ x }}"}, "1001 bytes"),
+        ({"workflow_id": "{{ x }}"}, "workflow_id is empty"),
+    ],
+)
+def test_a_wrong_configuration_fails_at_once(
+    emulator: EmulatorProcess, kept: TaskInstance, arguments: dict[str, Any], says: str
+) -> None:
+    task = operator(**arguments)
+    if task.instance_parameters == "{{ x }}":
+        task.instance_parameters = "x" * 1001
+    if task.workflow_id == "{{ x }}":
+        task.workflow_id = None
+    starts = emulator.counters()["starts"]
+    with pytest.raises(WorkflowNotStartableError, match=says) as caught:
+        kept.run(task)
+    assert isinstance(caught.value, AirflowFailException)
+    assert emulator.counters()["starts"] == starts
+    assert STATE_KEY not in (kept.store or {})
+
+
+def test_a_connection_without_a_region_fails_at_once(
+    emulator: EmulatorProcess, bare: TaskInstance, connect: Callable[..., None]
+) -> None:
+    connect(emulator.connection(region_id=None))
+    with pytest.raises(WorkflowNotStartableError, match="region_id"):
+        bare.run(operator())
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_run_that_is_not_existed_is_final_after_the_settling_time_with_one_warning(
+    emulator: EmulatorProcess, kept: TaskInstance, task_log: Callable[[], str], deferrable: bool
+) -> None:
+    emulator.add_fault(
+        "GetWorkflowInstance",
+        "error",
+        status=200,
+        count=100_000,
+        body='{"Code": 400, "Success": false, "Message": "wfInstanceId=1 is not existed", "RequestId": "R"}',
+    )
+    task = operator(poll_failure_tolerance=600, deferrable=deferrable)
+    began = time.monotonic()
+    if deferrable:
+        with pytest.raises(TaskDeferred) as deferral:
+            kept.run(task)
+        event = TerminalEvent(Outcome.UNDECIDED, 3, kept.xcoms["WfInstanceId"], message="gone").to_payload()
+        with pytest.raises(WorkflowInstanceUndecidedError, match="is not existed"):
+            operator().execute_complete(kept.context, event, **deferral.value.kwargs)
+    else:
+        with pytest.raises(WorkflowInstanceUndecidedError, match="is not existed"):
+            kept.run(task)
+        assert task_log().count("Could not poll") == 1
+    assert time.monotonic() - began < 10
+
+
+# 13. A retry with other arguments looks first.
+
+
+@pytest.mark.parametrize(
+    "change", [{"workflow_id": 1}, {"group_id": "reporting"}, {"region_id": "cn-beijing"}]
+)
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_a_retry_for_another_workflow_looks_at_the_earlier_run(
+    emulator: EmulatorProcess, kept: TaskInstance, change: dict[str, Any], has_ended: bool
+) -> None:
+    workflow_id = workflow(emulator)
+    run = leave_active(kept, workflow_id=workflow_id)
+    if has_ended:
+        stop_now(workflow_id, run)
+    arguments = {"workflow_id": workflow_id, **change, "wait_for_completion": False}
+    starts = sum(emulator.counters()["starts"].values())
+    if not has_ended:
+        with pytest.raises(
+            WorkflowInstanceUndecidedError, match=f"{run} of workflow {workflow_id}.*it is RUNNING"
+        ):
+            kept.run(operator(**arguments))
+    elif change == {"group_id": "reporting"}:
+        with pytest.raises(WorkflowNotStartableError, match="not existed"):
+            kept.run(operator(**arguments))
+    else:
+        assert kept.run(operator(**arguments)) != run
+        starts += 1
+    assert sum(emulator.counters()["starts"].values()) == starts
+
+
+# On the last try.
+
+
+def test_the_last_try_says_that_nothing_follows_the_run(
+    emulator: EmulatorProcess, kept: TaskInstance
+) -> None:
+    kept.try_number = 3
+    with pytest.raises(
+        WorkflowInstanceLostError, match="last try, so nothing follows the run now: stop it in"
+    ):
+        kept.run(operator(timeout=0.5, cancel_on_kill=False))
+
+
+# A marker makes starts durable on every version.
+
+
+def die_after(task: ExecuteWorkflowOperator, method: str) -> None:
+    """Let the worker die right after a call."""
+    original = getattr(task.hook, method)
+
+    def dying(*arguments: Any) -> Any:
+        original(*arguments)
+        raise Dead
+
+    setattr(task.hook, method, dying)
+    task._own = lambda *_: _unguarded(ExecuteWorkflowOperator._own(task, *_))  # type: ignore[method-assign]
+
+
+class Dead(BaseException):
+    """kill -9."""
+
+
+@pytest.mark.parametrize("parameters", [None, {"a": 1}])
+def test_a_marker_lets_a_retry_find_the_run_without_any_store(
+    emulator: EmulatorProcess, bare: TaskInstance, parameters: Any
+) -> None:
+    workflow_id = workflow(emulator, duration=20)
+    arguments = {"workflow_id": workflow_id, "run_marker": True, "instance_parameters": parameters}
+    task = operator(**arguments)
+    die_after(task, "execute_workflow")
+    with pytest.raises(Dead):
+        bare.run(task)
+    run, starts = newest(emulator, workflow_id)["wf_instance_id"], emulator.starts(workflow_id)
+    # Others start the same meanwhile.
+    SchedulerXHook().execute_workflow(workflow_id, parameters)
+    assert bare.run(operator(**arguments)) == run
+    assert emulator.starts(workflow_id) == starts + 1
+    # And another try takes up the same: it has succeeded.
+    assert bare.run(operator(**arguments)) == run
+    assert emulator.starts(workflow_id) == starts + 1
+
+
+def test_a_marker_saves_the_list_before_a_start(emulator: EmulatorProcess, kept: TaskInstance) -> None:
+    lists = emulator.calls("ListWorkflowInstance")
+    kept.run(operator(workflow_id=1, run_marker="ours"))
+    assert emulator.calls("ListWorkflowInstance") == lists
+    assert '"ours":"' in newest(emulator, 1)["parameters"]
+
+
+def test_a_marked_run_that_failed_is_followed_by_another_and_the_newest_counts(
+    emulator: EmulatorProcess, bare: TaskInstance
+) -> None:
+    node = {"name": "only", "duration": 1, "outcome": "failed"}
+    workflow_id = workflow(emulator, nodes=[node])
+    starts = emulator.starts(workflow_id)
+    for number in range(1, 4):
+        with pytest.raises(WorkflowInstanceFailedError):
+            bare.run(operator(workflow_id=workflow_id, run_marker=True, instance_parameters=None))
+        assert emulator.starts(workflow_id) == starts + number
+    markers = [run["parameters"] for run in emulator.instances(workflow_id)[-3:]]
+    assert len(set(markers)) == 1
+
+
+def test_clearing_changes_the_marker_and_the_first_try_then_looks_for_nothing(
+    emulator: EmulatorProcess, bare: TaskInstance
+) -> None:
+    arguments = {"workflow_id": 1, "run_marker": True, "instance_parameters": None, "retries": 3}
+    first = bare.run(operator(**arguments))
+    bare.clear()
+    lists = emulator.calls("ListWorkflowInstance")
+    second = bare.run(operator(**arguments))
+    assert second != first
+    assert emulator.calls("ListWorkflowInstance") == lists
+    assert bare.run(operator(**arguments)) == second
+
+
+def test_a_marker_makes_an_eviction_harmless_without_a_store(
+    emulator: EmulatorProcess, bare: TaskInstance, signalled: Callable[..., None]
+) -> None:
+    workflow_id = workflow(emulator)
+    arguments = {"workflow_id": workflow_id, "run_marker": True}
+    task = operator(**arguments)
+    signalled(task, 1, "running")
+    with pytest.raises(WorkflowInstanceLostError):
+        bare.run(task)
+    starts = emulator.starts(workflow_id)
+    with pytest.raises(WorkflowInstanceStoppedError):
+        bare.run(operator(**arguments, timeout=0.5))
+    assert emulator.starts(workflow_id) == starts
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_without_marker_and_store_a_retry_refuses_to_start_beside_an_active_run(
+    emulator: EmulatorProcess, bare: TaskInstance, durable: bool
+) -> None:
+    workflow_id = workflow(emulator)
+    arguments = {"workflow_id": workflow_id, "instance_parameters": {"mine": 1}, "durable": durable}
+    task = operator(**arguments)
+    die_after(task, "execute_workflow")
+    with pytest.raises(Dead):
+        bare.run(task)
+    (run,) = active(emulator, workflow_id)
+    again = operator(**arguments, wait_for_completion=False)
+    if durable:
+        with pytest.raises(WorkflowInstanceUndecidedError, match=rf"{run} \(RUNNING.*run_marker=True"):
+            bare.run(again)
+        assert active(emulator, workflow_id) == [run]
+    else:
+        bare.run(again)
+        assert len(active(emulator, workflow_id)) == 2, "it does as it is told"
+
+
+def test_without_marker_and_store_runs_that_differ_are_no_hindrance(
+    emulator: EmulatorProcess, bare: TaskInstance
+) -> None:
+    """As the other instances of a mapped task."""
+    workflow_id = workflow(emulator)
+    for other in range(3):
+        SchedulerXHook().execute_workflow(workflow_id, {"part": other})
+    bare.try_number = 1
+    bare.run(operator(workflow_id=workflow_id, instance_parameters={"part": 9}, wait_for_completion=False))
+    assert len(active(emulator, workflow_id)) == 4
+
+
+# A refusal is passed on in the service's words, and does not loop.
+
+
+def refuse(emulator: EmulatorProcess, message: str, when: str = "before", count: int = 1) -> None:
+    body = f'{{"Code": 500, "Success": false, "Message": "{message}", "RequestId": "R"}}'
+    emulator.add_fault("ExecuteWorkflow", "error", status=200, body=body, when=when, count=count)
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_refusal_is_told_in_the_services_words(emulator: EmulatorProcess, has_store: bool) -> None:
+    ti = TaskInstance(Store() if has_store else None)
+    workflow_id = workflow(emulator)
+    refuse(emulator, "max concurrency 1 reached")
+    made = emulator.calls("ExecuteWorkflow")
+    with pytest.raises(Exception, match="max concurrency 1 reached") as caught:
+        ti.run(operator(workflow_id=workflow_id, run_marker=not has_store))
+    assert not isinstance(caught.value, AirflowFailException), "a retry may start one"
+    assert emulator.calls("ExecuteWorkflow") == made + 1
+    assert not active(emulator, workflow_id)
+
+
+def test_a_start_that_gets_no_answer_is_attempted_again_within_bounds(
+    emulator: EmulatorProcess, kept: TaskInstance
+) -> None:
+    workflow_id = workflow(emulator)
+    emulator.add_fault("ExecuteWorkflow", "error", when="before", count=3)
+    made = emulator.calls("ExecuteWorkflow")
+    with pytest.raises(WorkflowNotStartedError, match="in 3 attempts"):
+        kept.run(operator(workflow_id=workflow_id))
+    assert emulator.calls("ExecuteWorkflow") == made + 3

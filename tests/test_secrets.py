@@ -180,6 +180,7 @@ TASKS = textwrap.dedent(
 )
 
 
+@pytest.mark.airflow
 def test_no_task_log_at_debug_holds_a_token(
     cloud: EmulatorProcess, fields: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -498,7 +498,7 @@ def test_the_metadata_server_is_found_at_its_address(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "uid='demo'" in done.stdout
+    assert "name='demo'" in done.stdout
 
 
 # Secrets.

@@ -270,6 +270,28 @@ def test_a_server_that_is_away_is_asked_now_and_then(
         assert secret not in caplog.text
 
 
+@SIDES
+def test_a_key_that_was_revoked_is_not_used_again(
+    cloud: EmulatorProcess, fields: dict[str, dict[str, Any]], side: Callable[..., Any]
+) -> None:
+    """The SDK alone uses it until a quarter of an hour before its expiry."""
+
+    async def use() -> None:
+        async with side(settings(cloud, "ram_role_arn", **fields["ram_role_arn"])) as transport:
+            assert await transport.perform(READ)
+            before = cloud.issued("AssumeRole")
+            assert await transport.perform(READ)
+            cloud.revoke_issued()
+            with pytest.raises(errors.SchedulerXAuthenticationError, match="Inactive"):
+                await transport.perform(READ)
+            assert cloud.issued("AssumeRole") == before
+            for _ in range(3):
+                assert await transport.perform(READ)
+            assert cloud.issued("AssumeRole") == before + 1
+
+    asyncio.run(use())
+
+
 # What the token service checks, and what people are told.
 
 

@@ -19,7 +19,7 @@ import yaml
 
 from airflow_provider_schedulerx.api.connection.credentials import CREDENTIAL_TYPES
 from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
-from airflow_provider_schedulerx.api.wire.responses import AUTHENTICATION_CODES, ENDPOINT_CODES
+from airflow_provider_schedulerx.api.wire.refusals import AUTHENTICATION_CODES, ENDPOINT_CODES
 from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
 from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess

@@ -326,15 +326,51 @@ def test_a_refusal_is_not_repeated(emulator: EmulatorProcess, no_waiting: None) 
     assert emulator.calls("GetWorkFlow") == before + 1
 
 
+def test_an_answer_that_is_not_understood_is_asked_for_once_more(
+    emulator: EmulatorProcess, no_waiting: None
+) -> None:
+    body = '{"Success": true, "Code": 200, "Data": {"WfInstanceInfos": [{"WfInstanceId": "soon"}]}}'
+    before = emulator.calls("ListWorkflowInstance")
+    emulator.add_fault("ListWorkflowInstance", "error", status=200, body=body)
+    assert transport(emulator.endpoint, max_retry_seconds=60).perform(READ) is not None
+    assert emulator.calls("ListWorkflowInstance") == before + 2
+    emulator.add_fault("ListWorkflowInstance", "error", status=200, body=body, count=100)
+    with pytest.raises(errors.SchedulerXMalformedAnswerError):
+        transport(emulator.endpoint, max_retry_seconds=60).perform(READ)
+    assert emulator.calls("ListWorkflowInstance") == before + 4
+
+
 def test_waits_grow_are_jittered_and_bounded() -> None:
-    class State:
-        outcome = None
+    def wait(error: errors.SchedulerXError, tries: int) -> float | None:
+        return retrying.pause_before_retry(error, tries, elapsed=0, max_seconds=150)
 
-        def __init__(self, attempt: int) -> None:
-            self.attempt_number = attempt
-
-    waits = [[retrying._wait(State(attempt)) for _ in range(200)] for attempt in (1, 3, 30)]  # type: ignore[arg-type]
+    throttled = errors.SchedulerXThrottledError("slow down")
+    waits = [[wait(throttled, tries) or 0 for _ in range(200)] for tries in (1, 3, 5000)]
     assert all(len(set(same)) > 100 for same in waits), "not jittered"
     assert 0.25 <= min(waits[0]) <= max(waits[0]) <= 0.5
     assert 1.0 <= min(waits[1]) <= max(waits[1]) <= 2.0
     assert max(waits[2]) <= retrying._LONGEST_WAIT
+    asked = errors.SchedulerXThrottledError("slow down", retry_after=30)
+    assert 30 < (wait(asked, 1) or 0) < 31
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (errors.SchedulerXUnavailableError("m"), retrying.MAX_TRIES_UNAVAILABLE),
+        (errors.SchedulerXMalformedAnswerError("m"), retrying.MAX_TRIES_MALFORMED),
+        (errors.SchedulerXThrottledError("m"), 1_000_000),
+        (errors.SchedulerXAmbiguousError("m"), 1),
+        (errors.SchedulerXRejectedError("m"), 1),
+        (errors.SchedulerXAuthenticationError("m"), 1),
+        (errors.SchedulerXAuthorizationError("m"), 1),
+        (errors.SchedulerXConfigurationError("m"), 1),
+    ],
+)
+def test_what_is_repeated_and_how_often(error: errors.SchedulerXError, tries: int) -> None:
+    if tries > 1:
+        assert retrying.pause_before_retry(error, tries - 1, elapsed=0, max_seconds=150)
+        assert retrying.pause_before_retry(error, tries - 1, elapsed=150, max_seconds=150) is None
+        assert retrying.pause_before_retry(error, 1, elapsed=0, max_seconds=0) is None
+    if tries < 1_000_000:
+        assert retrying.pause_before_retry(error, tries, elapsed=0, max_seconds=150) is None

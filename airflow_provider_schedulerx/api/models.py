@@ -108,6 +108,8 @@ _MAX_LONG = 2**63 - 1
 
 def _integer(value: Any) -> int | None:
     """A long of the service, also where it comes as a string of digits; None if it is something else."""
+    if type(value) is int and -_MAX_LONG <= value <= _MAX_LONG:
+        return value  # as nearly always
     if isinstance(value, str):
         digits = value.removeprefix("-")
         # The length comes first: Python refuses to convert thousands of digits.
@@ -172,7 +174,8 @@ def text_of(value: Any) -> str | None:
 
 def text_field(data: Mapping[str, Any], key: str) -> str | None:
     """A text; anything else becomes its JSON text."""
-    return text_of(data.get(key))
+    value = data.get(key)
+    return value if type(value) is str and value else text_of(value)
 
 
 def optional_int(data: Mapping[str, Any], key: str) -> int | None:

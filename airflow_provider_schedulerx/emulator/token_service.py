@@ -1,18 +1,14 @@
 """The security token service (STS, version 2015-04-01): AssumeRole and AssumeRoleWithOIDC, on a port of its own.
 
 Written from the API pages "AssumeRole", "AssumeRoleWithOIDC" and "Common errors of STS"; where they name no HTTP
-status, it is ours. It serves https only, as clients insist on it. Its identity provider for OIDC is its own: a token
-is a JWT with an HMAC signature that :meth:`TokenService.oidc_token` makes.
+status, it is ours. It serves https only, as clients insist on it.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import json
 import re
-import secrets
 import uuid
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -23,6 +19,7 @@ from aiohttp import web
 from airflow_provider_schedulerx.emulator.authentication import Authenticator, GatewayError, Request
 from airflow_provider_schedulerx.emulator.definitions import DEFAULT_OWNER, Account
 from airflow_provider_schedulerx.emulator.issuing import Issuer, as_time
+from airflow_provider_schedulerx.emulator.oidc import AUDIENCE, IdentityProvider
 from airflow_provider_schedulerx.emulator.operations import OPERATIONS
 from airflow_provider_schedulerx.emulator.server import read_request
 
@@ -51,7 +48,7 @@ class Role:
     trusted: tuple[str, ...] = ("*",)
     external_id: str | None = None
     oidc_provider_arn: str | None = None
-    audience: str = "sts.aliyuncs.com"
+    audience: str = AUDIENCE
     max_seconds: int = 3600
     denied: tuple[str, ...] = ()
 
@@ -69,7 +66,7 @@ class TokenService:
     def __init__(self, authenticator: Authenticator, issuer: Issuer) -> None:
         self._authenticator = authenticator
         self._issuer = issuer
-        self._oidc_key = secrets.token_bytes(32)
+        self.identity_provider = IdentityProvider()
         self.roles = {DEFAULT_ROLE.arn: DEFAULT_ROLE}
 
     def application(self) -> web.Application:
@@ -130,13 +127,8 @@ class TokenService:
     def _check_oidc(self, role: Role, request: Request) -> None:
         provider = _needed(request, "OIDCProviderArn")
         token = _needed(request, "OIDCToken")
-        try:
-            signed, _, signature = token.rpartition(".")
-            genuine = hmac.compare_digest(_signature(self._oidc_key, signed), signature)
-            claims = json.loads(_decoded(signed.partition(".")[2])) if genuine else None
-        except ValueError:
-            claims = None
-        if not isinstance(claims, dict):
+        claims = self.identity_provider.claims(token)
+        if claims is None:
             raise GatewayError(400, "AuthenticationFail.OIDCToken.Invalid", "This JsonWebToken is invalid.")
         if claims["exp"] <= self._issuer.clock():
             raise GatewayError(400, "AuthenticationFail.OIDCToken.Expired", "This JsonWebToken is expired.")
@@ -168,18 +160,6 @@ class TokenService:
             },
         }
 
-    def oidc_token(self, seconds: float = 3600.0, audience: str = "sts.aliyuncs.com") -> str:
-        """Make a token as an identity provider puts it into a pod's file. :param seconds: for which it is good."""
-        header = {"alg": "HS256", "typ": "JWT"}
-        claims = {
-            "iss": "https://emulator.invalid",
-            "sub": "system:serviceaccount:airflow:worker",
-            "aud": audience,
-            "exp": self._issuer.clock() + seconds,
-        }
-        signed = ".".join(_encoded(json.dumps(part).encode()) for part in (header, claims))
-        return f"{signed}.{_signature(self._oidc_key, signed)}"
-
     def add_routes(self, control: web.Application) -> None:
         """Add what tests ask of this service to the remote control."""
 
@@ -193,7 +173,10 @@ class TokenService:
             return web.json_response({"arn": role.arn})
 
         async def make_token(http: web.Request) -> web.Response:
-            return web.json_response({"token": self.oidc_token(**await http.json())})
+            wanted = await http.json()
+            expires = self._issuer.clock() + wanted.get("seconds", 3600.0)
+            token = self.identity_provider.token(expires, wanted.get("audience", AUDIENCE))
+            return web.json_response({"token": token})
 
         control.router.add_post("/roles", add_role)
         control.router.add_post("/oidc-tokens", make_token)
@@ -247,15 +230,3 @@ def _denied_by(policy: str | None) -> tuple[str, ...]:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def _signature(key: bytes, signed: str) -> str:
-    return _encoded(hmac.digest(key, signed.encode(), "sha256"))
-
-
-def _encoded(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _decoded(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.wire.calls import Call
@@ -36,9 +38,15 @@ class BoundTransport:
 
     def perform(self, call: Call[T]) -> T:
         """Carry out a call; no try begins after the time is up, but one is always made."""
-        import tenacity
-
-        seconds = min(api.retrying.MAX_RETRY_SECONDS, max(0.0, self._left()))
-        policy: dict[str, Any] = api.retrying.policy(seconds)
-        result: T = tenacity.Retrying(**policy, sleep=self._sleep)(self._once.perform, call)
-        return result
+        began = time.monotonic()
+        max_seconds = min(api.retrying.MAX_RETRY_SECONDS, max(0.0, self._left()))
+        tries = 1
+        while True:
+            try:
+                return self._once.perform(call)
+            except SchedulerXError as error:
+                pause = api.retrying.pause_before_retry(error, tries, time.monotonic() - began, max_seconds)
+                if pause is None:
+                    raise
+            self._sleep(pause)
+            tries += 1

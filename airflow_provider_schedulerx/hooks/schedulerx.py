@@ -44,7 +44,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
     the hook itself after passing faults and throttling, a limited time and with jitter.
 
     :param schedulerx_conn_id: connection of type ``schedulerx``, or ``alibaba_cloud`` of the official provider.
-    :param region_id: region, such as ``cn-hangzhou``; beats the connection's, as do the next three.
+    :param region_id: region, such as ``cn-hangzhou``; overrides the connection's, as do the next three.
     :param namespace: uid of the namespace.
     :param namespace_source: source of the namespace, "only for special third parties".
     :param group_id: application group.
@@ -351,8 +351,8 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         recipe = api.reconciling.suspects_recipe(self.scope, intent, age)
         return api.recipes.drive(recipe, self._transport.perform)
 
-    # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no
-    # twin, because aiohttp sends a GET again by itself when a connection breaks, and this is a GET.
+    # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no twin: runs are
+    # started on workers, where what is known of a start outlives the try.
 
     async def _aperform(self, call: Call[T]) -> T:
         async with api.async_transport.AsyncTransport(await self.aget_settings()) as transport:

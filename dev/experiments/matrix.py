@@ -83,6 +83,8 @@ def play(scenario: Scenario, profile: Profile, variant: Variant, seed: int) -> R
         service.engine.advance_all()
     if isinstance(world.task.errors[-1] if world.task.errors else None, WorkflowInstanceUndecidedError):
         result.doubt = str(world.task.errors[-1])
+    elif world.is_for_a_person:
+        result.doubt = "a user ended the task before it knew its run, and then cleared it"
     result.problems += _judge(world, result)
     return result
 
@@ -98,7 +100,7 @@ def _judge(world: World, result: Result) -> Iterator[str]:
             yield f"duplicate: {later.wf_instance_id} was started after {earlier.wf_instance_id} had succeeded"
     told = task.ti.xcoms.get("WfInstanceId")
     if result.doubt:
-        if why := _needless(result):
+        if why := _needless(world, result):
             yield f"needless doubt ({why}): {result.doubt[:300]}"
         return
     for run in own:
@@ -118,13 +120,14 @@ def _shown(run: InstanceRun | None) -> str:
     return "none" if run is None else f"{run.wf_instance_id} has status {run.status}"
 
 
-def _needless(result: Result) -> str:
+def _needless(world: World, result: Result) -> str:
     """Why a person need not decide; empty if one has to."""
     if not result.scenario.is_ambiguous and not _is_ambiguous_by_itself(result):
         return "every start was answered clearly"
-    shown = result.profile["parameters_shown"] in ("run", "escaped")
-    if shown and (result.variant.parameters or result.variant.marker):
+    if world.can_tell:
         return "the runs can be told apart by their parameters"
+    if "strangers" not in result.scenario.name and not world.service.own:
+        return "nothing was started, and no run is new"
     return ""
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from typing import Any, Self, TypeVar
 
 import aiohttp
-import tenacity
 from yarl import URL
 
 from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
-from airflow_provider_schedulerx.api.exceptions import SchedulerXAuthenticationError
+from airflow_provider_schedulerx.api.exceptions import SchedulerXAuthenticationError, SchedulerXError
 from airflow_provider_schedulerx.api.wire import faults, retrying
 from airflow_provider_schedulerx.api.wire.calls import Call
 from airflow_provider_schedulerx.api.wire.responses import Response, interpret
@@ -34,7 +34,7 @@ class AsyncTransport:
         self, settings: SchedulerXSettings, max_retry_seconds: float = retrying.MAX_RETRY_SECONDS
     ) -> None:
         self._settings = settings
-        self._policy = retrying.policy(max_retry_seconds) if max_retry_seconds else None
+        self._max_retry_seconds = max_retry_seconds
         self._session: SharedSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -51,11 +51,19 @@ class AsyncTransport:
 
         :raises SchedulerXError: when no further try is allowed.
         """
-        if self._policy is None:
-            return await self._perform_once(call)
-        retry = tenacity.AsyncRetrying(**self._policy, sleep=asyncio.sleep)
-        result: T = await retry(self._perform_once, call)
-        return result
+        began = time.monotonic()
+        tries = 1
+        while True:
+            try:
+                return await self._perform_once(call)
+            except SchedulerXError as error:
+                pause = retrying.pause_before_retry(
+                    error, tries, time.monotonic() - began, self._max_retry_seconds
+                )
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+            tries += 1
 
     async def _perform_once(self, call: Call[T]) -> T:
         response = await self.send(call)

@@ -90,7 +90,6 @@ class SharedSession:
                 self._tls = tls_context(settings.ca_file, "aiohttp")
             self.proxy = proxy_for(settings)
             self.credentials = CredentialSource(settings)
-            import alibabacloud_tea_openapi.utils  # noqa: F401 - signs the first request, on the event loop
 
         await asyncio.to_thread(prepare)
         self._session = self._make(

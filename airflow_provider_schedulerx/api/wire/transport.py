@@ -10,20 +10,19 @@ import time
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-import tenacity
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from airflow_provider_schedulerx.api.connection.redaction import queries_unlogged
 from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
-from airflow_provider_schedulerx.api.exceptions import SchedulerXAuthenticationError
+from airflow_provider_schedulerx.api.exceptions import SchedulerXAuthenticationError, SchedulerXError
 from airflow_provider_schedulerx.api.wire import faults, retrying
 from airflow_provider_schedulerx.api.wire.calls import Call
 from airflow_provider_schedulerx.api.wire.credential_source import CredentialSource
 from airflow_provider_schedulerx.api.wire.proxy import proxy_for
 from airflow_provider_schedulerx.api.wire.responses import Response, interpret
-from airflow_provider_schedulerx.api.wire.signing import SignedRequest, sign
+from airflow_provider_schedulerx.api.wire.signing import SignedRequest, sdk_authorization, sign
 from airflow_provider_schedulerx.api.wire.tls import tls_context
 
 T = TypeVar("T")
@@ -91,7 +90,7 @@ class SyncTransport:
         self, settings: SchedulerXSettings, max_retry_seconds: float = retrying.MAX_RETRY_SECONDS
     ) -> None:
         self._settings = settings
-        self._policy = retrying.policy(max_retry_seconds)
+        self._max_retry_seconds = max_retry_seconds
         self._credentials = CredentialSource(settings)
         self._proxy = proxy_for(settings)
         self._kept = self._pool(_POOL_SIZE)
@@ -101,8 +100,19 @@ class SyncTransport:
 
         :raises SchedulerXError: when no further try is allowed.
         """
-        result: T = tenacity.Retrying(**self._policy)(self._perform_once, call)
-        return result
+        began = time.monotonic()
+        tries = 1
+        while True:
+            try:
+                return self._perform_once(call)
+            except SchedulerXError as error:
+                pause = retrying.pause_before_retry(
+                    error, tries, time.monotonic() - began, self._max_retry_seconds
+                )
+                if pause is None:
+                    raise
+            time.sleep(pause)
+            tries += 1
 
     def _perform_once(self, call: Call[T]) -> T:
         response = self.send(call)
@@ -122,13 +132,11 @@ class SyncTransport:
         :raises SchedulerXAuthenticationError: if there is no credential to sign with.
         :raises SchedulerXAmbiguousError: if a request that changes something was not answered.
         """
-        request = sign(call, self._settings.endpoint, self._credentials.get())
+        request = sign(call, self._settings.endpoint, self._credentials.get(), sdk_authorization)
+        pool = self._pool(1) if call.operation.changes else self._kept
         try:
             with queries_unlogged():
-                if not call.operation.changes:
-                    return self._exchange(self._kept, request)
-                with self._pool(1) as pool:
-                    return self._exchange(pool, request)
+                return self._exchange(pool, request)
         except _NotConnected as error:
             # From None: the library's exceptions carry URLs, and those the caller's parameters.
             raise faults.unreachable(
@@ -136,6 +144,9 @@ class SyncTransport:
             ) from None
         except Exception as error:
             raise faults.no_answer(call.operation, error, self._settings) from None
+        finally:
+            if pool is not self._kept:
+                pool.clear()
 
     def _exchange(self, pool: urllib3.PoolManager, request: SignedRequest) -> Response:
         response = pool.urlopen(

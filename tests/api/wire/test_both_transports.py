@@ -301,6 +301,37 @@ def test_tls_faults_started_nothing(send: Send) -> None:
             send([START], f"https://{authority}", ca_file=ca_file)
 
 
+@pytest.mark.usefixtures("no_proxies")
+def test_a_handshake_that_never_ends_started_nothing(send: Send) -> None:
+    def handle(peer: socket.socket) -> None:
+        peer.recv(65536)
+        time.sleep(2)
+
+    with server(handle) as authority:
+        with pytest.raises(errors.SchedulerXUnavailableError, match="cannot reach.*timed out"):
+            send([START], f"https://{authority}")
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_what_the_caller_is_handling_is_not_taken_for_the_cause(send: Send) -> None:
+    try:
+        raise ssl.SSLCertVerificationError("another certificate")
+    except ssl.SSLError:
+        with pytest.raises(errors.SchedulerXUnavailableError, match="check host and network") as caught:
+            send([START], f"http://127.0.0.1:{free_port()}")
+    assert "ca_file" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_an_answer_that_cannot_be_unpacked_is_no_answer(send: Send) -> None:
+    def handle(peer: socket.socket) -> None:
+        read_request(peer)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope")
+
+    with server(handle) as authority, pytest.raises(errors.SchedulerXAmbiguousError, match="no answer"):
+        send([START], f"http://{authority}")
+
+
 # Certificate authorities.
 
 
@@ -340,6 +371,23 @@ def test_a_file_of_authorities_that_changes_is_read_again(tmp_path: Path) -> Non
     assert tls.tls_context(str(ca_file), "test") is not context
 
 
+@pytest.mark.usefixtures("no_proxies")
+def test_a_file_of_authorities_that_is_gone_is_said_and_started_nothing(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(make_certificate("127.0.0.1").ca_file.read_bytes())
+    made = settings_for("https://127.0.0.1:1", ca_file=str(ca_file))
+    ca_file.unlink()
+    with pytest.raises(errors.SchedulerXConfigurationError, match="is it still there"):
+        SyncTransport(made, 0).send(START)
+
+    async def main() -> None:
+        async with AsyncTransport(made, 0):
+            pass
+
+    with pytest.raises(errors.SchedulerXConfigurationError, match="is it still there"):
+        asyncio.run(main())
+
+
 # Sessions of an event loop.
 
 
@@ -377,6 +425,16 @@ def test_calls_one_by_one_share_a_session_that_ends_with_its_loop() -> None:
     assert [len(received) for received in kept.connections] == [20]
     assert session.closed
     assert not sessions._by_loop
+
+
+@pytest.mark.usefixtures("strict", "no_proxies")
+def test_over_tls_nothing_is_left_open() -> None:
+    async def main(host: str, ca_file: str) -> None:
+        async with AsyncTransport(settings_for(host, ca_file=ca_file), 0) as made:
+            await asyncio.gather(*(made.send(call) for call in [READ, STOP] * 5))
+
+    with EmulatorProcess("--tls") as emulator:
+        asyncio.run(main(emulator.endpoint, emulator.ca_file))
 
 
 @pytest.mark.usefixtures("strict")

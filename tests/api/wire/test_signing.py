@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import hashlib
 
-from airflow_provider_schedulerx.api.parameters import canonical_query
-from airflow_provider_schedulerx.api.wire.signing import SignedRequest, authorization
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_schedulerx.api.wire.calls import Call, Operation
+from airflow_provider_schedulerx.api.wire.signing import (
+    SignedRequest,
+    Signer,
+    authorization,
+    sdk_authorization,
+)
 from airflow_provider_schedulerx.emulator.authentication import sign_v3
 from airflow_provider_schedulerx.emulator.definitions import Account
 
@@ -23,11 +32,29 @@ HEADERS = {
 }
 
 
-def test_what_the_hook_signs_with_gives_the_published_signature() -> None:
-    made = authorization("POST", canonical_query(QUERY), HEADERS, KEY_ID, SECRET)
-    assert made == (
+VECTOR: Call[None] = Call(Operation("RunInstances", "POST", None), QUERY, lambda body: None)
+
+
+@pytest.mark.parametrize("signer", [authorization, sdk_authorization])
+def test_what_the_hook_signs_with_gives_the_published_signature(signer: Signer) -> None:
+    assert signer(VECTOR, HEADERS, KEY_ID, SECRET) == (
         f"ACS3-HMAC-SHA256 Credential={KEY_ID},SignedHeaders={';'.join(sorted(HEADERS))},Signature={SIGNATURE}"
     )
+
+
+TEXT = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
+
+
+@given(
+    query=st.dictionaries(st.sampled_from(["WorkflowId", "InstanceParameters", "Namespace", "A"]), TEXT),
+    headers=st.dictionaries(
+        st.sampled_from(["host", "x-acs-date", "x-acs-security-token", "accept"]), TEXT, min_size=1
+    ),
+    secret=TEXT,
+)
+def test_both_signers_give_the_same(query: dict[str, str], headers: dict[str, str], secret: str) -> None:
+    call: Call[None] = Call(Operation("Any", "GET", None), query, lambda body: None)
+    assert authorization(call, headers, KEY_ID, secret) == sdk_authorization(call, headers, KEY_ID, secret)
 
 
 def test_what_the_emulator_verifies_with_gives_the_published_signature() -> None:
@@ -36,4 +63,6 @@ def test_what_the_emulator_verifies_with_gives_the_published_signature() -> None
 
 
 def test_a_signed_request_does_not_show_its_headers() -> None:
-    assert "Signature" not in repr(SignedRequest("GET", {}, {"Authorization": "Signature=x"}))
+    shown = repr(SignedRequest("GET", "/?a=query", {"Authorization": "Signature=x"}))
+    assert "Signature" not in shown
+    assert "query" not in shown

@@ -49,7 +49,7 @@ def follow(it: Experiment) -> Iterator[Finding]:
         pause = FIRST_PAUSE if waits_for_list else min(pause * 1.5, LONGEST_PAUSE)
     yield from details.values()
     yield from _list_findings(it)
-    yield _summary(it)
+    yield summary(it)
 
 
 def _observe_list(it: Experiment) -> None:
@@ -202,7 +202,8 @@ def _stop(it: Experiment) -> Finding:
     )
 
 
-def _summary(it: Experiment) -> Finding:
+def summary(it: Experiment) -> Finding:
+    """Which runs there are, and whether someone has to look after them."""
     ids = ", ".join(str(run.wf_instance_id) for run in it.runs)
     states = ", ".join(run.state for run in it.runs)
     if all(run.is_over for run in it.runs):

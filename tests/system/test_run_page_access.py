@@ -189,7 +189,7 @@ def test_the_other_user_may_see_its_own_dag(airflow: FabStack, run_id: str) -> N
 @pytest.mark.parametrize("path", [of_task, of_dag_run], ids=["task", "dag run"])
 @pytest.mark.parametrize("dag_id", ["~", "%7E"])
 def test_any_dag_is_no_dag(airflow: FabStack, run_id: str, user: str | None, path: Any, dag_id: str) -> None:
-    answer = get(airflow, path(run_id, dag_id), user)
+    answer = get(airflow, path(run_id).replace("not_yours", dag_id), user)
     assert answer.status == 404
     assert_closed(answer)
 

@@ -6,6 +6,7 @@ What has moved or been renamed comes from ``airflow.providers.common.compat.sdk`
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import signal
@@ -160,6 +161,19 @@ async def aget_connection(conn_id: str) -> tuple[Connection, dict[str, Any]]:
         return found, found.extra_dejson
 
     return await sync_to_async(look_up)()
+
+
+# Airflow's metrics are in the compat layer from some version of it on.
+
+
+@functools.cache
+def stats() -> Any:
+    """Return Airflow's ``Stats``: StatsD, OpenTelemetry or Datadog, whatever is configured."""
+    try:
+        from airflow.providers.common.compat.sdk import Stats
+    except ImportError:
+        from airflow.stats import Stats
+    return Stats
 
 
 # What keeps secrets out of logs was moved in 3.0 and in 3.1.

@@ -80,7 +80,7 @@ def test_what_happens_is_reported(stats: Stats) -> None:
     assert stats.of("schedulerx.list_refused") == [1]
     assert len(stats.of("schedulerx.calls.GetWorkflowInstance")) > 40
     assert stats.of("schedulerx.calls_throttled.GetWorkflowInstance")
-    assert min(stats.of("schedulerx.rate.GetWorkflowInstance")) == 50
+    assert min(stats.of("schedulerx.rate.GetWorkflowInstance")) <= 50
     assert max(stats.of("schedulerx.stretch.GetWorkflowInstance")) > 2
     assert all(0 < delay < 120_000 for delay in stats.of("schedulerx.end_delay"))
     accounts = {tags["account"] for _, _, _, tags in stats.sent if "account" in tags}

@@ -60,6 +60,7 @@ _SCOPED = (*_ANSWERS, "scope")
 _GROUP = (*_SCOPED, "group")
 _WORKFLOW = (*_GROUP, "workflow")
 _RUNS = (*_WORKFLOW, "runs")
+_ALL_NEEDS = (*_RUNS, "nodes", "namespace")
 _STARTED = (
     "run",
     "list_lag",
@@ -144,8 +145,13 @@ def examine(
         reason = next((session.lacking[need] for need in check.needs if need in session.lacking), None)
         if reason is None:
             progress(check.name)
-            _run(check, session, found)
-            continue
+            try:
+                _run(check, session, found)
+            except KeyboardInterrupt:
+                session.lacking = dict.fromkeys(_ALL_NEEDS, "it was interrupted")
+            else:
+                continue
+            reason = "it was interrupted"
         for key in check.keys:
             found.setdefault(key, unknown(key, reason))
     for question in QUESTIONS:

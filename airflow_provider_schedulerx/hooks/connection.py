@@ -117,7 +117,7 @@ class ConnectionMixin(_Hook):
             settings = self.settings
             found, works = self._look_around(settings), not settings.scope.missing
         except SchedulerXError as error:
-            found, works = str(error), False
+            found, works = f"{str(error).rstrip('.')}.", False
         except Exception as error:
             # The connection itself could not be fetched, say: its text is Airflow's and holds no secret.
             return False, f"{type(error).__name__}: {error}"

@@ -154,8 +154,8 @@ def _console(url: str | None) -> str:
 
 def _warning(view: TaskView, snapshot: Snapshot, now: float) -> str:
     if view.is_stale:
-        state = (view.state or "not scheduled").replace("_", " ")
-        text = f"Nobody follows this run at the moment, because the task is {state}. Shown is how the run was last seen."
+        state = (view.state or "none").replace("_", " ")
+        text = f"Nobody follows this run at the moment: the task's state is {state}. Shown is how the run was last seen."
     elif not view.is_over and now - snapshot.observed_at > _SILENCE:
         text = (
             f"Nothing was stored for {ago(snapshot.observed_at, now).removesuffix(' ago')}. The triggerer or worker may "
@@ -214,8 +214,9 @@ def _nodes(view: TaskView, snapshot: Snapshot) -> str:
 
 def _is_past(view: TaskView, node: SnapshotNode) -> bool:
     """Whether a node's state is only how it was last seen: nobody follows the run, or it has ended since."""
-    is_over = view.snapshot is not None and view.snapshot.status.is_terminal
-    return (view.is_stale or is_over) and node.status.is_active
+    run = view.snapshot
+    ended_since = run is not None and run.status.is_terminal and run.nodes_observed_at != run.observed_at
+    return (view.is_stale or ended_since) and node.status.is_active
 
 
 def _state_text(view: TaskView, node: SnapshotNode) -> str:

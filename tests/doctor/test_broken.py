@@ -109,13 +109,6 @@ BROKEN: list[tuple[str, dict[str, Any], str, str, str]] = [
         "has expired",
     ),
     ("a name nobody knows", {"host": "nowhere.invalid"}, "dns", "fails", "does not resolve"),
-    (
-        "a VPC from outside",
-        {"host": None, "network": "vpc", "region_id": "cn-nowhere-9"},
-        "dns",
-        "fails",
-        "VPC endpoints resolve only",
-    ),
     ("TLS where there is none", {"host": "TLS"}, "tls", "fails", "Is it really https?"),
     (
         "denied everything",
@@ -168,10 +161,22 @@ def test_nothing_is_asked_once_the_way_is_known_to_be_closed(
     assert report.findings["list_order"].text == "not found out: the endpoint cannot be reached"
 
 
+def test_a_vpc_from_outside(
+    emulator: EmulatorProcess, examined: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(host: str, *_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, f"no such name: {host}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    finding = examined(changed(emulator.connection(), host=None, network="vpc")).findings["dns"]
+    assert "schedulerx-vpc.cn-hangzhou.aliyuncs.com" in finding.text
+    assert "VPC endpoints resolve only inside their region's VPC" in str(finding.remedy)
+
+
 def test_no_connection(examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_SCHEDULERX_DEFAULT", raising=False)
     report = examined()
-    assert report.findings["connection"].verdict is Verdict.FAIL
+    assert report.findings["connection"].value == "missing"
     assert report.findings["tls"].text.startswith("not found out: the connection cannot be read")
 
 
@@ -371,3 +376,23 @@ def test_a_disabled_workflow_would_not_work(emulator: EmulatorProcess, examined:
     report = examined(emulator.connection(), workflow_id=6)
     assert [finding.key for finding in report.problems] == ["enabled"]
     assert json.dumps(report.findings["enabled"].value) == '"disabled"'
+
+
+def test_interrupted(emulator: EmulatorProcess, connect: Connect) -> None:
+    """What was found out by then is said, and above all that a run was started."""
+    connect(emulator.connection())
+    pauses = iter(range(3))
+
+    def sleep(seconds: float) -> None:
+        if next(pauses, None) is None:
+            raise KeyboardInterrupt
+
+    before = emulator.starts(3)
+    options = Options(workflow_id=3, start=True)
+    report = examine(SchedulerXHook(), options, may_start=lambda _: True, sleep=sleep)
+    assert emulator.starts(3) == before + 1
+    assert report.findings["run"].value == "RUNNING"
+    assert "left running" in report.findings["run"].text
+    assert report.findings["workflow"].verdict is Verdict.OK
+    assert report.findings["list_lag"].text == "not found out: it was interrupted"
+    assert not report.would_work

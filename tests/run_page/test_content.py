@@ -76,8 +76,9 @@ def test_one_that_has_ended_is_as_it_ended_whatever_the_task_is() -> None:
     text = shown(replace(RUNNING, state="failed", snapshot=ended))
     assert "Nobody follows" not in text
     assert "instance 36508287844 FAILED" in text
-    # Its nodes were seen before it ended.
-    assert "was RUNNING" in text
+    assert "was RUNNING" not in text, "its nodes were seen when it had ended"
+    earlier = replace(RUNNING, snapshot=replace(ended, nodes_observed_at=NOW - 30))
+    assert "was RUNNING" in shown(earlier)
 
 
 def test_silence_is_said() -> None:

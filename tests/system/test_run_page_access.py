@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import urllib.error
@@ -188,7 +189,7 @@ def test_the_other_user_may_see_its_own_dag(airflow: FabStack, run_id: str) -> N
 @pytest.mark.parametrize("path", [of_task, of_dag_run], ids=["task", "dag run"])
 @pytest.mark.parametrize("dag_id", ["~", "%7E"])
 def test_any_dag_is_no_dag(airflow: FabStack, run_id: str, user: str | None, path: Any, dag_id: str) -> None:
-    answer = get(airflow, path(run_id, dag_id), user)
+    answer = get(airflow, path(run_id).replace("not_yours", dag_id), user)
     assert answer.status == 404
     assert_closed(answer)
 
@@ -226,3 +227,24 @@ def test_files_are_everybodys(airflow: FabStack) -> None:
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith(kind)
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_session_that_ends_while_the_page_is_open_is_said(
+    airflow: FabStack, run_id: str, chromium: Any
+) -> None:
+    with sqlite3.connect(airflow.home / "airflow.db", timeout=30) as database:
+        # As long as the task runs, the page renews itself.
+        database.execute("UPDATE task_instance SET state = 'running' WHERE dag_id = 'not_yours'")
+    context = chromium.new_context(base_url=airflow.url)
+    try:
+        token = airflow.tokens["viewer"].removeprefix("Bearer ")
+        context.add_cookies([{"name": "_token", "value": token, "url": airflow.url}])
+        page = context.new_page()
+        page.goto(of_task(run_id))
+        page.locator("svg.dag").wait_for()
+        context.clear_cookies()
+        page.get_by_role("heading", name="You are not logged in").wait_for(timeout=60_000)
+        assert page.locator("svg.dag").count() == 0
+        assert page.get_by_role("link", name="Back to Airflow").is_visible()
+    finally:
+        context.close()

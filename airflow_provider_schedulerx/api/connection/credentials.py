@@ -115,7 +115,9 @@ class CredentialSettings:
         from alibabacloud_credentials.models import Config
 
         if self.credential_type == "default":
-            return Client()
+            from airflow_provider_schedulerx.api.connection.default_chain import DefaultChain
+
+            return Client(provider=DefaultChain())
         if self.credential_type == "ecs_ram_role":
             from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider
 

@@ -44,7 +44,7 @@ def settings_for(host: str, **extra: Any) -> SchedulerXSettings:
         login="emulator",
         password="emulator-secret",
         host=host,
-        extra={"region_id": "cn-hangzhou", "connect_timeout": 1, "read_timeout": 1, **extra},
+        extra={"region_id": "cn-hangzhou", **extra},
     )
 
 
@@ -129,7 +129,7 @@ class Keeping:
     def __call__(self, peer: socket.socket) -> None:
         received: list[bytes] = []
         self.connections.append(received)
-        peer.settimeout(3)
+        peer.settimeout(60)
         while request := read_request(peer):
             received.append(request)
             peer.sendall(GOOD)
@@ -309,7 +309,7 @@ def test_a_handshake_that_never_ends_started_nothing(send: Send) -> None:
 
     with server(handle) as authority:
         with pytest.raises(errors.SchedulerXUnavailableError, match="cannot reach.*timed out"):
-            send([START], f"https://{authority}")
+            send([START], f"https://{authority}", connect_timeout=1)
 
 
 @pytest.mark.usefixtures("no_proxies")
@@ -437,22 +437,28 @@ def test_over_tls_nothing_is_left_open() -> None:
         asyncio.run(main(emulator.endpoint, emulator.ca_file))
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.usefixtures("strict")
 def test_a_session_without_users_is_closed_after_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "IDLE_SECONDS", 0.2)
-
     async def main(host: str) -> None:
         await one_call(host)
-        await asyncio.sleep(0.1)
-        await one_call(host)
-        await asyncio.sleep(0.15)
-        assert open_sessions() == 1, "it was used in the meantime"
         async with AsyncTransport(settings_for(host)) as made:
-            await asyncio.sleep(0.5)
-            assert not made._open_session.kept.closed, "it has a user"
-        await asyncio.sleep(0.5)
-        assert open_sessions() == 0
-        assert len(asyncio.all_tasks()) == 1
+            session = made._open_session
+        session._check_idle()
+        assert not session.kept.closed, "it was used lately"
+        monkeypatch.setattr(sessions, "IDLE_SECONDS", 0.05)
+        async with AsyncTransport(settings_for(host)) as made:
+            assert made._open_session is session
+            session._check_idle()
+            await asyncio.sleep(0.2)
+            assert not session.kept.closed, "it has a user"
+        await until(lambda: open_sessions() == 0)
+        await until(lambda: len(asyncio.all_tasks()) == 1)
 
     with keeping() as (_, host):
         asyncio.run(main(host))
@@ -492,8 +498,7 @@ def test_an_opening_that_is_cancelled_leaves_nothing(
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
-        await asyncio.sleep(0.6)
-        assert open_sessions() == 0
+        await until(lambda: open_sessions() == 0)
         # Also where the loop ends meanwhile.
         left = asyncio.create_task(one_call(host))
         await asyncio.sleep(cancel_after)

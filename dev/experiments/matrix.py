@@ -188,10 +188,19 @@ def report(results: list[Result], seconds: float) -> int:
     bad_ones = [each for each in results if each.problems]
     print(f"{'all':<26} {len(results):>6} {len(bad_ones):>9} {len(doubts):>6}")
     print(f"\nA person has to decide in {100 * len(doubts) / max(1, len(results)):.1f} % of the cases.")
-    for kind in ("with", "without"):
-        marked = [each for each in results if each.variant.marker is (kind == "with")]
-        share = 100 * sum(bool(each.doubt) for each in marked) / max(1, len(marked))
-        print(f"  {kind} a marker: {share:.1f} % of {len(marked)}")
+    answered = [each for each in results if each.profile["late_refusal"] == "never"]
+    shown = [each for each in results if each.profile["parameters_shown"] in ("run", "escaped")]
+    for kind, found in (
+        ("profile documented", [each for each in results if str(each.profile) == "documented"]),
+        ("starts are answered truthfully", answered),
+        (
+            "starts are refused though they were made",
+            [each for each in results if each.profile["late_refusal"] != "never"],
+        ),
+        ("parameters are shown, and the task has a marker", [each for each in shown if each.variant.marker]),
+    ):
+        share = 100 * sum(bool(each.doubt) for each in found) / max(1, len(found))
+        print(f"  {kind}: {share:.1f} % of {len(found)}")
     print(f"{len(results)} cases in {seconds:.0f} s")
     kinds = Counter(
         (each.scenario.name, problem.partition(":")[0]) for each in bad_ones for problem in each.problems

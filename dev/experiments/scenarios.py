@@ -268,7 +268,8 @@ def _dead_while_following(world: World) -> None:
 
 def _kill(world: World) -> None:
     world.define(SLOW)
-    world.task.user_ends_after = world.chance.uniform(20, 400)
+    # Later than the settling time of 60 s: see tests/matrix.
+    world.task.user_ends_after = world.chance.uniform(70, 400)
     world.task.run()
 
 

@@ -7,7 +7,7 @@ turn, one deferred and one not.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -52,15 +52,24 @@ def test_never_twice_never_lost_never_wrong(scenario: Scenario) -> None:
     assert not bad, "\n".join(f"{result.command}: {'; '.join(result.problems)}" for result in bad[:10])
 
 
+def time_out(world: World) -> None:
+    world.define(SLOW, retries=0, timeout=45)
+    world.task.run()
+
+
+def kill(world: World) -> None:
+    world.define(SLOW)
+    world.task.user_ends_after = 35
+    world.task.run()
+
+
 @pytest.mark.xfail(strict=True, reason="the run is in sight and carries our parameters, but is left to go on")
-def test_a_time_limit_below_the_settling_time_leaves_no_run() -> None:
-    """The start is answered by an error, the run is found, and the time is up before the search ends."""
-
-    def time_out(world: World) -> None:
-        world.define(SLOW, retries=0, timeout=45)
-        world.task.run()
-
+@pytest.mark.parametrize("end", [time_out, kill])
+def test_an_end_within_the_settling_time_leaves_no_run(end: Callable[[World], None]) -> None:
+    """The start is answered by an error and its run is found, but time is up, or a user kills the task, before the
+    search for other runs ends.
+    """
     variant = next(each for each in VARIANTS if each.parameters and not each.marker)
     profile = profiles.parse("late_refusal=500")
-    result = play(Scenario("timeout", time_out, is_ambiguous=True), profile, variant, seed=0)
+    result = play(Scenario(end.__name__, end, is_ambiguous=True), profile, variant, seed=0)
     assert result.problems == []

@@ -19,7 +19,6 @@ from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
     SchedulerXAuthorizationError,
     SchedulerXConfigurationError,
-    SchedulerXRejectedError,
     WorkflowInstanceFailedError,
     WorkflowInstanceLostError,
     WorkflowInstanceRunningError,
@@ -427,8 +426,8 @@ def test_a_retry_finds_what_a_dead_worker_has_started(
 
 
 def test_a_refused_start_leaves_nothing_behind(ti: TaskInstance) -> None:
-    with pytest.raises(SchedulerXRejectedError, match="not existed"):
-        ti.run(operator(workflow_id=99))
+    with pytest.raises(WorkflowNotStartedError, match="workflow is disabled"):
+        ti.run(operator(workflow_id=6))
     assert STATE_KEY not in ti.store
 
 

@@ -348,13 +348,14 @@ def test_a_cleared_task_whose_run_does_not_stop_starts_none_beside_it(
     first = leave_active(kept, workflow_id=4)
     starts = emulator.starts(4)
     kept.clear()
+    hook = SchedulerXHook()
+    impatient = SimpleNamespace(
+        get_workflow_instance=hook.get_workflow_instance,
+        stop_workflow_instance=lambda *ids: hook.stop_workflow_instance(*ids, timeout=1),
+    )
     for _ in range(2):
         task = operator(workflow_id=4, wait_for_completion=False)
-        stop = task.hook.at(task.hook.scope).stop_workflow_instance
-        task.hook.at = lambda scope: SimpleNamespace(  # type: ignore[method-assign]
-            get_workflow_instance=SchedulerXHook().get_workflow_instance,
-            stop_workflow_instance=lambda *ids: stop(*ids, timeout=1),
-        )
+        task.hook.at = lambda scope: impatient  # type: ignore[method-assign]
         with pytest.raises(WorkflowInstanceLostError, match=f"{first} was requested, but it had not ended"):
             kept.run(task)
     assert emulator.starts(4) == starts

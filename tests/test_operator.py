@@ -25,10 +25,10 @@ from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
     SchedulerXAuthenticationError,
     SchedulerXConfigurationError,
-    SchedulerXRejectedError,
     WorkflowInstanceFailedError,
     WorkflowInstanceStoppedError,
     WorkflowInstanceUndecidedError,
+    WorkflowNotStartedError,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
@@ -164,7 +164,7 @@ def test_a_log_that_cannot_be_had_is_never_fatal(
     with pytest.raises(WorkflowInstanceFailedError, match="disk full"):
         execute(operator(workflow_id=2))
     log = task_log()
-    assert "The log of node breaks (job 202) cannot be had" in log
+    assert "Could not fetch the log of node breaks (job 202)" in log
     assert text in log
 
 
@@ -379,8 +379,8 @@ def test_a_kill_that_leaves_the_run_allows_no_retry(emulator: EmulatorProcess) -
 
 
 def test_a_refused_start_passes_the_reason_on(emulator: EmulatorProcess) -> None:
-    with pytest.raises(SchedulerXRejectedError, match="not existed"):
-        execute(operator(workflow_id=99))
+    with pytest.raises(WorkflowNotStartedError, match="workflow is disabled"):
+        execute(operator(workflow_id=6))
 
 
 def test_a_wrong_key_fails_before_anything_starts(

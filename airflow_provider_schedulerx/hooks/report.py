@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx import api
@@ -36,6 +37,15 @@ class FaultLog:
         if self._last is not None:
             self._last = None
             self._log.info("Workflow instance %s can be polled again", self._wf_instance_id)
+
+
+def learn_secrets(hook: SchedulerXHook) -> None:
+    """Let Airflow mask the secrets of the connection in what is logged and stored next.
+
+    It masks those that were read in the same process, and one that resumes after a deferral has read none yet.
+    """
+    with contextlib.suppress(Exception):  # without the connection, all else goes on
+        _ = hook.settings
 
 
 def with_nodes(hook: SchedulerXHook, instance: WorkflowInstance, log: Any) -> WorkflowInstance:

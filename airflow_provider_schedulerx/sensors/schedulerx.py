@@ -24,9 +24,16 @@ from airflow_provider_schedulerx.exceptions import (
     WorkflowInstanceSensorError,
     raise_unless_successful,
 )
-from airflow_provider_schedulerx.hooks.report import DEFAULT_LOG_LINES, FaultLog, log_run_summary, with_nodes
+from airflow_provider_schedulerx.hooks.report import (
+    DEFAULT_LOG_LINES,
+    FaultLog,
+    learn_secrets,
+    log_run_summary,
+    with_nodes,
+)
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
+from airflow_provider_schedulerx.links.schedulerx import RUN_LINKS, RunPageLink, WorkflowInstanceLink
+from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -72,7 +79,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         "namespace_source",
         "group_id",
     )
-    operator_extra_links = (WorkflowInstanceLink(),)
+    operator_extra_links = RUN_LINKS
     ui_color = "#fff1df"
 
     def __init__(
@@ -102,6 +109,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
         self.deferrable = deferrable
         self.log_lines_on_failure = check_count("log_lines_on_failure", log_lines_on_failure)
+        self._snapshots: SnapshotWriter = NullWriter()
 
     @cached_property
     def hook(self) -> SchedulerXHook:
@@ -122,6 +130,8 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         workflow_id = check_id("workflow_id", self.workflow_id)
         wf_instance_id = check_id("wf_instance_id", self.wf_instance_id)
         WorkflowInstanceLink.persist(context, self.hook.console_link(workflow_id, wf_instance_id))
+        RunPageLink.persist(context)
+        self._snapshots = for_task(context["ti"], self.log)
         try:
             if not self.deferrable:
                 return super().execute(context)
@@ -174,6 +184,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
             self._faults.failed(error)
             return PokeReturnValue(is_done=False)
         self._faults.succeeded()
+        self._snapshots.observe(instance)
         verdict, lines = self._tracker.observe(instance, time.monotonic())
         for line in lines:
             self.log.info("%s", line)
@@ -212,11 +223,14 @@ class WorkflowInstanceSensor(BaseSensorOperator):
             raise WorkflowInstanceSensorError(
                 f"Workflow instance {wf_instance_id} can no longer be followed: {ended.message}"
             )
+        self._snapshots = for_task(context["ti"], self.log)
         self._finish(ended.instance)
         return wf_instance_id
 
     def _finish(self, instance: WorkflowInstance) -> PokeReturnValue:
+        learn_secrets(self.hook)
         instance = with_nodes(self.hook, instance, self.log)
+        self._snapshots.observe(instance)
         log_run_summary(self.hook, instance, self.log, self.log_lines_on_failure)
         raise_unless_successful(instance)
         return PokeReturnValue(is_done=True, xcom_value=instance.wf_instance_id)

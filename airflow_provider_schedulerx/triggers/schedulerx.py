@@ -19,6 +19,7 @@ from airflow_provider_schedulerx.api.exceptions import (
 from airflow_provider_schedulerx.api.parameters import check_id, check_seconds
 from airflow_provider_schedulerx.hooks.report import FaultLog
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_trigger
 from airflow_provider_schedulerx.triggers.settings import read_settings
 from airflow_provider_schedulerx.triggers.stopping import stop_in_background
 
@@ -107,6 +108,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
         self.cancel_on_kill = cancel_on_kill
         self.deferred_at = _check_time("deferred_at", deferred_at)
         self._unknown = sorted(unknown)
+        self._snapshots: SnapshotWriter = NullWriter()
 
     @classmethod
     def from_task(cls, task: Any, **arguments: Any) -> Self:
@@ -154,6 +156,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
                 ", ".join(self._unknown),
             )
         metrics.report_polling()
+        self._snapshots = for_trigger(self.task_instance)
         try:
             event = await self._wait()
             await self._hold_back()
@@ -166,6 +169,8 @@ class WorkflowInstanceTrigger(BaseTrigger):
             ):
                 await self.on_kill()
             raise
+        finally:
+            self._snapshots.close()
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> TerminalEvent:
@@ -226,6 +231,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
                         return None
                     continue
                 faults.succeeded()
+                self._snapshots.observe(seen)
                 verdict, lines = tracker.observe(seen, time.monotonic())
                 for line in lines:
                     self.log.info("%s", line)

@@ -1,7 +1,7 @@
 """The chaos suite: does any fault make a task start a run twice, lose one, or report a wrong end?
 
 A real Airflow runs tasks against the emulator while a seeded schedule of faults is injected: task processes
-killed with -9 at chosen moments, answers lost in several ways, the emulator, the triggerer and the database
+killed with -9 and workers told to end at chosen moments, answers lost in several ways, the emulator, the triggerer and the database
 killed and restarted. Then every run that the emulator has started is held against the final state of its
 task. The same cases with the same faults are run with a plain start-and-poll operator, to compare.
 
@@ -26,11 +26,15 @@ from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from dev.experiments import faulty
 from dev.experiments.experiment import Verdict, conclude, definitions, give_history, judge, show
 from dev.harness import postgres
+from dev.harness.rest import HAS_TASK_STATE_STORE
 from dev.harness.stack import AirflowStack
 from dev.harness.waiting import wait_for
 
 RETRIES = 4
-GOOD, BAD, SLOW = 1, 2, 3
+#: The first of so many alike, so that a list of 10 runs, which is all that a service may give, reaches back.
+GOOD, BAD = 100, 200
+_ALIKE = 24
+SLOW = 3
 
 #: Faults of a case that the emulator makes: the answer of its first ExecuteWorkflow is lost, the run is started.
 LOST_ANSWERS: dict[str, dict[str, Any]] = {
@@ -39,11 +43,13 @@ LOST_ANSWERS: dict[str, dict[str, Any]] = {
     "truncate": {"effect": "truncate"},
     "drop_before": {"effect": "drop", "when": "before"},
 }
-FAULTS = (*faulty.KILLS, *LOST_ANSWERS)
+FAULTS = (*faulty.KILLS, *faulty.EVICTIONS, *LOST_ANSWERS)
 
 
 def workflows(slow_seconds: float) -> dict[str, Any]:
-    return definitions({GOOD: (6, "success"), BAD: (3, "failed"), SLOW: (slow_seconds, "success")})
+    good = {GOOD + number: (6.0, "success") for number in range(_ALIKE)}
+    bad = {BAD + number: (3.0, "failed") for number in range(_ALIKE)}
+    return definitions({**good, **bad, SLOW: (slow_seconds, "success")})
 
 
 def make_plan(seed: int, cases: int, waiting: int) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def make_plan(seed: int, cases: int, waiting: int) -> dict[str, Any]:
             {
                 "case": number,
                 "fault": fault,
-                "workflow_id": BAD if chance.random() < 0.2 else GOOD,
+                "workflow_id": (BAD if chance.random() < 0.2 else GOOD) + number % _ALIKE,
                 "deferrable": number % 2 == 1,
             }
             for number, fault in enumerate(faults)
@@ -71,9 +77,23 @@ def make_plan(seed: int, cases: int, waiting: int) -> dict[str, Any]:
 
 
 class Chaos:
-    """One experiment. :param home: folder for everything."""
+    """One experiment.
 
-    def __init__(self, home: Path, seed: int, cases: int, waiting: int, minutes: float) -> None:
+    :param home: folder for everything.
+    :param profile: of the emulator.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        seed: int,
+        cases: int,
+        waiting: int,
+        minutes: float,
+        profile: str = "documented",
+    ) -> None:
+        self.profile = profile
         self.plan = make_plan(seed, cases, waiting)
         self.chance = random.Random(seed + 1)
         self.minutes = minutes
@@ -90,7 +110,8 @@ class Chaos:
         state = ("--state", str(self._home / "emulator.db"))
         with (
             EmulatorProcess(
-                "--workflows", str(self._home / "workflows.json"), "--quota", "1000000", *state
+                *("--workflows", str(self._home / "workflows.json"), "--quota", "1000000", *state),
+                profile=self.profile,
             ) as emulator,
             postgres.database(self._home / "postgres") as database,
             AirflowStack(
@@ -108,8 +129,13 @@ class Chaos:
             ) as airflow,
         ):
             self._emulator, self._airflow, self._database = emulator, airflow, database
-            give_history(emulator, (GOOD, BAD, SLOW))
-            verdicts = [self._flavor("durable", "chaos_durable", self.plan["cases"], self._restarts)]
+            emulator.set_profile("documented")
+            give_history(emulator, [workflow["id"] for workflow in workflows(0)["workflows"]])
+            emulator.set_profile(self.profile)
+            verdicts = []
+            if HAS_TASK_STATE_STORE:
+                verdicts.append(self._flavor("durable", "chaos_durable", self.plan["cases"], self._restarts))
+            verdicts.append(self._flavor("marked", "chaos_marked", self.plan["cases"], self._restarts))
             if self.plan["waiting"]:
                 verdicts.append(
                     self._flavor("waiting", "chaos_waiting", self.plan["waiting"], self._waiting_faults)
@@ -240,10 +266,18 @@ def main() -> int:
         "--waiting", type=int, default=200, help="runs that wait while the triggerer is killed"
     )
     parser.add_argument("--minutes", type=float, default=30, help="limit for each DAG run")
+    parser.add_argument("--profile", default="documented", help="of the emulator (default: %(default)s)")
     parser.add_argument("--home", type=Path, help="folder for logs; a temporary one by default")
     arguments = parser.parse_args()
     home = arguments.home or Path(tempfile.mkdtemp(prefix="chaos-"))
-    chaos = Chaos(home, arguments.seed, arguments.cases, arguments.waiting, arguments.minutes)
+    chaos = Chaos(
+        home,
+        seed=arguments.seed,
+        cases=arguments.cases,
+        waiting=arguments.waiting,
+        minutes=arguments.minutes,
+        profile=arguments.profile,
+    )
     if postgres.programs() is None:
         print("PostgreSQL is not installed: the database is SQLite, and is not restarted", flush=True)
     began = time.monotonic()
@@ -253,7 +287,9 @@ def main() -> int:
 
 def report(chaos: Chaos, verdicts: list[Verdict], seconds: float) -> int:
     """Print what happened. :return: 0 if nothing of ours went wrong."""
-    print(f"\nseed {chaos.plan['seed']}, {seconds:.0f} s; faults injected: {chaos.injected.total()}")
+    print(
+        f"\nprofile {chaos.profile}, seed {chaos.plan['seed']}, {seconds:.0f} s; faults injected: {chaos.injected.total()}"
+    )
     for name, count in sorted(chaos.injected.items()):
         print(f"  {count:>4} {name}")
     show(verdicts, but="plain")

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 #: Moments at which a task can be told to die.
 KILLS = ("kill_before_request", "kill_during_request", "kill_before_record", "kill_after_record")
+#: Moments at which its worker can be told to end, as in a deploy: right after the start, and while it follows the run.
+EVICTIONS = ("evict_after_request", "evict_while_following")
 
+#: Seconds into the wait at which a worker is told to end.
+_EVICTED_AFTER = 2.0
 #: Seconds between the request and the death that comes before its answer, which has to be held back for longer.
 DEATH_AFTER = 1.0
 ANSWER_DELAY = 4.0
@@ -27,6 +31,11 @@ ANSWER_DELAY = 4.0
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def evict() -> None:
+    """SIGTERM to what supervises this task, which passes it on."""
+    os.kill(os.getppid(), signal.SIGTERM)
 
 
 class FaultyHook(SchedulerXHook):
@@ -40,17 +49,30 @@ class FaultyHook(SchedulerXHook):
         wf_instance_id = super().execute_workflow(workflow_id, instance_parameters)
         if self.fault == "kill_before_record":
             die()
+        if self.fault == "evict_after_request":
+            evict()
+            time.sleep(1)  # until the signal is here
         return wf_instance_id
+
+    def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
+        if self.fault == "kill_after_record":
+            die()
+        if self.fault == "evict_while_following":
+            threading.Timer(_EVICTED_AFTER, evict).start()
+        return super().console_link(workflow_id, wf_instance_id)
 
 
 class FaultyOperator(ExecuteWorkflowOperator):
-    """:param fault: one of :data:`KILLS`, or anything else for none. (templated)"""
+    """:param fault: one of :data:`KILLS` or :data:`EVICTIONS`, or anything else for none. (templated)
+    :param has_store: False hides Airflow's task state store, as if there were none.
+    """
 
     template_fields = (*ExecuteWorkflowOperator.template_fields, "fault")
 
-    def __init__(self, *, fault: str = "", **kwargs: Any) -> None:
+    def __init__(self, *, fault: str = "", has_store: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.fault = fault
+        self.has_store = has_store
 
     @cached_property
     def hook(self) -> SchedulerXHook:
@@ -61,12 +83,16 @@ class FaultyOperator(ExecuteWorkflowOperator):
     def execute(self, context: Context) -> int:
         if context["ti"].try_number > 1:
             self.fault = ""
-        return super().execute(context)
+        return super().execute(self._seen(context))
 
-    def _record(self, context: Context, wf_instance_id: int) -> None:
-        if self.fault == "kill_after_record":
-            die()
-        super()._record(context, wf_instance_id)
+    def execute_complete(self, context: Context, *args: Any, **kwargs: Any) -> int:
+        return super().execute_complete(self._seen(context), *args, **kwargs)
+
+    def _seen(self, context: Context) -> Context:
+        if not self.has_store:
+            context = context.copy()
+            context.pop("task_state_store", None)  # type: ignore[typeddict-item]
+        return context
 
 
 class PlainOperator(BaseOperator):

@@ -38,6 +38,7 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
     :param dags: folder of DAG files.
     :param connections: connection id -> its JSON form.
     :param config: further environment variables.
+    :param prefix: path that the UI and the API are served below, such as ``/airflow``.
     :param components: what to start, as in :data:`COMPONENTS`.
     """
 
@@ -49,10 +50,11 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
         config: Mapping[str, str] | None = None,
         *,
         port: int | None = None,
+        prefix: str = "",
         components: Mapping[str, tuple[str, ...]] = COMPONENTS,
     ) -> None:
         self.port = port or free_port()
-        super().__init__(f"http://127.0.0.1:{self.port}")
+        super().__init__(f"http://127.0.0.1:{self.port}{prefix}")
         self.home = home
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._components = components

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
@@ -72,9 +73,9 @@ def test_a_task_killed_at_any_moment_starts_one_run(
     assert airflow.xcom("dying", run_id, "run", "WfInstanceId") == newest
     log = airflow.log("dying", run_id, "run", 2)
     if fault == "kill_after_record":
-        assert f"Workflow instance {newest} of the try before is" in log
+        assert f"Workflow instance {newest} of the previous try is" in log
     else:
-        assert "The try before ended while it started workflow 1; looking for its run" in log
+        assert "The previous try ended while it started workflow 1; looking for its run" in log
 
 
 @pytest.mark.parametrize(("workflow_id", "state"), [(1, "success"), (2, "failed")])
@@ -118,6 +119,19 @@ def started(emulator: EmulatorProcess, before: int) -> int:
     return int(emulator.instances(3)[-1]["wf_instance_id"])
 
 
+def wait_until_followed(
+    airflow: AirflowStack, emulator: EmulatorProcess, dag_id: str, run_id: str, run: int
+) -> None:
+    """A task that is deferred and whose trigger has never looked cannot see that a user ends it."""
+    line = f"Workflow instance {run} is RUNNING"
+
+    def is_followed() -> bool:
+        number = max(1, airflow.task(dag_id, run_id, "run")["try_number"])
+        return line in airflow.log(dag_id, run_id, "run", number)
+
+    wait_for("the run is followed", is_followed, 90)
+
+
 def end(airflow: AirflowStack, emulator: EmulatorProcess, dag_id: str, run_id: str) -> None:
     airflow.set_task_state(dag_id, run_id, "run", "failed")
     wait_for("the run is stopped", lambda: emulator.instances(3)[-1]["status"] == 5, 40)
@@ -148,16 +162,13 @@ def test_clearing_a_running_or_deferred_task_stops_its_run_and_starts_another(
     before = emulator.starts(3)
     run_id = airflow.trigger(dag_id, {"workflow_id": 3, "fault": ""})
     first = started(emulator, before)
-    if dag_id == "dying_deferred":
-        line = f"Workflow instance {first} is RUNNING"
-        wait_for("the trigger looks", lambda: line in airflow.log(dag_id, run_id, "run"), 60)
-    else:
-        wait_for("the link", lambda: airflow.xcom(dag_id, run_id, "run", "WfInstanceId"), 20)
+    wait_until_followed(airflow, emulator, dag_id, run_id, first)
     airflow.clear_task(dag_id, run_id, "run")
     second = started(emulator, before + 1)
     by_id = {run["wf_instance_id"]: run["status"] for run in emulator.instances(3)}
     wait_for("the first is stopped", lambda: emulator.instances(3)[-2]["status"] == 5, 40)
     assert by_id[second] == 3
+    wait_until_followed(airflow, emulator, dag_id, run_id, second)
     end(airflow, emulator, dag_id, run_id)
     assert emulator.starts(3) == before + 2
 
@@ -182,6 +193,36 @@ def test_clearing_a_task_that_waits_for_its_retry_starts_another_run(
     log = airflow.log("waits_for_retry", run_id, "run", 2)
     assert f"the run before was workflow instance {first}" in log
     end(airflow, emulator, "waits_for_retry", run_id)
+
+
+# Eviction is not a kill.
+
+
+def test_a_worker_that_is_told_to_end_leaves_the_run_to_the_next_try(
+    airflow: AirflowStack, emulator: EmulatorProcess
+) -> None:
+    """SIGTERM to the supervisor, as in a deploy: one start, one run, two tries."""
+    before = emulator.starts(3)
+    run_id = airflow.trigger("dying", {"workflow_id": 3, "fault": "evict_while_following"})
+    run = started(emulator, before)
+    wait_for("the second try follows the run", lambda: tries(airflow, "dying", run_id)[0] == 2, 90)
+    wait_until_followed(airflow, emulator, "dying", run_id, run)
+    assert emulator.starts(3) == before + 1
+    assert emulator.instances(3)[-1]["status"] == 3
+    assert "Airflow still wants this task" in airflow.log("dying", run_id, "run", 1)
+    end(airflow, emulator, "dying", run_id)
+
+
+def test_marking_the_dag_run_as_failed_stops_the_run(
+    airflow: AirflowStack, emulator: EmulatorProcess
+) -> None:
+    before = emulator.starts(3)
+    run_id = airflow.trigger("dying", {"workflow_id": 3, "fault": ""})
+    run = started(emulator, before)
+    wait_until_followed(airflow, emulator, "dying", run_id, run)
+    airflow.api("PATCH", f"/dags/dying/dagRuns/{quote(run_id, safe='')}", {"state": "failed"})
+    wait_for("the run is stopped", lambda: emulator.instances(3)[-1]["status"] == 5, 60)
+    assert emulator.starts(3) == before + 1
 
 
 def test_mapped_tasks_and_dag_runs_share_nothing(airflow: AirflowStack, emulator: EmulatorProcess) -> None:

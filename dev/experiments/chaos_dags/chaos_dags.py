@@ -11,6 +11,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG
 
 from dev.experiments.faulty import FaultyOperator, PlainOperator
+from dev.harness.rest import HAS_TASK_STATE_STORE
 
 plan: dict[str, Any] = json.loads(Path(os.environ["CHAOS_PLAN"]).read_text())
 RETRYING = {"retries": plan["retries"], "retry_delay": timedelta(seconds=2)}
@@ -31,17 +32,20 @@ def dag(dag_id: str) -> DAG:
     return DAG(dag_id, schedule=None, start_date=datetime(2024, 1, 1), catchup=False, max_active_tasks=1000)
 
 
-with dag("chaos_durable"):
-    for task_id, deferrable in (("sync", False), ("deferred", True)):
-        cases = [case for case in plan["cases"] if case["deferrable"] is deferrable]
-        FaultyOperator.partial(
-            task_id=task_id,
-            deferrable=deferrable,
-            poll_interval=1,
-            settling_time=3,
-            poll_failure_tolerance=120,
-            **RETRYING,
-        ).expand_kwargs(expanded(cases, "durable"))
+# "marked" lives by its marker alone, as on an Airflow that keeps nothing between tries.
+for flavor, how in (("durable", {}), ("marked", {"run_marker": True, "has_store": False})):
+    with dag(f"chaos_{flavor}"):
+        for task_id, deferrable in (("sync", False), ("deferred", True)):
+            cases = [case for case in plan["cases"] if case["deferrable"] is deferrable]
+            FaultyOperator.partial(
+                task_id=task_id,
+                deferrable=deferrable,
+                poll_interval=1,
+                settling_time=3,
+                poll_failure_tolerance=120,
+                **how,
+                **RETRYING,
+            ).expand_kwargs(expanded(cases, flavor))
 
 with dag("chaos_plain"):
     PlainOperator.partial(task_id="plain", poll_interval=1, **RETRYING).expand_kwargs(
@@ -55,5 +59,6 @@ with dag("chaos_waiting"):
         poll_interval=10,
         settling_time=3,
         poll_failure_tolerance=120,
+        run_marker=not HAS_TASK_STATE_STORE,
         **RETRYING,
     ).expand_kwargs(expanded(plan["waiting"], "waiting"))

@@ -1,0 +1,49 @@
+"""What the commands share: the hook that their arguments lead to, and how they end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+
+T = TypeVar("T")
+
+
+def hook_of(args: Any) -> SchedulerXHook:
+    """Make the hook for the connection and the scope of the arguments."""
+    # As Airflow's own commands do: connections may be in its database.
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+
+    return SchedulerXHook.from_task(args)
+
+
+def show(text: str) -> None:
+    print(text)  # noqa: T201
+
+
+def fail(message: str, status: int = 1) -> NoReturn:
+    """End the command with a line on standard error."""
+    print(message, file=sys.stderr)  # noqa: T201
+    raise SystemExit(status)
+
+
+def result_of(call: Callable[[], T]) -> T:
+    """Return what a call returns; if it fails, end the command with a line that says why."""
+    from airflow.providers.common.compat.sdk import AirflowException
+
+    from airflow_provider_schedulerx.api.exceptions import SchedulerXError
+
+    try:
+        return call()
+    except (SchedulerXError, AirflowException) as error:
+        fail(str(error))
+    except Exception as error:
+        # A connection that Airflow cannot parse, say. The text may quote it, and that holds secrets.
+        fail(
+            f"{type(error).__name__}; `airflow schedulerx doctor CONN_ID` says what is wrong with the connection"
+        )

@@ -78,6 +78,11 @@ class FollowedRuns:
             run = FollowedRun(wf_instance_id, started_at, self._last_poll, float("inf"))
             self._runs[wf_instance_id] = run
             _count(1)
+            if len(self._runs) == 2:
+                # The first one is no longer alone.
+                for other in self.all:
+                    if other.place is Place.SINGLE and self.uses_list(other):
+                        self.schedule(other, other.due_at)
         run.subscriptions[subscription] = None
         if run.place in (Place.LIST, Place.SINGLE):
             # Those who join do not make polls come later, nor at once: else 20 waits for a run would cost 20 polls.

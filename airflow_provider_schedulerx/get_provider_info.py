@@ -54,7 +54,28 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "cli": [f"{_PACKAGE}.cli.get_schedulerx_cli_commands"],
-        "extra-links": [f"{_PACKAGE}.links.schedulerx.WorkflowInstanceLink"],
+        "extra-links": [
+            f"{_PACKAGE}.links.schedulerx.WorkflowInstanceLink",
+            f"{_PACKAGE}.links.schedulerx.RunPageLink",
+        ],
+        "config": {
+            "schedulerx": {
+                "description": "Alibaba Cloud SchedulerX.",
+                "options": {
+                    "run_tab": {
+                        "description": (
+                            "Show the tabs ``SchedulerX run`` and ``SchedulerX runs`` beside task instances and DAG "
+                            "runs (Airflow 3.1 and later). Airflow shows a tab beside every task, of whatever "
+                            "operator. Without them, the extra link ``SchedulerX run`` still leads to the page."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "True",
+                    }
+                },
+            }
+        },
         "connection-types": [
             {
                 "connection-type": "schedulerx",

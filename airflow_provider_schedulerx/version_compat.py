@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
+import signal
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,6 +41,23 @@ def triggers_are_told_of_kills() -> bool:
     from airflow.triggers.base import BaseTrigger
 
     return hasattr(BaseTrigger, "on_kill")
+
+
+# 3.0: the supervisor of a task tells that its process has ended up to [workers] min_heartbeat_interval later, and what
+# comes after a deferral can be scheduled before. The scheduler then takes the late report for the end of the resumed
+# task, and fails it (apache/airflow #72716). Airflow 2 waits for the process itself.
+
+#: Seconds for what the report passes through, on a busy machine: the supervisor, the executor, the scheduler's loop.
+_REPORT_MARGIN = 5.0
+
+
+def seconds_until_a_deferral_is_known() -> float:
+    """Return after how many seconds Airflow has certainly heard that a deferring process has ended. 0 below 3.0."""
+    if importlib.util.find_spec("airflow.sdk.execution_time") is None:
+        return 0.0
+    from airflow.providers.common.compat.sdk import conf
+
+    return float(conf.getint("workers", "min_heartbeat_interval", fallback=5)) + _REPORT_MARGIN
 
 
 async def user_acted_on(task_instance: Any) -> bool:
@@ -204,3 +224,87 @@ def form_widgets(fields: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         return StringField(label, widget=BS3TextFieldWidget(), description=description, validators=validators)
 
     return {name: widget(field) for name, field in fields.items()}
+
+
+# 3.1: plugins can add tabs to the pages of task instances and DAG runs; and what runs a task or trigger hands its XComs to
+# a supervisor. 3.3 has an `aset` for triggers, 3.1 and 3.2 have not, but all three take the same message.
+
+
+def has_run_page() -> bool:
+    """Return whether this Airflow can show a page of a plugin beside a task instance."""
+    import airflow
+
+    major, minor = airflow.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (3, 1)
+
+
+def has_supervisor() -> bool:
+    """Return whether this code runs in a task or trigger, so that XComs can be stored."""
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    return getattr(runner, "SUPERVISOR_COMMS", None) is not None
+
+
+def _supervisor() -> Any:
+    from airflow.sdk.execution_time import task_runner
+
+    return task_runner.SUPERVISOR_COMMS
+
+
+def _set_xcom(ti_key: Mapping[str, Any], key: str, value: Any) -> Any:
+    from airflow.sdk.execution_time.comms import SetXCom
+
+    return SetXCom(key=key, value=value, **ti_key)
+
+
+def _get_xcom(ti_key: Mapping[str, Any], key: str) -> Any:
+    from airflow.sdk.execution_time.comms import GetXCom
+
+    return GetXCom(key=key, **ti_key)
+
+
+def store_xcom(ti_key: Mapping[str, Any], key: str, value: Any) -> None:
+    """Store plain JSON as an XCom, in the database also where another XCom backend is configured.
+
+    Nothing may raise while an answer of the supervisor is under way, or the next request would get it. So the alarm
+    of ``execution_timeout`` waits until then.
+    """
+    with _alarms_held():
+        _supervisor().send(_set_xcom(ti_key, key, value))
+
+
+def load_xcom(ti_key: Mapping[str, Any], key: str) -> Any:
+    """Return what :func:`store_xcom` stored, or None."""
+    with _alarms_held():
+        return getattr(_supervisor().send(_get_xcom(ti_key, key)), "value", None)
+
+
+async def astore_xcom(ti_key: Mapping[str, Any], key: str, value: Any) -> None:
+    """Do the same in a trigger.
+
+    Never cancel this: the triggerer of Airflow 3.1 would take the answer for that to its next request, and end.
+    """
+    await _asend(_set_xcom(ti_key, key, value))
+
+
+async def aload_xcom(ti_key: Mapping[str, Any], key: str) -> Any:
+    """Return what was stored, or None. Never cancel this either."""
+    return getattr(await _asend(_get_xcom(ti_key, key)), "value", None)
+
+
+async def _asend(message: Any) -> Any:
+    supervisor = _supervisor()
+    if hasattr(supervisor, "asend"):
+        return await supervisor.asend(message)
+    return supervisor.send(message)  # in dag.test(), where everything is one process
+
+
+@contextlib.contextmanager
+def _alarms_held() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import selectors
 import statistics
 from collections import Counter
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -24,52 +22,14 @@ from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.authentication import Request
 from airflow_provider_schedulerx.emulator.engine import Engine
 from airflow_provider_schedulerx.emulator.operations import OPERATIONS, Arguments
+from dev.harness.virtual_time import run_simulated
+
+__all__ = ["run_simulated"]
 
 T = TypeVar("T")
 
 #: Seconds that a call takes.
 LATENCY = 0.05
-
-
-class _JumpingSelector(selectors.BaseSelector):
-    """Instead of waiting, tells the loop that the time has passed."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._inner = selectors.DefaultSelector()
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        ready = self._inner.select(0)
-        if not ready and timeout:
-            self.now += timeout
-        return ready
-
-    def register(self, *arguments: Any) -> Any:
-        return self._inner.register(*arguments)
-
-    def unregister(self, fileobj: Any) -> Any:
-        return self._inner.unregister(fileobj)
-
-    def get_map(self) -> Any:
-        return self._inner.get_map()
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class _JumpingLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        return self._jumping.now
-
-
-def run_simulated(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine in simulated time."""
-    with asyncio.Runner(loop_factory=_JumpingLoop) as runner:
-        return runner.run(main())
 
 
 @dataclass
@@ -199,12 +159,12 @@ async def follow_across(
     async def follow(account: int, settings: SchedulerXSettings, wf_instance_id: int) -> None:
         service = services[account]
         async with shared_poller(settings, service.workflow_of[wf_instance_id]) as shared:
-            watch = shared.watch(wf_instance_id, poll_interval=poll_interval, age=0)
+            subscription = shared.subscribe(wf_instance_id, poll_interval=poll_interval, age=0)
             while True:
-                look = await watch.next()
-                if isinstance(look, WorkflowInstance) and look.status.is_terminal:
+                seen = await subscription.next()
+                if isinstance(seen, WorkflowInstance) and seen.status.is_terminal:
                     delays[account].append(loop.time() - service.ends[wf_instance_id])
-                    shared.unwatch(watch)
+                    shared.unsubscribe(subscription)
                     return
 
     try:

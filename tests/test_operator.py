@@ -164,7 +164,7 @@ def test_a_log_that_cannot_be_had_is_never_fatal(
     with pytest.raises(WorkflowInstanceFailedError, match="disk full"):
         execute(operator(workflow_id=2))
     log = task_log()
-    assert "The log of node breaks (job 202) cannot be had" in log
+    assert "Could not fetch the log of node breaks (job 202)" in log
     assert text in log
 
 

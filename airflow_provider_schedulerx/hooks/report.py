@@ -1,7 +1,8 @@
-"""What the log of a task says at the end of a run; the operator and the sensor, deferred or not, say it alike."""
+"""What the log of a task says of a run; the operator and the sensor, deferred or not, say it alike."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx import api
@@ -15,6 +16,36 @@ if TYPE_CHECKING:
 DEFAULT_LOG_LINES = 50
 #: Failed nodes whose log is fetched.
 _MAX_LOGS = 5
+
+
+class FaultLog:
+    """Logs that a run cannot be polled, once for each kind of fault, and once that it can again."""
+
+    def __init__(self, log: Any, wf_instance_id: int | str) -> None:
+        self._log = log
+        self._wf_instance_id = wf_instance_id
+        self._last: tuple[type[SchedulerXError], str | None] | None = None
+
+    def failed(self, error: SchedulerXError) -> None:
+        """Note that a poll failed."""
+        if (kind := (type(error), error.code)) != self._last:
+            self._last = kind
+            self._log.warning("Workflow instance %s cannot be polled: %s", self._wf_instance_id, error)
+
+    def succeeded(self) -> None:
+        """Note that a poll succeeded."""
+        if self._last is not None:
+            self._last = None
+            self._log.info("Workflow instance %s can be polled again", self._wf_instance_id)
+
+
+def learn_secrets(hook: SchedulerXHook) -> None:
+    """Let Airflow mask the secrets of the connection in what is logged and stored next.
+
+    It masks those that were read in the same process, and one that resumes after a deferral has read none yet.
+    """
+    with contextlib.suppress(Exception):  # without the connection, all else goes on
+        _ = hook.settings
 
 
 def with_nodes(hook: SchedulerXHook, instance: WorkflowInstance, log: Any) -> WorkflowInstance:
@@ -56,7 +87,7 @@ def _report_log(hook: SchedulerXHook, node: WorkflowInstanceNode, log: Any, log_
     try:
         lines = hook.tail_job_instance_log(node.job_id, node.job_instance_id, log_lines)
     except SchedulerXError as error:
-        log.warning("The log of node %s cannot be had: %s", node.label, error)
+        log.warning("Could not fetch the log of node %s: %s", node.label, error)
         return
     if lines:
         _group(log, f"Last {len(lines)} lines of the log of node {node.label}", lines)

@@ -1,10 +1,13 @@
-"""A button on the task's page that opens the run in the SchedulerX console."""
+"""Buttons on the task's page that open the run: in the SchedulerX console, and drawn in Airflow."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
+
+from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
@@ -21,7 +24,7 @@ class WorkflowInstanceLink(BaseOperatorLink):
     @property
     def xcom_key(self) -> str:
         """Where Airflow 3 looks for the URL."""
-        return "_link_WorkflowInstanceLink"
+        return XCOM_CONSOLE_LINK
 
     @classmethod
     def persist(cls, context: Context, url: str) -> None:
@@ -31,3 +34,32 @@ class WorkflowInstanceLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the URL, or an empty text if nothing was started."""
         return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
+
+
+class RunPageLink(BaseOperatorLink):
+    """Opens the run's page in Airflow, also for people who see no tabs of plugins (roles Viewer and User of FAB)."""
+
+    name = "SchedulerX run"
+
+    @property
+    def xcom_key(self) -> str:
+        """Where Airflow 3 looks for the URL."""
+        return "_link_RunPageLink"
+
+    @classmethod
+    def persist(cls, context: Context) -> None:
+        """Keep the URL for this task instance. Before Airflow 3.1 there is no page, and nothing to keep."""
+        if version_compat.has_run_page() and version_compat.has_supervisor():
+            from airflow_provider_schedulerx.run_page.paths import task_url
+
+            context["ti"].xcom_push(key=cls().xcom_key, value=task_url(context["ti"]))
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the URL, or an empty text if nothing was started."""
+        return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
+
+
+#: What an operator or sensor that follows a run has as ``operator_extra_links``.
+RUN_LINKS: tuple[BaseOperatorLink, ...] = (
+    (WorkflowInstanceLink(), RunPageLink()) if version_compat.has_run_page() else (WorkflowInstanceLink(),)
+)

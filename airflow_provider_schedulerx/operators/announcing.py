@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Asset
 
-from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
+from airflow_provider_schedulerx.links.schedulerx import RunPageLink, WorkflowInstanceLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -25,8 +25,9 @@ def announce(context: Context, hook: SchedulerXHook, run: TaskRun, log: Any) -> 
     try:
         url = hook.console_link(run.workflow_id, run.wf_instance_id)
         WorkflowInstanceLink.persist(context, url)
+        RunPageLink.persist(context)
     except Exception as error:
-        log.warning("The link to the console could not be kept: %s: %s", type(error).__name__, error)
+        log.warning("The links to the run could not be kept: %s: %s", type(error).__name__, error)
     else:
         log.info("Workflow instance %s in the console: %s", run.wf_instance_id, url)
 

@@ -36,6 +36,7 @@ def poll_until_end(task: Any, owner: RunOwner, run: TaskRun) -> WorkflowInstance
             if tracker.is_news:
                 task.log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
         else:
+            owner.snapshots.observe(instance)
             verdict, lines = tracker.observe(instance, time.monotonic())
             for line in lines:
                 task.log.info("%s", line)
@@ -54,7 +55,9 @@ def poll_until_end(task: Any, owner: RunOwner, run: TaskRun) -> WorkflowInstance
 def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) -> None:
     """Defer an operator, unless its run has ended already; then return."""
     try:
-        if task.hook.get_workflow_instance(run.workflow_id, run.wf_instance_id).status.is_terminal:
+        instance = task.hook.get_workflow_instance(run.workflow_id, run.wf_instance_id)
+        owner.snapshots.observe(instance)
+        if instance.status.is_terminal:
             return
     except SchedulerXError as error:
         # The trigger has more patience.

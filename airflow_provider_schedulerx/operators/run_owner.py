@@ -22,6 +22,7 @@ from airflow_provider_schedulerx.exceptions import (
     WorkflowNotStartedError,
 )
 from airflow_provider_schedulerx.operators.task_run import Killed, Phase, TaskRun, TimeIsUp, TimeLimit
+from airflow_provider_schedulerx.run_page.writer import for_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -61,6 +62,7 @@ class RunOwner:
     :param on_stopped: called once the run was stopped and has ended.
     :param log: a logger.
     :ivar workflow_id: the workflow, once it was checked.
+    :ivar snapshots: takes what is observed of the run, for its page.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class RunOwner:
         self.limit = limit
         self.phase = Phase.IDLE
         self.run: TaskRun | None = None
+        self.snapshots = for_task(ti, log)
         self._hook = hook
         self._ti = ti
         self._execution_limit = TimeLimit(execution_timeout=execution_timeout)
@@ -247,6 +250,7 @@ class RunOwner:
             return self.lost(f"{waited}; it keeps running because {reason}")
         self._log.error("%s; stopping it", waited)
         if last := self._stop(run):
+            self.snapshots.observe(last)
             return WorkflowInstanceStoppedError(f"{waited}; it was stopped and is {last.status.name}")
         return self.lost(f"{waited}; its stop was requested, but it had not ended at the last check")
 
@@ -314,7 +318,8 @@ class RunOwner:
             return self.lost(f"{killed}; it keeps running because {reason}")
         if not self._stop_was_tried:
             self._log.info("Stopping workflow instance %s", run.wf_instance_id)
-            if self._stop(run):
+            if last := self._stop(run):
+                self.snapshots.observe(last)
                 return WorkflowInstanceStoppedError(f"{killed}, and it was stopped")
         return self.lost(f"{killed}; its stop was requested, but it had not ended at the last check")
 

@@ -19,9 +19,14 @@ from airflow_provider_schedulerx.api.parameters import (
     check_seconds,
 )
 from airflow_provider_schedulerx.exceptions import raise_unless_successful
-from airflow_provider_schedulerx.hooks.report import DEFAULT_LOG_LINES, log_run_summary, with_nodes
+from airflow_provider_schedulerx.hooks.report import (
+    DEFAULT_LOG_LINES,
+    learn_secrets,
+    log_run_summary,
+    with_nodes,
+)
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
+from airflow_provider_schedulerx.links.schedulerx import RUN_LINKS
 from airflow_provider_schedulerx.operators.announcing import (
     XCOM_WF_INSTANCE_ID,
     announce,
@@ -114,7 +119,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         "group_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"instance_parameters": "json"}
-    operator_extra_links = (WorkflowInstanceLink(),)
+    operator_extra_links = RUN_LINKS
     ui_color = "#ffe3c2"
 
     def __init__(
@@ -276,7 +281,9 @@ class ExecuteWorkflowOperator(BaseOperator):
     def _finish(self, context: Context, owner: RunOwner, run: TaskRun, instance: WorkflowInstance) -> None:
         """Decide by a run that has ended."""
         owner.ended(instance)
+        learn_secrets(self.hook)
         instance = with_nodes(self.hook, instance, self.log)
+        owner.snapshots.observe(instance)
         log_run_summary(self.hook, instance, self.log, self.log_lines_on_failure)
         raise_unless_successful(instance)
         update_assets(context, self.outlets, self.hook, run, status=instance.status.name)

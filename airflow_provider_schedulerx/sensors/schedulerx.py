@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,16 @@ from airflow_provider_schedulerx.exceptions import (
     WorkflowInstanceSensorError,
     raise_unless_successful,
 )
-from airflow_provider_schedulerx.hooks.report import DEFAULT_LOG_LINES, log_run_summary, with_nodes
+from airflow_provider_schedulerx.hooks.report import (
+    DEFAULT_LOG_LINES,
+    FaultLog,
+    learn_secrets,
+    log_run_summary,
+    with_nodes,
+)
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.links.schedulerx import WorkflowInstanceLink
+from airflow_provider_schedulerx.links.schedulerx import RUN_LINKS, RunPageLink, WorkflowInstanceLink
+from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -48,18 +55,21 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         :class:`~airflow_provider_schedulerx.operators.schedulerx.ExecuteWorkflowOperator` with
         ``wait_for_completion=False``. (templated)
     :param schedulerx_conn_id: the connection. (templated)
-    :param region_id: region; beats the connection's, as do the next three. (templated)
+    :param region_id: region; overrides the connection's, as do the next three. (templated)
     :param namespace: uid of the namespace. (templated)
     :param namespace_source: source of the namespace. (templated)
     :param group_id: application group. (templated)
-    :param poll_failure_tolerance: seconds for which looks may fail in a row, if the fault is a passing one
-        (network, throttling). In mode ``reschedule`` passing faults are tolerated until ``timeout``.
+    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one
+        (network); at least three of them have to fail, and throttled ones do not count. In mode ``reschedule`` passing faults are tolerated until ``timeout``.
     :param deferrable: wait in the triggerer, which shares its calls between all that wait for runs of
         the same workflow; by default as ``[operators] default_deferrable`` says. ``poke_interval`` is then
         how late the end may be noticed.
     :param log_lines_on_failure: last lines of each failed node's own log to show; 0 for none.
     """
 
+    # Not start_from_trigger, though Airflow 3.3 renders the templates of a trigger: the arguments of such a trigger are
+    # fixed when the DAG is serialized, so they cannot say when this try times out. Airflow's own timeout would end the
+    # task without execute_complete, hence without soft_fail and the error of a sensor, and nobody would push the link.
     template_fields: Sequence[str] = (
         "workflow_id",
         "wf_instance_id",
@@ -69,7 +79,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         "namespace_source",
         "group_id",
     )
-    operator_extra_links = (WorkflowInstanceLink(),)
+    operator_extra_links = RUN_LINKS
     ui_color = "#fff1df"
 
     def __init__(
@@ -99,6 +109,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
         self.deferrable = deferrable
         self.log_lines_on_failure = check_count("log_lines_on_failure", log_lines_on_failure)
+        self._snapshots: SnapshotWriter = NullWriter()
 
     @cached_property
     def hook(self) -> SchedulerXHook:
@@ -107,19 +118,26 @@ class WorkflowInstanceSensor(BaseSensorOperator):
 
     @cached_property
     def _tracker(self) -> api.tracking.RunTracker:
-        # In mode reschedule every poke is a new process, which cannot know for how long looks have failed.
+        # In mode reschedule every poke is a new process, which cannot know for how long polls have failed.
         return api.tracking.RunTracker(float("inf") if self.reschedule else self.poll_failure_tolerance)
+
+    @cached_property
+    def _faults(self) -> FaultLog:
+        return FaultLog(self.log, self.wf_instance_id)
 
     def execute(self, context: Context) -> Any:
         """Wait here or, if deferrable, in the triggerer. :return: the ``WfInstanceId``."""
         workflow_id = check_id("workflow_id", self.workflow_id)
         wf_instance_id = check_id("wf_instance_id", self.wf_instance_id)
         WorkflowInstanceLink.persist(context, self.hook.console_link(workflow_id, wf_instance_id))
+        RunPageLink.persist(context)
+        self._snapshots = for_task(context["ti"], self.log)
         try:
             if not self.deferrable:
                 return super().execute(context)
-            # Looked at here first: a run that has ended already never defers.
-            if done := self.poke(context):
+            # Polled here first, once: a run that has ended already never defers, and all else waits in the triggerer,
+            # whose calls keep to a budget.
+            if done := self._take(self._poll_once):
                 return done.xcom_value
         except (WorkflowInstanceFailedError, WorkflowInstanceSensorError) as error:
             # After a deferral Airflow does this for every error; before, only for some.
@@ -143,20 +161,30 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once.
+        """Poll once.
 
         :raises WorkflowInstanceFailedError: if the run has failed.
         :raises WorkflowInstanceSensorError: if it can no longer be followed.
         """
+        return self._take(lambda: self.hook.get_workflow_instance(self.workflow_id, self.wf_instance_id))
+
+    def _poll_once(self) -> WorkflowInstance:
+        """Poll in one try: a passing fault is the triggerer's to wait out."""
+        call = api.calls.get_workflow_instance(self.hook.scope, self.workflow_id, self.wf_instance_id)
+        return api.transport.SyncTransport(self.hook.settings, max_retry_seconds=0).perform(call)
+
+    def _take(self, poll: Callable[[], WorkflowInstance]) -> PokeReturnValue:
         try:
-            instance = self.hook.get_workflow_instance(self.workflow_id, self.wf_instance_id)
+            instance = poll()
         except SchedulerXError as error:
             if not self._tracker.observe_failure(error, time.monotonic()):
                 raise WorkflowInstanceSensorError(
                     f"Workflow instance {self.wf_instance_id} can no longer be followed: {error}"
                 ) from None
-            self.log.warning("Cannot look at workflow instance %s: %s", self.wf_instance_id, error)
+            self._faults.failed(error)
             return PokeReturnValue(is_done=False)
+        self._faults.succeeded()
+        self._snapshots.observe(instance)
         verdict, lines = self._tracker.observe(instance, time.monotonic())
         for line in lines:
             self.log.info("%s", line)
@@ -176,7 +204,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         workflow_id: int | None = None,
         wf_instance_id: int | None = None,
     ) -> int:
-        """Go on after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``."""
+        """Finish after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``."""
         if workflow_id is None:  # dag.test() of Airflow 2.11 loses them
             workflow_id = check_id("workflow_id", self.workflow_id)
         if wf_instance_id is None:
@@ -195,11 +223,14 @@ class WorkflowInstanceSensor(BaseSensorOperator):
             raise WorkflowInstanceSensorError(
                 f"Workflow instance {wf_instance_id} can no longer be followed: {ended.message}"
             )
+        self._snapshots = for_task(context["ti"], self.log)
         self._finish(ended.instance)
         return wf_instance_id
 
     def _finish(self, instance: WorkflowInstance) -> PokeReturnValue:
+        learn_secrets(self.hook)
         instance = with_nodes(self.hook, instance, self.log)
+        self._snapshots.observe(instance)
         log_run_summary(self.hook, instance, self.log, self.log_lines_on_failure)
         raise_unless_successful(instance)
         return PokeReturnValue(is_done=True, xcom_value=instance.wf_instance_id)

@@ -83,6 +83,8 @@ def play(scenario: Scenario, profile: Profile, variant: Variant, seed: int) -> R
         service.engine.advance_all()
     if isinstance(world.task.errors[-1] if world.task.errors else None, WorkflowInstanceUndecidedError):
         result.doubt = str(world.task.errors[-1])
+    elif world.is_for_a_person:
+        result.doubt = "a user ended the task before it knew its run, and then cleared it"
     result.problems += _judge(world, result)
     return result
 
@@ -122,7 +124,7 @@ def _needless(world: World, result: Result) -> str:
     """Why a person need not decide; empty if one has to."""
     if not result.scenario.is_ambiguous and not _is_ambiguous_by_itself(result):
         return "every start was answered clearly"
-    if result.profile["parameters_shown"] in ("run", "escaped") and result.variant.parameters:
+    if world.can_tell:
         return "the runs can be told apart by their parameters"
     if "strangers" not in result.scenario.name and not world.service.own:
         return "nothing was started, and no run is new"

@@ -38,6 +38,7 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
     :param dags: folder of DAG files.
     :param connections: connection id -> its JSON form.
     :param config: further environment variables.
+    :param prefix: path that the UI and the API are served below, such as ``/airflow``.
     :param components: what to start, as in :data:`COMPONENTS`.
     """
 
@@ -49,10 +50,11 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
         config: Mapping[str, str] | None = None,
         *,
         port: int | None = None,
+        prefix: str = "",
         components: Mapping[str, tuple[str, ...]] = COMPONENTS,
     ) -> None:
         self.port = port or free_port()
-        super().__init__(f"http://127.0.0.1:{self.port}")
+        super().__init__(f"http://127.0.0.1:{self.port}{prefix}")
         self.home = home
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._components = components
@@ -74,9 +76,6 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
             "AIRFLOW__CORE__PARALLELISM": "8",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-            # How late a task's supervisor may notice its end. With the usual 5 seconds, the end of a task that
-            # defers can be told after it has resumed, and Airflow 3.3.2 then calls the resumed one failed.
-            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             **(_for_airflow_2 if IS_AIRFLOW_2 else _for_airflow_3)(self.url, self.port),
             **{

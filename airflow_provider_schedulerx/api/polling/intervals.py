@@ -1,4 +1,4 @@
-"""When to look at a run next: often where its end is likely, seldom where it is not."""
+"""When to poll a run next: often where its end is likely, seldom where it is not."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from datetime import datetime
 
 from airflow_provider_schedulerx.api.models import WorkflowInstanceSummary
 
-#: Seconds: no run is looked at more often than this, unless its poll interval is shorter.
+#: Seconds: no run is polled more often than this, unless its poll interval is shorter.
 SHORTEST = 1.0
 
-#: Around the usual duration, and at first, looks come up to this many times more often.
+#: Around the usual duration, and at first, polls come up to this many times more often.
 _EAGERNESS = 4.0
 _USUAL_FROM, _USUAL_TO = 0.8, 1.2
 _HISTORY = 20
 
 
 def wished_interval(age: float, poll_interval: float, usual_duration: float | None) -> float:
-    """Seconds until the next look at a run; at most ``poll_interval``.
+    """Seconds until the next poll of a run; at most ``poll_interval``.
 
     :param age: seconds since the run was started.
     :param poll_interval: seconds by which an end may be noticed late.

@@ -1,79 +1,48 @@
 """One poller for all the runs of a workflow that a process waits for.
 
-The service allows 100 calls a minute for the whole account, so a call per run and look would end at
-some fifty runs. ``ListWorkflowInstance`` shows all runs of a workflow at once: the number of calls
+The service allows 100 calls a minute for the whole account (API page "OpenAPI issues"), so a call per run and poll
+would end at some fifty runs. ``ListWorkflowInstance`` shows many runs of a workflow at once: the number of calls
 grows with the workflows, not with the runs.
 
-Where the list is not enough, runs are asked for one by one (``GetWorkflowInstance``): a run that it
-does not show, the only run of its workflow (the same price, and it brings the nodes), one that has
-failed (to name its bad nodes), and, if listing is refused, all of them.
+Where the list is not enough, runs are polled one by one (``GetWorkflowInstance``): a run that it does not show, the
+only run of its workflow (the same price, and it brings the nodes), and, if listing is refused, all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
-from airflow_provider_schedulerx.api.exceptions import (
-    SchedulerXAuthorizationError,
-    SchedulerXError,
-    SchedulerXNotFoundError,
-    SchedulerXRejectedError,
-    SchedulerXThrottledError,
-    SchedulerXUnavailableError,
-)
-from airflow_provider_schedulerx.api.models import (
-    WorkflowInstance,
-    WorkflowInstanceStatus,
-    WorkflowInstanceSummary,
-)
-from airflow_provider_schedulerx.api.polling.intervals import usual_duration, wished_interval
-from airflow_provider_schedulerx.api.polling.rate_limit import RateLimiter, rate_limiter_for
+from airflow_provider_schedulerx.api.exceptions import SchedulerXThrottledError
+from airflow_provider_schedulerx.api.polling.budgets import BudgetedTransport, account_budget
+from airflow_provider_schedulerx.api.polling.details import Details
+from airflow_provider_schedulerx.api.polling.listing import Listing
+from airflow_provider_schedulerx.api.polling.loop import Workflow
+from airflow_provider_schedulerx.api.polling.rate_limit import Priority
+from airflow_provider_schedulerx.api.polling.runs import FollowedRuns
+from airflow_provider_schedulerx.api.polling.singles import SinglePolls
+from airflow_provider_schedulerx.api.polling.subscriptions import Observation, Subscription
 from airflow_provider_schedulerx.api.wire import calls
 from airflow_provider_schedulerx.api.wire.async_transport import AsyncTransport
-from airflow_provider_schedulerx.api.wire.calls import GET_WORKFLOW_INSTANCE, LIST_WORKFLOW_INSTANCE, Call
+from airflow_provider_schedulerx.api.wire.calls import GET_WORKFLOW_INSTANCE, LIST_WORKFLOW_INSTANCE
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
+    from airflow_provider_schedulerx.api.models import WorkflowInstance
+    from airflow_provider_schedulerx.api.wire.calls import Call
+
+__all__ = ["Observation", "Subscription", "WorkflowPoller", "shared_poller"]
 
 T = TypeVar("T")
 
-#: A look at a run: how it is, or why that could not be seen.
-Look = WorkflowInstance | SchedulerXError
-
-#: Seconds after which a refused listing is tried again.
-_LIST_AGAIN = 3600.0
-#: Listings in a row that fail, before runs are asked for one by one for so many seconds.
-_LIST_FAILURES = 3
-_LIST_SOON = 60.0
-#: Share of the budget up to which the nodes of a successful run are fetched too, for its log.
-_SPARE_SHARE = 0.2
-
-
-@dataclass(eq=False)
-class Watch:
-    """One wait for one run. Its looks come from :meth:`next`."""
-
-    wf_instance_id: int
-    poll_interval: float
-    started_at: float
-    due_at: float
-    looks: asyncio.Queue[Look] = field(default_factory=asyncio.Queue)
-    is_over: bool = False
-
-    async def next(self) -> Look:
-        """Wait for the next look."""
-        return await self.looks.get()
+#: Times that a call of a stop is made, if all are throttled.
+_THROTTLED_TRIES = 20
 
 
 class WorkflowPoller:
-    """Follows all watched runs of one workflow. Use as ``async with``; it works while anybody watches.
+    """Follows all runs of one workflow that somebody waits for. Use as ``async with``; it works while anybody does.
 
     :param settings: of the connection; its scope says where the workflow is.
     """
@@ -81,61 +50,68 @@ class WorkflowPoller:
     def __init__(self, settings: SchedulerXSettings, workflow_id: int) -> None:
         self._settings = settings
         self._workflow_id = workflow_id
-        self._list_call = calls.list_workflow_instances(settings.scope, workflow_id)
-        self._get_calls: dict[int, Call[WorkflowInstance]] = {}
-        self._transport = AsyncTransport(settings, max_retry_seconds=0)
-        self._list_budget = rate_limiter_for(
-            settings.account, LIST_WORKFLOW_INSTANCE.name, settings.calls_per_minute
-        )
-        self._get_budget = rate_limiter_for(
-            settings.account, GET_WORKFLOW_INSTANCE.name, settings.calls_per_minute
-        )
-        self._watches: set[Watch] = set()
-        self._work: asyncio.Task[None] | None = None
-        self._details: set[asyncio.Task[None]] = set()
+        self._session = AsyncTransport(settings, max_retry_seconds=0)
+        self._budget = account_budget(settings)
         self._opening = asyncio.Lock()
         self._is_open = False
-        self._wake = asyncio.Event()
-        self._usual_duration: float | None = None
-        self._list_refused_until = float("-inf")
-        self._list_failures = 0
+        self._loops: tuple[Details, Listing, SinglePolls] | None = None
+        self._runs: FollowedRuns | None = None
+        # Longer than every timeout of the session together: it may be fooled by an answer that trickles in.
+        seconds = settings.connect_timeout + 2 * settings.read_timeout
+        self._transport = BudgetedTransport(self._session, self._budget, seconds)
         self.users = 0
 
     # What the outside sees.
 
-    async def look(self, wf_instance_id: int) -> WorkflowInstance:
-        """Look at one run now, within the budget. :raises SchedulerXError: if that fails."""
-        await self._get_budget.acquire()
-        return await self._perform_paid(self._get_budget, self._get_call(wf_instance_id))
-
-    def watch(self, wf_instance_id: int, *, poll_interval: float, age: float) -> Watch:
-        """Begin to watch a run.
+    def subscribe(self, wf_instance_id: int, *, poll_interval: float, age: float) -> Subscription:
+        """Begin to wait for a run.
 
         :param poll_interval: seconds by which its end may be noticed late, if the budget allows.
         :param age: seconds since it was started.
+        :raises ValueError: if an argument is not such a number.
         """
-        now = self._now()
-        watch = Watch(wf_instance_id, poll_interval, started_at=now - age, due_at=now)
-        # A crowd that arrives together, as after a restart, is seen by one list, not by many.
-        watch.due_at += random.uniform(0, min(1.0, poll_interval / 10))  # noqa: S311
-        self._watches.add(watch)
-        self._wake.set()
-        if self._work is None:
-            self._work = asyncio.create_task(self._follow(), name=f"schedulerx-poller-{self._workflow_id}")
-        return watch
+        if not (0 < poll_interval < float("inf") and age >= 0):
+            raise ValueError(
+                f"poll_interval must be above 0 and age at least 0, not {poll_interval} and {age}"
+            )
+        return self._following().subscribe(wf_instance_id, poll_interval, age)
 
-    def unwatch(self, watch: Watch) -> None:
-        self._watches.discard(watch)
-        if not any(other.wf_instance_id == watch.wf_instance_id for other in self._watches):
-            self._get_calls.pop(watch.wf_instance_id, None)
-        self._wake.set()
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a wait."""
+        if self._runs is not None:
+            self._runs.unsubscribe(subscription)
+
+    def hurry(self, subscription: Subscription) -> None:
+        """Have the run of a subscription polled as soon as the budget allows."""
+        self._following().hurry(subscription)
+
+    async def poll(self, wf_instance_id: int) -> WorkflowInstance:
+        """Poll one run now, within the budget but before the others.
+
+        :raises SchedulerXError: if that fails.
+        """
+        return await self.perform(
+            calls.get_workflow_instance(self._settings.scope, self._workflow_id, wf_instance_id)
+        )
+
+    async def perform(self, call: Call[T]) -> T:
+        """Carry out a call of a stop, within the budget but before the polls.
+
+        A throttled call, which changed nothing, is made again when the quota has room.
+
+        :raises SchedulerXError: if it fails otherwise, or is throttled again and again.
+        """
+        for _ in range(_THROTTLED_TRIES - 1):
+            with suppress(SchedulerXThrottledError):
+                return await self._transport.perform(call, self, Priority.STOP)
+        return await self._transport.perform(call, self, Priority.STOP)
 
     async def __aenter__(self) -> Self:
         self.users += 1
         try:
             async with self._opening:
                 if not self._is_open:
-                    await self._transport.__aenter__()
+                    await self._session.__aenter__()
                     self._is_open = True
         except BaseException:
             self.users -= 1
@@ -146,204 +122,33 @@ class WorkflowPoller:
         self.users -= 1
         if self.users:
             return
-        for task in (self._work, *self._details):
-            if task is not None:
-                task.cancel()
-        self._work = None
-        for budget in (self._list_budget, self._get_budget):
-            budget.demand(self, 0, 0)
-        if self._is_open:
-            self._is_open = False
-            await self._transport.__aexit__(*exception)
-
-    # The work.
-
-    async def _follow(self) -> None:
-        while True:
-            self._wake.clear()
-            due_at = min((watch.due_at for watch in self._watches), default=float("inf"))
-            if (wait := due_at - self._now()) > 0:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), None if wait == float("inf") else wait)
-                continue
-            try:
-                await self._round()
-            except Exception as error:
-                # Nobody may wait for ever because of a mistake of ours.
-                log.exception("The poller of workflow %s failed", self._workflow_id)
-                fault = SchedulerXUnavailableError(f"the poller failed: {error!r}")
-                self._tell_all(self._watches, fault)
-                self._plan(self._watches)
-
-    async def _round(self) -> None:
-        active = self._active()
-        if len({watch.wf_instance_id for watch in active}) == 1 or self._is_list_refused():
-            await self._look_at_each([watch for watch in active if watch.due_at <= self._now()])
-        else:
-            await self._list()
-
-    async def _list(self) -> None:
-        await self._list_budget.acquire()
-        # Only who is here before the list is asked for may be told by it: an older list may show a
-        # run's earlier state.
-        watches = self._active()
-        if not watches:
-            return
+        tasks: set[asyncio.Task[None]] = set()
+        if self._loops is not None and self._runs is not None:
+            tasks = set().union(*(loop.cancel() for loop in self._loops))
+            self._runs.clear()
+            self._loops = self._runs = None
         try:
-            summaries = await self._perform_paid(self._list_budget, self._list_call)
-        except SchedulerXError as error:
-            if isinstance(error, SchedulerXAuthorizationError) or (
-                isinstance(error, SchedulerXRejectedError) and not isinstance(error, SchedulerXNotFoundError)
-            ):
-                self._list_refused_until = self._now() + _LIST_AGAIN
-                log.warning(
-                    "Workflow %s cannot be listed, so its runs are asked for one by one, which needs more of the "
-                    "quota: %s",
-                    self._workflow_id,
-                    error,
-                )
-                return
-            if not isinstance(error, SchedulerXThrottledError):
-                self._list_failures += 1
-                if self._list_failures % _LIST_FAILURES == 0:
-                    # Perhaps only listing is broken, or its answers lack what is needed.
-                    self._list_refused_until = self._now() + _LIST_SOON
-            self._tell_all(watches, error)
-            self._plan(watches)
-            return
-        self._list_failures = 0
-        self._usual_duration = usual_duration(summaries)
-        listed = {summary.wf_instance_id: summary for summary in summaries}
-        missing: list[Watch] = []
-        for watch in watches:
-            summary = listed.get(watch.wf_instance_id)
-            if summary is None:
-                missing.append(watch)
-            elif summary.status is WorkflowInstanceStatus.FAILED:
-                # To name the bad nodes.
-                self._report_with_nodes(watch, summary, is_paid=False)
-            elif summary.status is WorkflowInstanceStatus.SUCCESS and self._get_budget.try_acquire(
-                _SPARE_SHARE
-            ):
-                # For the log, as long as that is cheap.
-                self._report_with_nodes(watch, summary, is_paid=True)
-            else:
-                self._tell(watch, _instance(summary))
-        self._plan(watches)
-        await self._look_at_each(missing)
+            if tasks:
+                await asyncio.wait(tasks)
+        finally:
+            if self._is_open:
+                self._is_open = False
+                await self._session.__aexit__(None, None, None)
 
-    def _report_with_nodes(self, watch: Watch, summary: WorkflowInstanceSummary, *, is_paid: bool) -> None:
-        """Report the end of a run with its nodes, without holding up the others.
-
-        :param is_paid: whether the budget has counted the call already.
-        """
-        watch.is_over = True
-
-        async def fetch() -> WorkflowInstance:
-            if not is_paid:
-                await self._get_budget.acquire()
-            return await self._perform_paid(self._get_budget, self._get_call(watch.wf_instance_id))
-
-        async def report() -> None:
-            look: Look = _instance(summary)
-            # Rather without nodes than later than promised.
-            with suppress(SchedulerXError, TimeoutError):
-                look = await asyncio.wait_for(fetch(), watch.poll_interval)
-            self._tell(watch, look)
-
-        task = asyncio.create_task(report())
-        self._details.add(task)
-        task.add_done_callback(self._details.discard)
-
-    async def _look_at_each(self, watches: Iterable[Watch]) -> None:
-        for watch in sorted(watches, key=lambda watch: watch.due_at):
-            if watch not in self._watches:
-                continue
-            try:
-                look: Look = await self.look(watch.wf_instance_id)
-            except SchedulerXError as error:
-                look = error
-            self._tell(watch, look)
-            self._plan([watch])
-
-    def _get_call(self, wf_instance_id: int) -> Call[WorkflowInstance]:
-        """Kept while the run is watched, since a call is encoded only once."""
-        call = self._get_calls.get(wf_instance_id)
-        if call is None:
-            call = calls.get_workflow_instance(self._settings.scope, self._workflow_id, wf_instance_id)
-            if any(watch.wf_instance_id == wf_instance_id for watch in self._watches):
-                self._get_calls[wf_instance_id] = call
-        return call
-
-    async def _perform_paid(self, budget: RateLimiter, call: Call[T]) -> T:
-        try:
-            result = await self._transport.perform(call)
-        except SchedulerXThrottledError as error:
-            budget.on_throttled(error.retry_after)
-            raise
-        budget.on_success()
-        return result
-
-    def _tell_all(self, watches: Iterable[Watch], look: Look) -> None:
-        for watch in list(watches):
-            self._tell(watch, look)
-
-    def _tell(self, watch: Watch, look: Look) -> None:
-        if watch in self._watches:
-            watch.looks.put_nowait(look)
-            watch.is_over = isinstance(look, WorkflowInstance) and look.status.is_terminal
-
-    def _plan(self, watches: Iterable[Watch]) -> None:
-        """Say when these runs are looked at next."""
-        now = self._now()
-        active = self._active()
-        each = self._is_list_refused() or len(active) == 1
-        budget, other = (
-            (self._get_budget, self._list_budget) if each else (self._list_budget, self._get_budget)
-        )
-        intervals = [self._interval(watch, now) for watch in active]
-        if each:
-            wished = sum(60 / interval for interval in intervals)
-            needed = sum(60 / watch.poll_interval for watch in active)
-        else:
-            wished = 60 / min(intervals, default=float("inf"))
-            needed = 60 / min((watch.poll_interval for watch in active), default=float("inf"))
-        budget.demand(self, wished, needed)
-        other.demand(self, 0, 0)
-        wish_stretch, need_stretch = budget.stretch
-        for watch in watches:
-            if watch.is_over:
-                watch.due_at = float("inf")
-                continue
-            interval = min(self._interval(watch, now) * wish_stretch, watch.poll_interval * need_stretch)
-            # Only downwards, since poll_interval is a promise.
-            watch.due_at = now + interval * random.uniform(0.8, 1.0)  # noqa: S311
-
-    def _active(self) -> list[Watch]:
-        """Watches whose run is not known to have ended."""
-        return [watch for watch in self._watches if not watch.is_over]
-
-    def _interval(self, watch: Watch, now: float) -> float:
-        return wished_interval(now - watch.started_at, watch.poll_interval, self._usual_duration)
-
-    def _is_list_refused(self) -> bool:
-        return self._now() < self._list_refused_until
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
-
-
-def _instance(summary: WorkflowInstanceSummary) -> WorkflowInstance:
-    """A look without nodes, as a list shows it."""
-    return WorkflowInstance(
-        workflow_id=summary.workflow_id,
-        wf_instance_id=summary.wf_instance_id,
-        status=summary.status,
-        schedule_time=summary.schedule_time,
-        data_time=summary.data_time,
-        start_time=summary.start_time,
-        end_time=summary.end_time,
-    )
+    def _following(self) -> FollowedRuns:
+        """The runs, with the loops that poll them, made at first use."""
+        if self._runs is None:
+            list_budget = self._budget.of(LIST_WORKFLOW_INSTANCE.name)
+            get_budget = self._budget.of(GET_WORKFLOW_INSTANCE.name)
+            runs = FollowedRuns(list_budget, get_budget)
+            workflow = Workflow(
+                self, self._settings.scope, self._workflow_id, runs, self._transport, list_budget, get_budget
+            )
+            details = Details(workflow)
+            listing, singles = Listing(workflow, details), SinglePolls(workflow)
+            runs.on_list_due, runs.singles.on_earlier = listing.wake, singles.wake
+            self._loops, self._runs = (details, listing, singles), runs
+        return self._runs
 
 
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], WorkflowPoller]] = (
@@ -355,23 +160,35 @@ class shared_poller:
     """``async with shared_poller(settings, workflow_id) as poller``: the one poller of this process for it."""
 
     def __init__(self, settings: SchedulerXSettings, workflow_id: int) -> None:
-        self._key = (settings.identity, settings.scope, settings.calls_per_minute, workflow_id)
+        self._key = (settings.identity, settings.account, settings.scope, workflow_id)
         self._settings = settings
         self._workflow_id = workflow_id
         self._poller: WorkflowPoller | None = None
 
     async def __aenter__(self) -> WorkflowPoller:
+        # With the limit of the connection as it is now: it may have been edited.
+        account_budget(self._settings).join(self._settings.identity, self._settings.calls_per_minute)
         pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
         poller = pollers.get(self._key)
         if poller is None:
             poller = pollers[self._key] = WorkflowPoller(self._settings, self._workflow_id)
         self._poller = poller
-        return await poller.__aenter__()
+        try:
+            return await poller.__aenter__()
+        except BaseException:
+            self._leave(poller, users=0)
+            raise
 
     async def __aexit__(self, *exception: object) -> None:
         poller = self._poller
         if poller is None:
             return
-        if poller.users == 1:
-            _pollers[asyncio.get_running_loop()].pop(self._key, None)
+        self._leave(poller, users=1)
         await poller.__aexit__(*exception)
+
+    def _leave(self, poller: WorkflowPoller, users: int) -> None:
+        """Take back what was done on entering; without users but us, nobody else is to find the poller."""
+        account_budget(self._settings).leave(self._settings.identity)
+        pollers = _pollers.get(asyncio.get_running_loop(), {})
+        if poller.users == users and pollers.get(self._key) is poller:
+            del pollers[self._key]

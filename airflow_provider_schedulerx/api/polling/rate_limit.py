@@ -1,16 +1,21 @@
-"""How many calls a process may make, so that all of it stays inside the account's quota.
+"""How many calls of one operation a process may make, so that all of it stays inside the account's quota.
 
 The service allows 100 calls a minute per operation and account (API page "OpenAPI issues"). How it
-counts a minute is not documented, so the budget holds for any minute.
+counts a minute is not documented, so the limit holds for any minute.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
-from weakref import WeakKeyDictionary
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from airflow_provider_schedulerx.api.polling.congestion import Congestion, now
+from airflow_provider_schedulerx.api.polling.demands import Demands
+from airflow_provider_schedulerx.api.polling.reporting import Metric, log_for_process, report
 
 log = logging.getLogger(__name__)
 
@@ -18,123 +23,235 @@ log = logging.getLogger(__name__)
 #: closer together than they were sent.
 WINDOW = 62.0
 
-#: Seconds to stop after a throttling answer that does not say how long.
-_THROTTLED_PAUSE = 5.0
-_WARN_EVERY = 600.0
+#: Calls for stops in a row before one poll has its turn.
+_STOPS_IN_A_ROW = 4
+#: Share of the spare calls that may be used.
+_SPARE = 0.9
+#: Seconds after which those who wait for a spare call ask again.
+_SPARE_PAUSE = 1.0
+
+
+class Priority(IntEnum):
+    """Who goes first."""
+
+    STOP = 0
+    POLL = 1
+    #: Only what the polls, as promised, leave over.
+    SPARE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to make one call. :ivar sent_at: when it was given, in the event loop's time."""
+
+    sent_at: float
+    priority: Priority
 
 
 class RateLimiter:
-    """Calls of one operation. Whoever asks first is served first.
+    """Calls of one operation of one account. Of equal priority, those who ask are served in turn.
 
-    Throttling answers halve the rate, and every call that passes wins a little of it back, since
-    others, such as the workers that start runs, use the same quota.
+    A throttled call halves the rate, which then grows back: see :class:`.Congestion`.
 
     :param per_minute: never exceeded in any minute.
+    :param name: of the operation, for logs and metrics.
+    :param account: a text that tells accounts apart in metrics.
     """
 
-    def __init__(
-        self,
-        per_minute: int,
-        name: str = "",
-        clock: Callable[[], float] | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._limit = per_minute
-        self._rate = float(per_minute)
-        self._name = name
-        self._clock = clock or asyncio.get_running_loop().time
-        self._sleep = sleep
+    def __init__(self, per_minute: int, name: str = "", account: str = "") -> None:
+        self._congestion = Congestion(per_minute)
+        self.demands = Demands()
+        self._tags = {"operation": name, "account": account}
         self._sent: deque[float] = deque()
-        self._blocked_until = float("-inf")
-        self._turn = asyncio.Lock()
-        self._demands: dict[object, tuple[float, float]] = {}
-        self._wished = 0.0
-        self._needed = 0.0
-        self._warned_at = float("-inf")
+        self._spare_sent: deque[float] = deque()
+        self._waiting: dict[Priority, OrderedDict[Hashable, deque[asyncio.Future[Permit]]]] = {
+            priority: OrderedDict() for priority in Priority
+        }
+        self._timer: asyncio.TimerHandle | None = None
+        self._stops = 0
+        self._is_late = False
 
-    async def acquire(self) -> None:
-        """Wait until one more call may be made, and count it."""
-        async with self._turn:
-            while (wait := self._wait()) > 0:
-                await self._sleep(wait)
-            self._sent.append(self._clock())
-
-    def try_acquire(self, share: float) -> bool:
-        """Count one more call, if less than this share of the budget is used and nobody waits."""
-        self._forget_old()
-        spare = not self._turn.locked() and self._wait() <= 0 and len(self._sent) < self._rate * share
-        if spare:
-            self._sent.append(self._clock())
-        return spare
-
-    def on_throttled(self, retry_after: float | None) -> None:
-        """Take in that the service refused a call. :param retry_after: seconds it asked to wait."""
-        self._rate = max(1.0, self._rate / 2)
-        pause = _THROTTLED_PAUSE if retry_after is None else retry_after
-        self._blocked_until = max(self._blocked_until, self._clock() + pause)
-
-    def on_success(self) -> None:
-        """Take in that the service accepted a call."""
-        self._rate = min(float(self._limit), self._rate + 1.0)
-
-    def demand(self, who: object, wished: float, needed: float) -> None:
-        """Say how many calls a minute someone would like to make, and has to make; 0 to leave.
-
-        :param wished: to be as fresh as it would like to be.
-        :param needed: to be no staler than it promised.
-        """
-        old = self._demands.pop(who, (0.0, 0.0))
-        if wished or needed:
-            self._demands[who] = (wished, needed)
-        # Kept as sums: thousands of pollers say this at every round.
-        self._wished += wished - old[0]
-        self._needed += needed - old[1]
+    def set_limit(self, per_minute: int) -> None:
+        """Change how many calls a minute are allowed, at once."""
+        if per_minute != self._congestion.limit:
+            self._congestion.limit = per_minute
+            self._dispatch()
 
     @property
-    def stretch(self) -> tuple[float, float]:
-        """By how much wished intervals, and promised ones, must be longer to fit: both at least 1."""
-        needed = self._needed / self._rate
-        if needed > 1 and self._clock() - self._warned_at > _WARN_EVERY:
-            self._warned_at = self._clock()
-            log.warning(
-                "The runs that are followed need %.0f calls of %s a minute, but %d are allowed (calls_per_minute of "
-                "the connection): looks come up to %.1f times later than poll_interval",
-                self._needed,
-                self._name,
-                self._limit,
+    def limit(self) -> int:
+        """Calls a minute that are never exceeded."""
+        return self._congestion.limit
+
+    @property
+    def rate(self) -> float:
+        """Calls a minute that are allowed now: at most the limit."""
+        return self._congestion.rate
+
+    # Calls.
+
+    async def acquire(self, who: Hashable = None, priority: Priority = Priority.POLL) -> Permit:
+        """Wait until one more call may be made, and count it.
+
+        :param who: those who differ in it are served in turn.
+        """
+        if not any(self._waiting.values()) and self._wait(priority) <= 0:
+            return self._take(priority)
+        future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        self._waiting[priority].setdefault(who, deque()).append(future)
+        self._dispatch()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.give_back(future.result())
+            else:
+                self._forget(who, priority, future)
+                self._dispatch()
+            raise
+
+    def try_acquire(self, share: float) -> Permit | None:
+        """Count one more spare call, if less than this share of the rate is used and nobody waits."""
+        if any(self._waiting.values()) or self._wait(Priority.SPARE) > 0:
+            return None
+        return self._take(Priority.SPARE) if len(self._sent) < self.rate * share else None
+
+    def give_back(self, permit: Permit) -> None:
+        """Take back a permit that was not used."""
+        for sent in (self._sent, self._spare_sent) if permit.priority is Priority.SPARE else (self._sent,):
+            if permit.sent_at in sent:
+                sent.remove(permit.sent_at)
+        self._dispatch()
+
+    def on_throttled(self, permit: Permit, retry_after: float | None) -> None:
+        """Note that the service refused a call because of its quota.
+
+        :param retry_after: seconds it asked to wait, if it did.
+        """
+        report(Metric.CALLS_THROTTLED, operation=self._tags["operation"])
+        if self._congestion.on_throttled(permit.sent_at, retry_after):
+            self._report_rate()
+        self._dispatch()
+
+    def on_success(self, permit: Permit) -> None:
+        """Note that the service accepted a call."""
+        if self._congestion.on_success(permit.sent_at):
+            self._report_rate()
+            self._dispatch()
+
+    # Shares.
+
+    def demand(self, who: Hashable, wished: float, promised: float) -> None:
+        """Say how often someone polls: see :class:`.Demands`."""
+        self.demands.set(who, wished, promised)
+        self._check_promises()
+
+    def leave(self, who: Hashable) -> None:
+        """Say that someone no longer polls."""
+        self.demands.discard(who)
+        self._check_promises()
+
+    def interval(self, wished: float, promised: float) -> float:
+        """Seconds between two polls of someone with these intervals, so that all fit."""
+        return self.demands.interval(wished, promised, self.rate * 60 / WINDOW)
+
+    @property
+    def shortest_interval(self) -> float:
+        """Seconds below which no interval can be, so that all fit; 0 if the budget is enough for all promises."""
+        return self.demands.shortest_interval(self.rate * 60 / WINDOW)
+
+    def _check_promises(self) -> None:
+        """Log once when the budget becomes too small for the promises, and once when it is enough again."""
+        needed, rate = self.demands.needed, self.rate
+        if not self._is_late and needed > rate:
+            self._is_late = True
+            self._report_rate()
+            log_for_process(
+                log,
+                logging.WARNING,
+                "Runs are polled later than poll_interval: they need %.0f calls of %s a minute, and %.0f are allowed "
+                "at present (calls_per_minute=%d). Raise poll_interval, run fewer triggerers, or raise "
+                "calls_per_minute if the account's quota allows",
                 needed,
+                self._tags["operation"],
+                rate,
+                self.limit,
             )
-        return max(1.0, self._wished / self._rate), max(1.0, needed)
+        elif self._is_late and needed < 0.9 * rate:
+            self._is_late = False
+            self._report_rate()
+            log_for_process(
+                log,
+                logging.INFO,
+                "Runs are polled within poll_interval again: %.0f calls of %s a minute, and %.0f are allowed",
+                needed,
+                self._tags["operation"],
+                rate,
+            )
 
-    def _forget_old(self) -> None:
-        old = self._clock() - WINDOW
-        while self._sent and self._sent[0] <= old:
-            self._sent.popleft()
+    def _report_rate(self) -> None:
+        rate = self.rate
+        report(Metric.RATE, rate, **self._tags)
+        report(Metric.STRETCH, max(1.0, self.demands.needed / rate), **self._tags)
 
-    def _wait(self) -> float:
+    # Turns.
+
+    def _dispatch(self) -> None:
+        """Give permits to those who wait, as far as possible now, and come back when the next is due."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while (priority := self._next_priority()) is not None:
+            if (wait := self._wait(priority)) > 0:
+                self._timer = asyncio.get_running_loop().call_later(wait, self._dispatch)
+                return
+            queue = self._waiting[priority]
+            who, futures = next(iter(queue.items()))
+            future = futures.popleft()
+            if futures:
+                queue.move_to_end(who)
+            else:
+                del queue[who]
+            if not future.done():
+                self._stops = self._stops + 1 if priority is Priority.STOP else 0
+                future.set_result(self._take(priority))
+
+    def _next_priority(self) -> Priority | None:
+        waiting = [priority for priority in Priority if self._waiting[priority]]
+        if waiting[:2] == [Priority.STOP, Priority.POLL] and self._stops >= _STOPS_IN_A_ROW:
+            return Priority.POLL
+        return waiting[0] if waiting else None
+
+    def _forget(self, who: Hashable, priority: Priority, future: asyncio.Future[Permit]) -> None:
+        futures = self._waiting[priority].get(who)
+        if futures is not None and future in futures:
+            futures.remove(future)
+            if not futures:
+                del self._waiting[priority][who]
+
+    def _take(self, priority: Priority) -> Permit:
+        permit = Permit(now(), priority)
+        self._sent.append(permit.sent_at)
+        if priority is Priority.SPARE:
+            self._spare_sent.append(permit.sent_at)
+        self._congestion.on_sent()
+        return permit
+
+    def _wait(self, priority: Priority) -> float:
         """Seconds until the next call; 0 or less means now."""
-        now = self._clock()
-        self._forget_old()
-        if now < self._blocked_until:
-            return self._blocked_until - now
-        allowed = max(1, int(self._rate))
+        at = now()
+        for sent in (self._sent, self._spare_sent):
+            while sent and sent[0] <= at - WINDOW:
+                sent.popleft()
+        if at < self._congestion.paused_until:
+            return self._congestion.paused_until - at
+        rate = self.rate
+        allowed = max(1, int(rate))
         if len(self._sent) >= allowed:
-            return self._sent[-allowed] + WINDOW - now
-        if len(self._sent) * 2 > allowed:
-            # The second half of the budget is spread out, so that a burst does not mean a minute of silence.
-            return self._sent[-1] + 60.0 / allowed - now
+            return self._sent[-allowed] + WINDOW - at
+        if priority is Priority.SPARE and len(self._spare_sent) >= (rate - self.demands.needed) * _SPARE:
+            return _SPARE_PAUSE
+        if self._sent and (len(self._sent) * 2 > allowed or not self._congestion.is_over):
+            # The second half of the budget is spread out, so that a burst does not mean a minute of silence; all of
+            # it is while the rate grows back, so that a burst does not end in the next refusal.
+            return self._sent[-1] + 60.0 / allowed - at
         return 0.0
-
-
-_budgets: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[object, str], RateLimiter]] = (
-    WeakKeyDictionary()
-)
-
-
-def rate_limiter_for(account: object, operation: str, per_minute: int) -> RateLimiter:
-    """The budget of an account and operation in this event loop, made at first use."""
-    budgets = _budgets.setdefault(asyncio.get_running_loop(), {})
-    key = (account, operation)
-    if key not in budgets:
-        budgets[key] = RateLimiter(per_minute, operation)
-    return budgets[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Self
@@ -11,8 +12,15 @@ from airflow_provider_schedulerx.api.models import (
     WorkflowInstance,
     WorkflowInstanceStatus,
 )
+from airflow_provider_schedulerx.api.runs.tracking import has_failed
 
+log = logging.getLogger(__name__)
+
+#: Of the events made here. Triggerer and workers are upgraded one after the other, so events of other versions are
+#: read too: what a version adds can be left out, and what it removes has a default.
 VERSION = 1
+
+_KEYS = ("version", "outcome", "workflow_id", "wf_instance_id", "instance", "message")
 
 # An event is a row of Airflow's database, so a run's nodes and their texts are kept within reason.
 _MAX_NODES = 500
@@ -72,8 +80,16 @@ class TerminalEvent:
         """
         if not isinstance(payload, dict):
             raise MalformedEventError(f"there is no event, but {type(payload).__name__}")
-        if payload.get("version") != VERSION:
-            raise MalformedEventError(f"its version is {payload.get('version')!r}, not {VERSION}")
+        version = payload.get("version")
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise MalformedEventError(f"its version is {version!r}, not a number from 1 to {VERSION}")
+        if unknown := sorted(map(str, payload.keys() - set(_KEYS))):
+            log.warning(
+                "The trigger's event, of version %s, has fields that version %s does not know and ignores: %s",
+                version,
+                VERSION,
+                ", ".join(unknown),
+            )
         ids = (payload.get("workflow_id"), payload.get("wf_instance_id"))
         if ids != (workflow_id, wf_instance_id):
             raise MalformedEventError(
@@ -90,6 +106,6 @@ class TerminalEvent:
             instance = WorkflowInstance.parse(workflow_id, wf_instance_id, payload.get("instance") or {})
         except MalformedAnswerError as error:
             raise MalformedEventError(str(error)) from None
-        if instance.status not in (WorkflowInstanceStatus.SUCCESS, WorkflowInstanceStatus.FAILED):
+        if instance.status is not WorkflowInstanceStatus.SUCCESS and not has_failed(instance):
             raise MalformedEventError(f"it says the run has ended, with status {instance.status.name}")
         return cls(outcome, workflow_id, wf_instance_id, instance, message)

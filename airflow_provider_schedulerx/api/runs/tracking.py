@@ -24,6 +24,8 @@ from airflow_provider_schedulerx.api.models import (
 
 #: Polls in a row that may show a status outside the documented 1..5 before that decides.
 MAX_UNKNOWN_STATUS_POLLS = 10
+#: Polls in a row that have to fail before a run is given up, whatever time that takes: intervals may be stretched.
+MIN_FAILED_POLLS = 3
 #: Seconds for which a run may be unknown to the service ("not existed"): a new one may take a moment to show.
 SETTLING_SECONDS = 60.0
 #: Seconds between lines that say that nothing has changed.
@@ -61,6 +63,7 @@ class RunTracker:
         self._unknown_polls = 0
         self._spoke_at: float | None = None
         self._failing_since: float | None = None
+        self._failed_polls = 0
 
     def observe(self, instance: WorkflowInstance, now: float) -> tuple[Verdict, list[str]]:
         """Take in a poll.
@@ -69,6 +72,7 @@ class RunTracker:
         :return: the verdict, and the lines to log: one for each change, or a sign of life now and then.
         """
         self._failing_since = self._missing_since = None
+        self._failed_polls = 0
         lines = []
         for node in instance.nodes:
             if (before := self._nodes.get(node.job_id)) != node.status:
@@ -96,9 +100,13 @@ class RunTracker:
     def observe_failure(self, error: SchedulerXError, now: float) -> bool:
         """Take in that a poll failed. Whether to log it says :attr:`is_news`.
 
-        :return: whether to keep polling: the fault is a passing one and has not lasted longer than the tolerance.
-            "Not existed" has a limit of its own, the settling time.
+        :return: whether to keep polling. Throttling says something of the quota and nothing of the run, so it never
+            ends a wait. Other passing faults do, if several polls in a row have failed and that has lasted longer
+            than the tolerance. "Not existed" has a limit of its own, the settling time.
         """
+        if isinstance(error, SchedulerXThrottledError):
+            self.is_news = True
+            return True
         if isinstance(error, SchedulerXNotFoundError):
             self.is_news = self._missing_since is None
             if self._missing_since is None:
@@ -109,7 +117,8 @@ class RunTracker:
             return False
         if self._failing_since is None:
             self._failing_since = now
-        return now - self._failing_since <= self._tolerance
+        self._failed_polls += 1
+        return self._failed_polls < MIN_FAILED_POLLS or now - self._failing_since <= self._tolerance
 
     def _verdict(self, instance: WorkflowInstance) -> Verdict:
         if instance.status is WorkflowInstanceStatus.SUCCESS:

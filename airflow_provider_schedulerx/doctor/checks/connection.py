@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +36,12 @@ def connection(session: Session) -> Iterator[Finding]:
 
 
 def _unreadable(conn_id: str, error: Exception) -> tuple[str, str]:
+    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+    check_variable = f"Check that {variable} is JSON or a URI, with special characters percent-encoded."
     if "NotFound" in type(error).__name__:
+        if variable in os.environ:
+            # Airflow has logged why, and gone on looking for it elsewhere.
+            return f"{variable} is set, but Airflow cannot read it", check_variable
         return (
             f"Airflow has no connection {conn_id!r}",
             "Check the spelling (airflow connections list), or create it.",
@@ -43,8 +49,7 @@ def _unreadable(conn_id: str, error: Exception) -> tuple[str, str]:
     # Its text may quote the connection, and that holds secrets.
     return (
         f"Airflow cannot read connection {conn_id!r} ({type(error).__name__})",
-        f"If it is defined by AIRFLOW_CONN_{conn_id.upper()}, check that this is JSON or a URI, with special "
-        "characters percent-encoded; if it is in the database, check the fernet key.",
+        f"{check_variable} If the connection is in the database: can it be reached, and is the fernet key right?",
     )
 
 

@@ -41,7 +41,9 @@ def changed(**changes: Any) -> dict[str, Any]:
         (None, "there is no event"),
         ("done", "there is no event"),
         ({}, "version is None"),
-        (changed(version=2), "version is 2"),
+        (changed(version=0), "version is 0"),
+        (changed(version="1"), "version is '1'"),
+        (changed(version=True), "version is True"),
         (changed(wf_instance_id=3), "of workflow and instance"),
         (changed(workflow_id="1"), "of workflow and instance"),
         (changed(outcome="success"), "outcome is 'success'"),
@@ -65,3 +67,13 @@ def test_a_giant_run_keeps_its_failed_nodes_and_a_bounded_size() -> None:
     parsed = TerminalEvent.parse(payload, workflow_id=1, wf_instance_id=2).instance
     assert parsed is not None
     assert NODE in parsed.nodes
+
+
+def test_an_event_of_a_newer_version_is_read_and_what_is_new_in_it_ignored_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Triggerer and workers are upgraded one after the other."""
+    newer = changed(version=2, cause="console")
+    event = TerminalEvent.parse(newer, workflow_id=1, wf_instance_id=2)
+    assert event.outcome is Outcome.ENDED
+    assert "of version 2, has fields that version 1 does not know and ignores: cause" in caplog.text

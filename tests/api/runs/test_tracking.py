@@ -88,7 +88,6 @@ def test_a_heartbeat_line_comes_now_and_then() -> None:
     "error",
     [
         errors.SchedulerXUnavailableError("x"),
-        errors.SchedulerXThrottledError("x"),
     ],
 )
 def test_passing_faults_are_tolerated_for_a_time_that_a_good_look_resets(
@@ -101,6 +100,26 @@ def test_passing_faults_are_tolerated_for_a_time_that_a_good_look_resets(
     assert tracker.observe_failure(error, 165)
     assert tracker.observe_failure(error, 225)
     assert not tracker.observe_failure(error, 225.1)
+
+
+def test_two_failed_polls_are_too_few_however_far_apart_they_are() -> None:
+    """Where the quota is short, intervals are stretched."""
+    tracker = RunTracker(60)
+    error = errors.SchedulerXUnavailableError("x")
+    assert tracker.observe_failure(error, 0)
+    assert tracker.observe_failure(error, 1000)
+    assert not tracker.observe_failure(error, 2000)
+
+
+def test_throttling_is_no_sign_of_a_sick_run() -> None:
+    tracker = RunTracker(60)
+    assert all(tracker.observe_failure(errors.SchedulerXThrottledError("x"), 100.0 * at) for at in range(50))
+    # Nor does it hide one.
+    sick = errors.SchedulerXUnavailableError("x")
+    assert tracker.observe_failure(sick, 6000)
+    assert tracker.observe_failure(errors.SchedulerXThrottledError("x"), 6050)
+    assert tracker.observe_failure(sick, 6055)
+    assert not tracker.observe_failure(sick, 6070)
 
 
 def test_a_run_that_is_not_existed_has_the_settling_time_and_is_news_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG, chain
@@ -38,6 +39,11 @@ with dag("deferred_timeout"):
 
 with dag("deferred_execution_timeout"):
     operator(workflow_id=3, execution_timeout=timedelta(seconds=4))
+
+with dag("short_deferred"):
+    ExecuteWorkflowOperator.partial(task_id="run", poll_interval=1, deferrable=True).expand_kwargs(
+        [{"workflow_id": 81 + number % 6} for number in range(int(os.environ.get("SHORT_RUNS", "30")))]
+    )
 
 with dag("operator_then_sensor"):
     start = ExecuteWorkflowOperator(

@@ -1,0 +1,92 @@
+"""What the three loops over the runs of a workflow have in common: each goes on for ever, whatever happens in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Coroutine, Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_schedulerx.api.connection.settings import Scope
+from airflow_provider_schedulerx.api.models import WorkflowInstance
+from airflow_provider_schedulerx.api.polling.budgets import BudgetedTransport
+from airflow_provider_schedulerx.api.polling.rate_limit import RateLimiter
+from airflow_provider_schedulerx.api.polling.runs import FollowedRuns
+from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun
+from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.calls import Call
+
+log = logging.getLogger(__name__)
+
+#: Seconds after a fault of our own.
+_AFTER_FAULT = 1.0
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """What the loops of one workflow share. :ivar who: whose turn it is at a budget."""
+
+    who: Hashable
+    scope: Scope
+    workflow_id: int
+    runs: FollowedRuns
+    transport: BudgetedTransport
+    list_budget: RateLimiter
+    get_budget: RateLimiter
+
+    def get_call(self, run: FollowedRun) -> Call[WorkflowInstance]:
+        """The poll of a run; kept with it, since a call is encoded only once."""
+        if run.call is None:
+            run.call = calls.get_workflow_instance(self.scope, self.workflow_id, run.wf_instance_id)
+        return run.call
+
+
+class Loop:
+    """A task that repeats :meth:`step` for ever, whatever happens in it, and what it has started."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self._workflow = workflow
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_started = False
+
+    async def step(self) -> None:
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """Start, or check again what is due."""
+        self._wake.set()
+        if not self._is_started:
+            self._is_started = True
+            self._spawn(self._repeat())
+
+    def cancel(self) -> set[asyncio.Task[None]]:
+        """:return: the tasks that end now."""
+        for task in self._tasks:
+            task.cancel()
+        return set(self._tasks)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        # In an empty context: it belongs to the process, not to the trigger that came first.
+        name = f"schedulerx-{type(self).__name__}-{self._workflow.workflow_id}"
+        task = asyncio.create_task(work, name=name, context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _repeat(self) -> None:
+        while True:
+            try:
+                await self.step()
+            except Exception as error:
+                # Nobody may wait for ever because of a mistake of ours. What was due still is.
+                log.exception("%s of workflow %s: %r", type(self).__name__, self._workflow.workflow_id, error)
+                await asyncio.sleep(_AFTER_FAULT)
+
+    async def _sleep_until(self, at: float) -> None:
+        """Return at this time, or when woken."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(None if at == float("inf") else at):
+                await self._wake.wait()

@@ -1,0 +1,42 @@
+"""Polls of single runs: those the list does not show, or all of them where listing is no use."""
+
+from __future__ import annotations
+
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError
+from airflow_provider_schedulerx.api.polling.congestion import now
+from airflow_provider_schedulerx.api.polling.loop import Loop
+from airflow_provider_schedulerx.api.polling.rate_limit import Permit
+from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, Observation, Place
+
+
+class SinglePolls(Loop):
+    """Polls runs one by one, the most overdue first. A slow answer holds up nobody else."""
+
+    async def step(self) -> None:
+        self._wake.clear()
+        runs, budget = self._workflow.runs, self._workflow.get_budget
+        if runs.singles.due_at > now():
+            again = now() + runs.catch_up(Place.SINGLE)
+            await self._sleep_until(min(runs.singles.due_at, again))
+            return
+        permit = await budget.acquire(self._workflow.who)
+        run = runs.singles.pop()
+        if run is None:
+            budget.give_back(permit)
+        elif runs.uses_list(run):
+            # It is no longer the only run, or was taken off the list for a while.
+            budget.give_back(permit)
+            runs.schedule(run, now())
+        else:
+            self._spawn(self._poll(run, permit))
+
+    async def _poll(self, run: FollowedRun, permit: Permit) -> None:
+        poll = self._workflow.runs.next_poll()
+        observation: Observation
+        try:
+            observation = await self._workflow.transport.perform_permitted(
+                self._workflow.get_call(run), permit
+            )
+        except SchedulerXError as error:
+            observation = error
+        self._workflow.runs.publish(run, observation, poll)

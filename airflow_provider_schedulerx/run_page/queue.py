@@ -1,0 +1,127 @@
+"""Stores snapshots from a triggerer: one at a time for all of its triggers, and not more than a few a second.
+
+Each write is a request to the triggerer's supervisor, which also delivers events. So what a thousand waiting runs store
+is bounded: changes go first, heartbeats come as seldom as they have to, and a slow write is followed by a long pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.run_page import XCOM_RUN
+from airflow_provider_schedulerx.run_page.snapshot import Snapshot
+from airflow_provider_schedulerx.run_page.writer import PAUSE_PER_WRITE, Cadence, logger, masked, parsed
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.models import WorkflowInstance
+
+#: Seconds between two writes of a triggerer at least: five a second.
+MIN_PAUSE_OF_ALL = 0.2
+_MAX_PAUSE_OF_ALL = 30.0
+#: Seconds for which the end of a run may still be stored after its trigger has ended. Then the worker does it, and
+#: what is stored later must not replace what the worker stored.
+_GRACE = 0.5
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class TriggerSnapshotWriter:
+    """Hands the newest observation of a trigger's run to the queue of its event loop.
+
+    :param ti_key: ``dag_id``, ``task_id``, ``run_id`` and ``map_index``.
+    """
+
+    def __init__(self, ti_key: dict[str, Any]) -> None:
+        self._ti_key = ti_key
+        self._cadence = Cadence()
+        self._last: Snapshot | None = None
+        self._pending: tuple[WorkflowInstance, float] | None = None
+        self._is_urgent = False
+        self._expires = float("inf")
+        self._has_failed = False
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether a change waits, not only a heartbeat."""
+        return self._is_urgent
+
+    def observe(self, instance: WorkflowInstance) -> None:
+        if not self._cadence.is_due(instance, _now()):
+            return
+        self._pending = (instance, time.time())
+        self._is_urgent = self._cadence.has_changed(instance)
+        SnapshotQueue.of_this_loop().put(self)
+
+    def close(self) -> None:
+        if self._pending is not None and self._pending[0].status.is_terminal:
+            self._expires = _now() + _GRACE
+        else:
+            self._pending = None
+
+    async def write(self) -> bool:
+        """Store the newest observation. :return: whether there was one."""
+        pending, self._pending = self._pending, None
+        if pending is None or _now() > self._expires:
+            return False
+        instance, observed_at = pending
+        began = _now()
+        try:
+            await self._store(instance, observed_at)
+        except Exception as error:
+            self._cadence.failed(_now())
+            if not self._has_failed:
+                logger.warning("No snapshot of workflow instance %s: %r", instance.wf_instance_id, error)
+            self._has_failed = True
+        else:
+            ended = _now()
+            self._cadence.stored(instance, ended, ended - began)
+        return True
+
+    async def _store(self, instance: WorkflowInstance, observed_at: float) -> None:
+        snapshot = Snapshot.of(instance, observed_at, mask=masked)
+        if not snapshot.nodes and self._last is None:
+            # Stored by the worker before it deferred, or by the triggerer that had this trigger before.
+            self._last = parsed(await version_compat.aload_xcom(self._ti_key, XCOM_RUN))
+        snapshot = snapshot.with_nodes_of(self._last)
+        await version_compat.astore_xcom(self._ti_key, XCOM_RUN, snapshot.to_json())
+        self._last = snapshot
+
+
+class SnapshotQueue:
+    """The writers of one event loop that have something to store."""
+
+    _of_loop: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, SnapshotQueue]] = (
+        weakref.WeakKeyDictionary()
+    )
+
+    def __init__(self) -> None:
+        self._waiting: dict[TriggerSnapshotWriter, None] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of_this_loop(cls) -> SnapshotQueue:
+        return cls._of_loop.setdefault(asyncio.get_running_loop(), cls())
+
+    def put(self, writer: TriggerSnapshotWriter) -> None:
+        self._waiting[writer] = None
+        if self._task is None or self._task.done():
+            # A task of its own, which no trigger's end cancels, and whose lines are in no trigger's log.
+            self._task = asyncio.create_task(self._drain(), context=contextvars.Context())
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            writer = next((each for each in self._waiting if each.is_urgent), None)
+            if writer is None:
+                writer = next(iter(self._waiting))
+            del self._waiting[writer]
+            began = _now()
+            if await writer.write():
+                pause = PAUSE_PER_WRITE * (_now() - began)
+                await asyncio.sleep(min(_MAX_PAUSE_OF_ALL, max(MIN_PAUSE_OF_ALL, pause)))

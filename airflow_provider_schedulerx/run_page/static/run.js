@@ -1,0 +1,78 @@
+"use strict";
+// Renews the page while it is looked at and the task is not over, follows Airflow's theme, and zooms.
+(() => {
+  const root = document.documentElement;
+  const EVERY = 2500;
+  const framed = parent !== window;
+  if (framed) root.classList.add("framed");
+
+  // The page around is Airflow's, of the same origin. By the extra link there is none, but it has stored its theme.
+  const airflow = () => {
+    try { return framed ? parent.document.documentElement : null; } catch { return null; }
+  };
+  const isDark = () => {
+    const around = airflow();
+    if (around) return around.classList.contains("dark");
+    let stored = null;
+    try { stored = localStorage.getItem("theme"); } catch { /* storage may be off */ }
+    return stored === "dark" || (stored !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+  };
+  const paint = () => { root.dataset.theme = isDark() ? "dark" : "light"; };
+  paint();
+  const around = airflow();
+  if (around) new MutationObserver(paint).observe(around, { attributes: true, attributeFilter: ["class"] });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+
+  // One zoom for all drawings of the page; null is how the stylesheet fits them.
+  let zoom = null;
+  const apply = () => {
+    for (const svg of document.querySelectorAll(".drawing svg")) {
+      const width = svg.viewBox.baseVal.width;
+      svg.classList.toggle("zoomed", zoom !== null);
+      svg.setAttribute("width", String(Math.round(width * (zoom ?? 1))));
+    }
+    for (const bar of document.querySelectorAll(".zoom")) bar.hidden = false;
+  };
+  const shown = (svg) => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+  document.addEventListener("click", (event) => {
+    const how = event.target.closest?.("[data-zoom]")?.dataset.zoom;
+    if (!how) return;
+    const box = event.target.closest(".zoom").nextElementSibling;
+    const svg = box.querySelector("svg");
+    if (how === "fit") zoom = Math.min(1, box.clientWidth / svg.viewBox.baseVal.width);
+    else zoom = Math.min(4, Math.max(0.1, shown(svg) * (how === "in" ? 1.25 : 0.8)));
+    apply();
+  });
+
+  // Only what differs is replaced, so that scrolling, a selection and a tooltip survive.
+  const put = (old, next) => {
+    const places = [...old.querySelectorAll(".scroll")].map((each) => [each.scrollLeft, each.scrollTop]);
+    old.replaceWith(next);
+    apply();
+    next.querySelectorAll(".scroll").forEach((each, index) => {
+      if (places[index]) [each.scrollLeft, each.scrollTop] = places[index];
+    });
+  };
+  const look = async () => {
+    const answer = await fetch(`${location.pathname}?part=1`, { credentials: "same-origin" }).catch(() => null);
+    const old = document.getElementById("run");
+    if (answer && (answer.ok || answer.status === 401 || answer.status === 403)) {
+      // A session that has ended, or a right that was taken, is said in place of the run.
+      const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("run");
+      if (next && next.outerHTML !== old.dataset.source) {
+        const source = next.outerHTML;
+        put(old, next);
+        next.dataset.source = source;
+      }
+    } else {
+      old.classList.add("lost");
+      delete old.dataset.source;
+    }
+  };
+  const again = async () => {
+    if (!document.hidden && document.getElementById("run")?.dataset.active === "1") await look();
+    setTimeout(again, EVERY);
+  };
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+  document.addEventListener("DOMContentLoaded", () => { apply(); setTimeout(again, EVERY); });
+})();

@@ -1,0 +1,55 @@
+"""The connection as triggers read it: one lookup for all that ask within some seconds.
+
+A triggerer that restarts asks for the same connection a thousand times at once, and so do a thousand triggers whose
+key was rotated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError, SchedulerXUnavailableError
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
+
+#: Seconds for which a lookup is shared. An edited connection is seen after them.
+_SHARED_SECONDS = 5.0
+
+_lookups: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], asyncio.Task[Any]]] = (
+    WeakKeyDictionary()
+)
+
+
+async def read_settings(trigger: Any) -> SchedulerXSettings:
+    """Read the connection of a trigger, as it is now.
+
+    :raises SchedulerXConfigurationError: naming the field that is wrong, and the remedy.
+    :raises SchedulerXUnavailableError: if the lookup fails, which may pass: a secrets backend that is away often
+        shows as a connection that does not exist.
+    """
+    loop = asyncio.get_running_loop()
+    lookups = _lookups.setdefault(loop, {})
+    key = (
+        trigger.schedulerx_conn_id,
+        trigger.region_id,
+        trigger.namespace,
+        trigger.namespace_source,
+        trigger.group_id,
+    )
+    if key not in lookups:
+        lookups[key] = asyncio.create_task(SchedulerXHook.from_task(trigger).aget_settings())
+        loop.call_later(_SHARED_SECONDS, lookups.pop, key, None)
+    try:
+        # Shielded: if this trigger is cancelled, the others still want it.
+        settings: SchedulerXSettings = await asyncio.shield(lookups[key])
+    except SchedulerXError:
+        raise
+    except Exception as error:
+        raise SchedulerXUnavailableError(
+            f"connection {trigger.schedulerx_conn_id!r} could not be read: {type(error).__name__}: {error}"
+        ) from None
+    return settings

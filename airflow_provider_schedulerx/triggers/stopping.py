@@ -1,0 +1,86 @@
+"""Stops of runs whose task a user has ended, in the triggerer: inside the budget, before polls, and to the end.
+
+A user who ends 150 tasks at once asks for more calls than a minute has, and Airflow waits only half a minute for
+``on_kill``. So a stop outlives its trigger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
+from airflow_provider_schedulerx.api.polling.reporting import Metric, report
+from airflow_provider_schedulerx.triggers.settings import read_settings
+
+#: Seconds after which a stop is given up.
+_GIVE_UP = 3600.0
+#: Seconds between two tries to read the connection or to open a session.
+_PAUSE = 5.0
+
+#: Stops under way. An event loop holds its tasks only weakly, and Airflow drops the trigger.
+_stopping: set[asyncio.Task[None]] = set()
+
+
+def stop_in_background(trigger: Any) -> asyncio.Task[None]:
+    """Begin to stop the run of a trigger.
+
+    In the trigger's own context: its lines belong to the log of its task while that is open, and Airflow writes them
+    to the triggerer's log afterwards.
+    """
+    stopping = asyncio.create_task(
+        _stop(trigger), name=f"schedulerx-stop-{trigger.workflow_id}-{trigger.wf_instance_id}"
+    )
+    _stopping.add(stopping)
+    stopping.add_done_callback(_stopping.discard)
+    return stopping
+
+
+async def _stop(trigger: Any) -> None:
+    try:
+        why = await _try_to_stop(trigger)
+    except asyncio.CancelledError:
+        _give_up(trigger, "the triggerer is shutting down")
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+    if why is not None:
+        _give_up(trigger, why)
+
+
+async def _try_to_stop(trigger: Any) -> str | None:
+    """Stop the run of a trigger. :return: why that was given up; None if the run has ended."""
+    # The loop's clock for all of it: it does not go backwards either.
+    clock = asyncio.get_running_loop().time
+    until = clock() + _GIVE_UP
+    while True:
+        try:
+            settings = await read_settings(trigger)
+            async with api.poller.shared_poller(settings, trigger.workflow_id) as poller:
+                recipe = api.stopping.stop_recipe(
+                    settings.scope,
+                    trigger.workflow_id,
+                    trigger.wf_instance_id,
+                    until - clock(),
+                    trigger.log,
+                )
+                last = await api.recipes.adrive(recipe, poller.perform, clock=clock)
+        except SchedulerXError as error:
+            if isinstance(error, SchedulerXConfigurationError) or clock() > until:
+                return str(error)
+            await asyncio.sleep(_PAUSE)
+            continue
+        if last is None:
+            return "it could not be polled"
+        return None if api.tracking.is_over(last) else f"it is still {last.status.name}"
+
+
+def _give_up(trigger: Any, why: str) -> None:
+    trigger.log.error(
+        "Gave up stopping workflow instance %s of workflow %s: %s. Stop it in the SchedulerX console",
+        trigger.wf_instance_id,
+        trigger.workflow_id,
+        why,
+    )
+    report(Metric.STOPS_GIVEN_UP)

@@ -1,0 +1,175 @@
+"""The page's HTML: what it says, and that nothing stored can be more than text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from airflow_provider_schedulerx.api.models import Edge
+from airflow_provider_schedulerx.run_page import content
+from airflow_provider_schedulerx.run_page.content import TaskView, dag_run_part, page, task_part
+from airflow_provider_schedulerx.run_page.snapshot import Snapshot
+from tests.run_page.test_snapshot import NOW, a_node, an_instance, unmasked
+
+RUN = Snapshot.of(
+    an_instance(
+        a_node(1, 4, start_time="2026-11-25 05:41:38", end_time="2026-11-25 05:42:00", result="1200 rows"),
+        a_node(2, 5, attempt=2, result="disk full"),
+        a_node(3, 3),
+        edges=(Edge(0, 1), Edge(1, 2), Edge(1, 3)),
+    ),
+    NOW,
+    mask=unmasked,
+)
+RUNNING = TaskView("d", "r/1", "etl", -1, "deferred", RUN)
+
+
+class Page(HTMLParser):
+    """Which elements and attributes there are, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def shown(view: TaskView, after: float = 4.0) -> str:
+    return Page(task_part(view, NOW + after)).text
+
+
+def test_a_run_with_its_nodes_the_failed_ones_first() -> None:
+    text = shown(RUNNING)
+    assert "Workflow 101, instance 36508287844 RUNNING" in text
+    assert "Seen 4 s ago, nodes 4 s ago." in text
+    text = text[text.index("Result") :]
+    assert text.index("node 2 (job 2)") < text.index("node 1 (job 1)") < text.index("node 3 (job 3)")
+    assert "22 s" in text
+    assert "2 retries" in shown(RUNNING)
+    assert "disk full" in text
+    assert 'data-active="1"' in task_part(RUNNING, NOW)
+
+
+@pytest.mark.parametrize(
+    "state", ["failed", "success", "skipped", "up_for_retry", "queued", "scheduled", None]
+)
+def test_a_run_that_nobody_follows_is_never_shown_as_running(state: str | None) -> None:
+    part = task_part(replace(RUNNING, state=state), NOW)
+    text = Page(part).text
+    assert "was RUNNING" in text
+    assert "is-RUNNING" not in part
+    assert "Nobody follows this run" in text
+    assert f'data-active="{int(state not in content.OVER)}"' in part
+
+
+def test_one_that_has_ended_is_as_it_ended_whatever_the_task_is() -> None:
+    ended = replace(RUN, status=type(RUN.status)(5))
+    text = shown(replace(RUNNING, state="failed", snapshot=ended))
+    assert "Nobody follows" not in text
+    assert "instance 36508287844 FAILED" in text
+    # Its nodes were seen before it ended.
+    assert "was RUNNING" in text
+
+
+def test_silence_is_said() -> None:
+    assert "Nothing was stored" not in shown(RUNNING, 599)
+    assert "Nothing was stored for 11 min 40 s. The triggerer or worker may be down" in shown(RUNNING, 700)
+    assert "Nothing was stored" not in shown(replace(RUNNING, state="success"), 7_000)
+
+
+def test_no_run_is_a_quiet_sentence() -> None:
+    assert shown(replace(RUNNING, snapshot=None, state="running")) == "This task has no SchedulerX run yet."
+    assert shown(replace(RUNNING, snapshot=None, state="success")) == "This task has no SchedulerX run."
+
+
+def test_what_is_left_out_is_counted() -> None:
+    assert "7 more nodes are not shown" in shown(replace(RUNNING, snapshot=replace(RUN, nodes_total=10)))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "//evil", "http:evil", "ftp://x/y", "https://[",
+     "https://x/" + "y" * 3_000, ""],
+)  # fmt: skip
+def test_only_web_links_become_links(url: str) -> None:
+    assert "<a " not in task_part(replace(RUNNING, console_url=url), NOW)
+
+
+def test_a_web_link_does_and_stays_in_its_attribute() -> None:
+    part = task_part(replace(RUNNING, console_url='https://x/?a=1&b="><script>alert(1)</script>'), NOW)
+    (link,) = [attributes for tag, attributes in Page(part).elements if tag == "a"]
+    assert link["href"] == 'https://x/?a=1&b="><script>alert(1)</script>'
+    assert (link["target"], link["rel"]) == ("_blank", "noopener noreferrer")
+    assert "<script" not in part
+
+
+EVIL = "</title></text></svg><script>alert(1)</script><img src=x onerror=alert(1)>\"'"
+
+
+def test_no_text_is_ever_markup() -> None:
+    nodes = tuple(replace(node, name=EVIL, result=EVIL, start_time=EVIL, end_time=EVIL) for node in RUN.nodes)
+    run = replace(RUN, nodes=nodes, start_time=EVIL, end_time=EVIL)
+    view = TaskView(EVIL, EVIL, EVIL, -1, EVIL, run)
+    for part in (
+        task_part(view, NOW),
+        dag_run_part([view], 1, False, NOW, "/schedulerx"),
+        page(content.refusal(EVIL, EVIL), "/schedulerx", f"/dags/{EVIL}"),
+    ):
+        elements = Page(part).elements
+        assert {tag for tag, _ in elements} & {"img", "iframe"} == set()
+        assert [
+            attributes for tag, attributes in elements if tag == "script" and not attributes.get("src")
+        ] == []
+        names = {name for _, attributes in elements for name in attributes}
+        assert not [name for name in names if name.startswith("on") or name == "style"]
+
+
+def test_a_page_has_no_inline_script_or_style_since_the_policy_forbids_them() -> None:
+    elements = Page(page(task_part(RUNNING, NOW), "/airflow/schedulerx")).elements
+    scripts = [attributes for tag, attributes in elements if tag == "script"]
+    assert scripts == [{"src": "/airflow/schedulerx/static/run.js"}]
+    assert not [tag for tag, attributes in elements if tag == "style" or "style" in attributes]
+
+
+def test_a_dag_run_lists_all_its_runs_the_failed_ones_first() -> None:
+    failed = replace(RUN, status=type(RUN.status)(5), nodes=(), edges=())
+    views = [
+        replace(RUNNING, map_index=0),
+        replace(RUNNING, map_index=1, snapshot=None, is_unreadable=True),
+        replace(RUNNING, map_index=2, snapshot=failed),
+    ]
+    part = dag_run_part(views, 150, False, NOW, "/airflow/schedulerx")
+    text = Page(part).text
+    assert "3 of 150 runs are shown." in text
+    assert text.index("etl [2]") < text.index("etl [0]")
+    assert "unreadable" in text
+    links = [attributes["href"] for tag, attributes in Page(part).elements if tag == "a"]
+    assert "/airflow/schedulerx/run/d/etl/2/r%2F1" in links
+    assert "No SchedulerX run yet." in Page(dag_run_part([], 0, False, NOW, "")).text
+    assert "No task of this DAG run has" in Page(dag_run_part([], 0, True, NOW, "")).text
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        ("2026-11-25 05:41:38", "2026-11-25 05:41:46", "8 s"),
+        ("2026-11-25 05:41:38", "2026-11-25 05:44:43", "3 min 5 s"),
+        ("2026-11-25 05:41:38", "2026-11-25 07:41:38", "2 h"),
+        ("2026-11-25 05:41:38", "2026-11-28 09:00:00", "3 d 3 h"),
+        ("2026-11-25 05:41:38", "2026-11-25 05:41:30", ""),
+        ("2026-11-25 05:41:38", None, ""),
+        ("2026-11-25 05:41:38", "2026-11-25 05:41:38+08:00", ""),
+        ("soon", "later", ""),
+    ],
+)
+def test_durations(start: Any, end: Any, expected: str) -> None:
+    assert content.duration(start, end) == expected

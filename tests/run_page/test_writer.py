@@ -1,0 +1,338 @@
+"""When a snapshot is stored, by a worker and by a triggerer, and that storing never gets in anyone's way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
+from airflow_provider_schedulerx.run_page import XCOM_RUN, queue, writer
+from airflow_provider_schedulerx.run_page.queue import TriggerSnapshotWriter
+from airflow_provider_schedulerx.run_page.snapshot import Snapshot
+from airflow_provider_schedulerx.run_page.writer import NullWriter, TaskSnapshotWriter
+from dev.harness.virtual_time import run_simulated
+from tests.run_page.test_snapshot import a_node, an_instance
+
+pytestmark = pytest.mark.skipif(not version_compat.has_run_page(), reason="Airflow 3.1 and later")
+
+RUNNING = WorkflowInstance(101, 7, WorkflowInstanceStatus.RUNNING)
+ENDED = replace(RUNNING, status=WorkflowInstanceStatus.SUCCESS)
+NODES = replace(RUNNING, nodes=(a_node(1), a_node(2, 1)))
+
+
+def key(task: str) -> dict[str, Any]:
+    return {"dag_id": "d", "task_id": task, "run_id": "r", "map_index": -1}
+
+
+class Supervisor:
+    """Takes the messages that Airflow's supervisor does: what a process stores passes through here.
+
+    :ivar takes: seconds that each takes.
+    """
+
+    def __init__(self) -> None:
+        self.stored: list[tuple[float, str, Snapshot]] = []
+        self.values: dict[str, Any] = {}
+        self.takes = 0.0
+        self.now = 0.0
+        self.error: Exception | None = None
+        self.asked = 0
+        self.under_way = 0
+
+    def send(self, message: Any) -> Any:
+        self.now += self.takes
+        return self._answer(message, self.now)
+
+    async def asend(self, message: Any) -> Any:
+        self.under_way += 1
+        assert self.under_way == 1, "one at a time"
+        await asyncio.sleep(self.takes)
+        self.under_way -= 1
+        return self._answer(message, asyncio.get_running_loop().time())
+
+    def _answer(self, message: Any, now: float) -> Any:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        assert message.key == XCOM_RUN
+        if type(message).__name__ == "GetXCom":
+            return types.SimpleNamespace(value=self.values.get(message.task_id))
+        assert type(message).__name__ == "SetXCom"
+        self.values[message.task_id] = message.value
+        self.stored.append((now, message.task_id, Snapshot.parse(message.value)))
+        return None
+
+
+@pytest.fixture
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+    from airflow.sdk.execution_time import task_runner
+
+    supervisor = Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    return supervisor
+
+
+@pytest.fixture
+def in_task(supervisor: Supervisor) -> Callable[[WorkflowInstance, float], None]:
+    """Observe at a time in a worker."""
+    its = TaskSnapshotWriter(key("t"), logging.getLogger("task"), lambda: supervisor.now)
+
+    def observe(instance: WorkflowInstance, at: float) -> None:
+        supervisor.now = at
+        its.observe(instance)
+
+    return observe
+
+
+def times(supervisor: Supervisor) -> list[float]:
+    return [at for at, _, _ in supervisor.stored]
+
+
+def test_changes_are_stored_at_most_every_few_seconds(
+    supervisor: Supervisor, in_task: Callable[..., None]
+) -> None:
+    for second in range(12):
+        in_task(replace(NODES, start_time=f"2026-11-25 05:41:{second:02}"), float(second))
+    assert times(supervisor) == [0, 3, 6, 9]
+
+
+def test_an_unchanged_run_is_stored_with_a_heartbeat(
+    supervisor: Supervisor, in_task: Callable[..., None]
+) -> None:
+    for second in range(0, 180, 5):
+        # A poll without nodes says nothing of them.
+        in_task(NODES if second % 10 else RUNNING, float(second))
+    assert times(supervisor) == [0, 5, 65, 125]
+    assert all(len(snapshot.nodes) == 2 for at, _, snapshot in supervisor.stored if at)
+
+
+def test_how_it_ended_is_stored_at_once(supervisor: Supervisor, in_task: Callable[..., None]) -> None:
+    in_task(NODES, 0.0)
+    in_task(ENDED, 0.5)
+    in_task(ENDED, 1.0)
+    assert times(supervisor) == [0, 0.5]
+    assert supervisor.stored[-1][2].status is WorkflowInstanceStatus.SUCCESS
+    assert len(supervisor.stored[-1][2].nodes) == 2
+
+
+def test_a_worker_that_resumes_keeps_the_nodes_its_trigger_stored(supervisor: Supervisor) -> None:
+    supervisor.values["t"] = Snapshot.of(NODES, 5.0, mask=str).to_json()
+    TaskSnapshotWriter(key("t"), logging.getLogger("task")).observe(ENDED)
+    (stored,) = supervisor.stored
+    assert len(stored[2].nodes) == 2
+    assert stored[2].nodes_observed_at == 5.0
+    supervisor.values["t"] = {"version": 1, "nodes": "edited"}
+    TaskSnapshotWriter(key("t"), logging.getLogger("task")).observe(ENDED)
+    assert supervisor.stored[-1][2].nodes == (), "what someone put there is no reason to fail"
+
+
+def test_a_fault_is_said_once_and_stops_nothing(
+    supervisor: Supervisor, in_task: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor.error = RuntimeError("the API server is away")
+    for second in range(0, 300, 5):
+        in_task(replace(NODES, start_time=str(second)), float(second))
+    assert len(caplog.records) == 1
+    assert supervisor.asked == 5, "once a minute"
+    supervisor.error = None
+    in_task(ENDED, 301.0)
+    assert times(supervisor) == [301], "the end is stored whatever was before"
+
+
+def test_slow_writes_take_a_tenth_of_the_time_at_most(
+    supervisor: Supervisor, in_task: Callable[..., None]
+) -> None:
+    supervisor.takes = 2.0
+    at = 0.0
+    while at < 300:
+        in_task(replace(NODES, start_time=str(at)), at)
+        at = max(at + 1, supervisor.now)
+    assert 10 <= len(supervisor.stored) <= 16
+
+
+def test_an_alarm_waits_until_the_answer_is_read(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the next request of the task would get the answer to this one."""
+    events: list[str] = []
+
+    def interrupted(message: Any) -> None:
+        signal.raise_signal(signal.SIGALRM)
+        events.append("answered")
+
+    def alarm(number: int, frame: Any) -> None:
+        events.append("alarm")
+        raise TimeoutError
+
+    monkeypatch.setattr(supervisor, "send", interrupted)
+    before = signal.signal(signal.SIGALRM, alarm)
+    try:
+        with pytest.raises(TimeoutError):
+            version_compat.store_xcom(key("t"), XCOM_RUN, {})
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert events == ["answered", "alarm"]
+
+
+def test_secrets_that_airflow_knows_are_not_stored(supervisor: Supervisor) -> None:
+    version_compat.mask_secret("hunter2-hunter2")
+    TaskSnapshotWriter(key("t"), logging.getLogger("task")).observe(
+        an_instance(a_node(1, result="the key was hunter2-hunter2"))
+    )
+    assert supervisor.stored[0][2].nodes[0].result == "the key was ***"
+
+
+def test_nothing_is_stored_outside_of_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(
+        sys.modules["airflow.sdk.execution_time.task_runner"], "SUPERVISOR_COMMS", raising=False
+    )
+    ti = types.SimpleNamespace(**key("t"))
+    assert isinstance(writer.for_task(ti, logging.getLogger()), NullWriter)
+    assert isinstance(writer.for_trigger(ti), NullWriter)
+
+
+def test_nor_before_airflow_3_1(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    ti = types.SimpleNamespace(**key("t"))
+    assert isinstance(writer.for_trigger(ti), TriggerSnapshotWriter)
+    assert isinstance(writer.for_trigger(None), NullWriter)
+    monkeypatch.setattr("airflow.__version__", "3.0.6")
+    assert isinstance(writer.for_task(ti, logging.getLogger()), NullWriter)
+    assert isinstance(writer.for_trigger(ti), NullWriter)
+
+
+# In a triggerer.
+
+
+def test_a_trigger_is_never_delayed_and_its_end_comes_through(supervisor: Supervisor) -> None:
+    supervisor.takes = 1.0
+
+    async def follow() -> None:
+        loop = asyncio.get_running_loop()
+        its = TriggerSnapshotWriter(key("t"))
+        for instance in (NODES, replace(RUNNING, start_time="x"), ENDED):
+            its.observe(instance)
+        assert loop.time() == 0
+        its.close()
+        await asyncio.sleep(20)
+
+    run_simulated(follow)
+    ((at, _, snapshot),) = supervisor.stored
+    assert snapshot.status is WorkflowInstanceStatus.SUCCESS, "only the newest counts"
+    assert at <= 2.0
+
+
+def test_what_waits_when_a_trigger_ends_is_not_stored_after_the_worker_has(supervisor: Supervisor) -> None:
+    async def follow() -> None:
+        for number in range(10):  # ahead in the queue
+            TriggerSnapshotWriter(key(f"other{number}")).observe(NODES)
+        cancelled, ended = TriggerSnapshotWriter(key("cancelled")), TriggerSnapshotWriter(key("ended"))
+        cancelled.observe(NODES)
+        cancelled.close()
+        ended.observe(ENDED)
+        ended.close()
+        await asyncio.sleep(60)
+
+    run_simulated(follow)
+    assert {task for _, task, _ in supervisor.stored} == {f"other{number}" for number in range(10)}
+
+
+def test_a_thousand_waiting_runs_store_five_times_a_second_and_changes_first(supervisor: Supervisor) -> None:
+    supervisor.takes = 0.005
+    changed_at = 2_000.0
+
+    async def follow_all() -> float:
+        loop = asyncio.get_running_loop()
+        writers = [TriggerSnapshotWriter(key(f"t{number}")) for number in range(1_000)]
+        while loop.time() < 3_000:
+            for number, each in enumerate(writers):
+                is_ended = number == 999 and loop.time() >= changed_at
+                each.observe(ENDED if is_ended else NODES)
+            await asyncio.sleep(30)
+        return loop.time()
+
+    lasted = run_simulated(follow_all)
+    assert len(supervisor.stored) <= lasted / queue.MIN_PAUSE_OF_ALL + 1
+    last_seen: dict[str, float] = {}
+    gaps = []
+    for at, task, _ in supervisor.stored:
+        gaps.append(at - last_seen.get(task, at))
+        last_seen[task] = at
+    assert len(last_seen) == 1_000
+    assert max(gaps) < 300, "each has its heartbeat, if a slower one"
+    ended = next(
+        at for at, _, snapshot in supervisor.stored if snapshot.status is WorkflowInstanceStatus.SUCCESS
+    )
+    assert ended < changed_at + 31, "a change does not wait for heartbeats"
+
+
+def test_a_slow_supervisor_is_left_alone(supervisor: Supervisor) -> None:
+    supervisor.takes = 2.0
+
+    async def follow_all() -> None:
+        writers = [TriggerSnapshotWriter(key(f"t{number}")) for number in range(50)]
+        for second in range(600):
+            for each in writers:
+                each.observe(replace(NODES, start_time=str(second)))
+            await asyncio.sleep(1)
+
+    run_simulated(follow_all)
+    assert len(supervisor.stored) <= 600 / 22 + 2
+
+
+def test_a_cancelled_trigger_never_cancels_a_request(supervisor: Supervisor) -> None:
+    """The triggerer of Airflow 3.1 would take the answer for that to its next request."""
+    supervisor.takes = 5.0
+
+    async def follow() -> None:
+        async def trigger() -> None:
+            TriggerSnapshotWriter(key("t")).observe(NODES)
+            await asyncio.sleep(100)
+
+        task = asyncio.create_task(trigger())
+        await asyncio.sleep(2)
+        task.cancel()
+        await asyncio.sleep(20)
+
+    run_simulated(follow)
+    assert len(supervisor.stored) == 1
+    assert supervisor.under_way == 0
+
+
+def test_a_fault_in_a_triggerer_is_said_once(
+    supervisor: Supervisor, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor.error = RuntimeError("away")
+
+    async def follow() -> None:
+        its = TriggerSnapshotWriter(key("t"))
+        for second in range(0, 300, 5):
+            its.observe(replace(NODES, start_time=str(second)))
+            await asyncio.sleep(5)
+        supervisor.error = None
+        its.observe(ENDED)
+        await asyncio.sleep(5)
+
+    run_simulated(follow)
+    assert len([record for record in caplog.records if "snapshot" in record.message]) == 1
+    assert [snapshot.status.name for _, _, snapshot in supervisor.stored] == ["SUCCESS"]
+
+
+def test_a_trigger_that_starts_anew_keeps_the_nodes(supervisor: Supervisor) -> None:
+    supervisor.values["t"] = Snapshot.of(NODES, 5.0, mask=str).to_json()
+
+    async def follow() -> None:
+        its = TriggerSnapshotWriter(key("t"))
+        its.observe(replace(RUNNING, start_time="x"))
+        await asyncio.sleep(5)
+
+    run_simulated(follow)
+    assert len(supervisor.stored[0][2].nodes) == 2

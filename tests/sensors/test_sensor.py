@@ -1,0 +1,86 @@
+"""The sensor against the emulator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
+
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.exceptions import WorkflowInstanceFailedError, WorkflowInstanceSensorError
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.sensors.schedulerx import WorkflowInstanceSensor
+
+CONTEXT: Any = {"ti": type("TI", (), {"xcom_push": lambda self, **_: None, "task": None})()}
+
+
+def sensor(wf_instance_id: int, workflow_id: int = 3, **arguments: Any) -> WorkflowInstanceSensor:
+    return WorkflowInstanceSensor(
+        task_id="wait", workflow_id=workflow_id, wf_instance_id=wf_instance_id, **arguments
+    )
+
+
+def test_a_deferrable_sensor_makes_one_try_and_then_defers(
+    hook: SchedulerXHook, emulator: EmulatorProcess
+) -> None:
+    """A fault that the triggerer can wait out holds no worker."""
+    endless = hook.execute_workflow(3)
+    emulator.add_fault("GetWorkflowInstance", "error", status=500, count=1000)
+    before = emulator.calls("GetWorkflowInstance")
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(endless, deferrable=True, timeout=100).execute(CONTEXT)
+    assert emulator.calls("GetWorkflowInstance") == before + 1
+    arguments = deferred.value.trigger.serialize()[1]
+    assert arguments["cancel_on_kill"] is False
+    assert time.time() - 60 < arguments["deferred_at"] <= time.time()
+    assert arguments["deadline"] > time.time() + 30
+
+
+def test_a_run_that_has_ended_already_never_defers(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:
+    good, bad = hook.execute_workflow(1), hook.execute_workflow(2)
+    time.sleep(1.5)
+    assert sensor(good, 1, deferrable=True).execute(CONTEXT) == good
+    with pytest.raises(WorkflowInstanceFailedError, match="breaks"):
+        sensor(bad, 2, deferrable=True).execute(CONTEXT)
+    with pytest.raises(AirflowSkipException):
+        sensor(bad, 2, deferrable=True, soft_fail=True).execute(CONTEXT)
+
+
+def test_it_warns_once_for_each_change_not_at_each_poke(
+    hook: SchedulerXHook, emulator: EmulatorProcess, no_waiting: None, task_log: Callable[[], str]
+) -> None:
+    made = sensor(hook.execute_workflow(3), poll_failure_tolerance=1000)
+    task_log()
+    with_fault = emulator.add_fault
+    with_fault("GetWorkflowInstance", "drop", count=10_000)
+    for _ in range(4):
+        assert not made.poke(CONTEXT)
+    assert task_log().count("cannot be polled") == 1
+    emulator.clear_faults()
+    made.poke(CONTEXT)
+    assert task_log().count("can be polled again") == 1
+    with_fault("GetWorkflowInstance", "drop", count=10_000)
+    made.poke(CONTEXT)
+    assert task_log().count("cannot be polled") == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "error", "says"),
+    [
+        (None, WorkflowInstanceSensorError, "event cannot be used"),
+        (
+            {"outcome": "timeout", "message": "it was RUNNING then"},
+            AirflowSensorTimeout,
+            "it was RUNNING then",
+        ),
+        ({"outcome": "undecided", "message": "denied"}, WorkflowInstanceSensorError, "denied"),
+    ],
+)
+def test_an_event_decides(hook: SchedulerXHook, event: Any, error: type[Exception], says: str) -> None:
+    if event is not None:
+        event = {"version": 1, "workflow_id": 3, "wf_instance_id": 5, "instance": None, **event}
+    with pytest.raises(error, match=says):
+        sensor(5).execute_complete(CONTEXT, event)

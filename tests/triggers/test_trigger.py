@@ -1,0 +1,133 @@
+"""The trigger over real sockets, against the emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+
+
+def trigger(wf_instance_id: int, workflow_id: int = 1, **arguments: Any) -> WorkflowInstanceTrigger:
+    return WorkflowInstanceTrigger(
+        **{"workflow_id": workflow_id, "wf_instance_id": wf_instance_id, "poll_interval": 0.2, **arguments}
+    )
+
+
+async def fire(made: WorkflowInstanceTrigger) -> TerminalEvent:
+    """Run a trigger as a triggerer does: through its serialized form; exactly one event must come."""
+    path, arguments = made.serialize()
+    assert path == "airflow_provider_schedulerx.triggers.schedulerx.WorkflowInstanceTrigger"
+    again = WorkflowInstanceTrigger(**json.loads(json.dumps(arguments)))
+    events = [event.payload async for event in again.run()]
+    assert len(events) == 1
+    return TerminalEvent.parse(
+        json.loads(json.dumps(events[0])), workflow_id=made.workflow_id, wf_instance_id=made.wf_instance_id
+    )
+
+
+def test_the_trigger_fires_for_success_and_failure(hook: SchedulerXHook) -> None:
+    good, bad = hook.execute_workflow(1), hook.execute_workflow(2)
+
+    async def main() -> list[TerminalEvent]:
+        return list(await asyncio.gather(fire(trigger(good)), fire(trigger(bad, 2))))
+
+    ended = asyncio.run(main())
+    assert [event.outcome for event in ended] == [Outcome.ENDED, Outcome.ENDED]
+    assert [event.instance.status for event in ended if event.instance] == [4, 5]
+
+
+def test_the_trigger_times_out_after_a_last_look(hook: SchedulerXHook) -> None:
+    endless = hook.execute_workflow(3)
+    event = asyncio.run(fire(trigger(endless, 3, deadline=time.time() + 0.7)))
+    assert event.outcome is Outcome.TIMEOUT
+    # Long past the deadline, as after a triggerer was away: a run that has ended still counts.
+    over = hook.execute_workflow(1)
+    time.sleep(1)
+    event = asyncio.run(fire(trigger(over, deadline=time.time() - 100)))
+    assert event.outcome is Outcome.ENDED
+
+
+def test_the_trigger_ends_undecided_on_lasting_faults(
+    hook: SchedulerXHook, emulator: EmulatorProcess, connect: Callable[..., None]
+) -> None:
+    emulator.add_fault("GetWorkflowInstance", "error", status=403, code="Forbidden.RAM")
+    event = asyncio.run(fire(trigger(hook.execute_workflow(3), 3)))
+    assert event.outcome is Outcome.UNDECIDED
+    assert "edas:ReadSchedulerxWorkflowQuery" in event.message
+    emulator.add_fault("GetWorkflowInstance", "drop", count=1000)
+    event = asyncio.run(fire(trigger(hook.execute_workflow(3), 3, poll_failure_tolerance=0.5)))
+    assert event.outcome is Outcome.UNDECIDED
+    connect({"conn_type": "schedulerx", "extra": {"region_id": "cn-hangzhou", "network": "lan"}})
+    event = asyncio.run(fire(trigger(5)))
+    assert event.outcome is Outcome.UNDECIDED
+    assert "network 'lan'" in event.message
+
+
+def test_passing_faults_do_not_end_the_trigger(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:
+    emulator.add_fault("GetWorkflowInstance", "drop", count=3)
+    event = asyncio.run(fire(trigger(hook.execute_workflow(1))))
+    assert event.outcome is Outcome.ENDED
+
+
+def test_an_unknown_status_ends_it_undecided(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:
+    body = '{"Code": 200, "Success": true, "RequestId": "R", "Data": {"WfInstanceInfo": {"Status": 42}}}'
+    emulator.add_fault("GetWorkflowInstance", "error", status=200, body=body, count=1000)
+    event = asyncio.run(fire(trigger(hook.execute_workflow(3), 3, poll_interval=0.02)))
+    assert event.outcome is Outcome.UNDECIDED
+    assert "42" in event.message
+
+
+def test_its_repr_and_arguments_hold_ids_and_numbers_only(hook: SchedulerXHook) -> None:
+    shown = repr(trigger(5))
+    assert "emulator-secret" not in shown
+    assert all(
+        value is None or isinstance(value, str | int | float) for value in trigger(5).serialize()[1].values()
+    )
+
+
+def test_cancelling_a_trigger_stops_nothing(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:
+    """As when a triggerer shuts down or hands its triggers over."""
+    endless = hook.execute_workflow(3)
+
+    async def main() -> None:
+        task = asyncio.create_task(fire(trigger(endless, 3)))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert emulator.instances(3)[-1]["status"] == 3
+
+
+def test_on_kill_stops_the_run_though_it_is_cancelled_again_and_again(
+    hook: SchedulerXHook, emulator: EmulatorProcess
+) -> None:
+    """Airflow's triggerer cancels a trigger about every second while its on_kill runs."""
+    endless = hook.execute_workflow(3)
+    emulator.add_fault("StopInstance", "delay", seconds=2, count=2)
+
+    async def main() -> None:
+        task = asyncio.create_task(trigger(endless, 3).on_kill())
+        for _ in range(12):
+            await asyncio.sleep(0.3)
+            task.cancel("__airflow_user_action__")
+        await task
+
+    asyncio.run(main())
+    assert emulator.instances(3)[-1]["status"] == 5
+
+
+def test_on_kill_without_cancel_leaves_the_run(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:
+    endless = hook.execute_workflow(3)
+    asyncio.run(trigger(endless, 3, cancel_on_kill=False).on_kill())
+    assert emulator.instances(3)[-1]["status"] == 3

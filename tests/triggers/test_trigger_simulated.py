@@ -1,0 +1,436 @@
+"""The trigger in simulated time, against a service that does what a test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api import exceptions as errors
+from airflow_provider_schedulerx.api.polling import poller
+from airflow_provider_schedulerx.api.polling.reporting import Metric, set_reporter
+from airflow_provider_schedulerx.api.runs import stopping as stop_recipes
+from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.triggers import schedulerx as triggers
+from airflow_provider_schedulerx.triggers import stopping
+from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+from dev.harness.scripted_service import (
+    FAILED,
+    GET,
+    LIST,
+    STOP,
+    SUCCESS,
+    ScriptedService,
+    instead_of_the_network,
+    settings_of,
+)
+from dev.harness.virtual_time import run_simulated
+
+#: Epoch seconds at which the simulation begins.
+EPOCH = 1_700_000_000.0
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class World:
+    """A service, and a connection that can be edited."""
+
+    def __init__(self, **service: Any) -> None:
+        self.service = ScriptedService(**service)
+        self.settings: Any = settings_of("old")
+        self.lookups = 0
+        self.services: dict[str, Any] = {}
+
+    async def aget_settings(self, hook: Any = None) -> Any:
+        self.lookups += 1
+        await asyncio.sleep(0.01)
+        if isinstance(self.settings, BaseException):
+            raise self.settings
+        return self.settings
+
+    def service_of(self, settings: Any) -> Any:
+        return self.services.get(settings.credential.values.get("access_key_id"), self.service)
+
+
+@pytest.fixture
+def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    def run(main: Callable[[World], Any], **service: Any) -> Any:
+        async def outer() -> Any:
+            world = World(**service)
+            loop = asyncio.get_running_loop()
+            clock = SimpleNamespace(time=lambda: EPOCH + loop.time(), monotonic=loop.time)
+            for module in (triggers, stopping, stop_recipes):
+                if hasattr(module, "time"):
+                    monkeypatch.setattr(module, "time", clock)
+            monkeypatch.setattr(SchedulerXHook, "aget_settings", lambda hook: world.aget_settings(hook))
+            with instead_of_the_network(poller, world.service_of):
+                result = await main(world)
+                # Lookups are shared for some seconds.
+                await asyncio.sleep(6)
+                left = asyncio.all_tasks() - {asyncio.current_task()}
+                assert not left, left
+                assert not poller._pollers.get(loop)
+            return result
+
+        return run_simulated(outer)
+
+    return run
+
+
+def trigger(wf_instance_id: int, workflow_id: int = 1, **arguments: Any) -> WorkflowInstanceTrigger:
+    return WorkflowInstanceTrigger(
+        **{"workflow_id": workflow_id, "wf_instance_id": wf_instance_id, "poll_interval": 10, **arguments}
+    )
+
+
+async def fire(made: WorkflowInstanceTrigger) -> tuple[float, TerminalEvent]:
+    """Run a trigger to its one event. :return: when it came, and the event."""
+    events = [(now(), event.payload) async for event in made.run()]
+    assert len(events) == 1
+    at, payload = events[0]
+    payload = json.loads(json.dumps(payload))
+    return at, TerminalEvent.parse(payload, workflow_id=made.workflow_id, wf_instance_id=made.wf_instance_id)
+
+
+def failing(error: Callable[[], BaseException], since: float, until: float) -> Callable[[Any], None]:
+    def fault(call: Any) -> None:
+        if since <= now() < until:
+            raise error()
+
+    return fault
+
+
+# 7. Credentials and connections.
+
+
+def test_one_fault_of_the_connection_lookup_is_waited_out(simulate: Any) -> None:
+    async def main(world: World) -> None:
+        run = world.service.start(1, (30, SUCCESS))
+        good, world.settings = world.settings, RuntimeError("the API server is away")
+        asyncio.get_running_loop().call_later(12, setattr, world, "settings", good)
+        at, event = await fire(trigger(run))
+        assert event.outcome is Outcome.ENDED
+        assert at <= 42
+
+    simulate(main)
+
+
+def test_a_connection_that_stays_away_ends_it_undecided_after_the_tolerance(simulate: Any) -> None:
+    async def main(world: World) -> None:
+        world.settings = RuntimeError("the API server is away")
+        at, event = await fire(trigger(5, poll_failure_tolerance=120))
+        assert event.outcome is Outcome.UNDECIDED
+        assert "the API server is away" in event.message
+        assert 120 <= at <= 140
+
+    simulate(main)
+
+
+def test_a_rotated_key_is_read_again(simulate: Any) -> None:
+    async def main(world: World) -> None:
+        runs = [world.service.start(number + 1, (300, SUCCESS)) for number in range(50)]
+        revoked = ScriptedService(runs=world.service.runs)
+        revoked._by_workflow = world.service._by_workflow
+        revoked.faults.append(
+            failing(lambda: errors.SchedulerXAuthenticationError("InvalidAccessKeyId.Inactive"), 100, 10_000)
+        )
+        world.services["old"] = revoked
+        # Edited some time after the old key stopped working.
+        asyncio.get_running_loop().call_later(140, setattr, world, "settings", settings_of("new"))
+        ended = await asyncio.gather(
+            *(fire(trigger(run, number + 1, poll_interval=30)) for number, run in enumerate(runs))
+        )
+        assert all(event.outcome is Outcome.ENDED for _, event in ended)
+        assert max(at for at, _ in ended) <= 300 + 36
+        # Not one for each trigger and poll.
+        assert world.lookups <= 30
+
+    simulate(main)
+
+
+def test_a_key_that_stays_refused_ends_it_undecided(simulate: Any) -> None:
+    async def main(world: World) -> None:
+        run = world.service.start(1)
+        world.service.faults.append(
+            failing(lambda: errors.SchedulerXAuthenticationError("InvalidAccessKeyId"), 0, 1e9)
+        )
+        at, event = await fire(trigger(run, poll_failure_tolerance=60))
+        assert event.outcome is Outcome.UNDECIDED
+        assert "InvalidAccessKeyId" in event.message
+        assert 60 <= at <= 80
+
+    simulate(main)
+
+
+# 8. The deadline.
+
+
+def test_the_deadline_is_kept_though_the_quota_is_used_up(simulate: Any) -> None:
+    async def main(world: World) -> None:
+        world.settings = settings_of("old", calls_per_minute=1)
+        runs = [world.service.start(number + 1) for number in range(20)]
+        ended = await asyncio.gather(
+            *(fire(trigger(run, number + 1, deadline=EPOCH + 3)) for number, run in enumerate(runs))
+        )
+        assert {event.outcome for _, event in ended} == {Outcome.TIMEOUT}
+        assert max(at for at, _ in ended) <= 3 + 10
+
+    simulate(main)
+
+
+@pytest.mark.parametrize("workflows", [1, 200])
+def test_two_hundred_that_expire_together_all_fire_in_time(simulate: Any, workflows: int) -> None:
+    async def main(world: World) -> None:
+        runs = [
+            (1 + number % workflows, world.service.start(1 + number % workflows)) for number in range(200)
+        ]
+        ended = await asyncio.gather(
+            *(fire(trigger(run, workflow, deadline=EPOCH + 100)) for workflow, run in runs)
+        )
+        assert {event.outcome for _, event in ended} == {Outcome.TIMEOUT}
+        assert max(at for at, _ in ended) <= 100 + 10
+        assert world.service.most_in_a_minute(GET) <= 100
+
+    simulate(main, quota=100)
+
+
+@pytest.mark.parametrize("hangs", ["service", "lookup"])
+def test_the_deadline_is_kept_though_everything_hangs(simulate: Any, hangs: str) -> None:
+    async def main(world: World) -> None:
+        run = world.service.start(1)
+        if hangs == "service":
+            world.service.latency = 1000
+        else:
+
+            async def never(hook: Any = None) -> Any:
+                await asyncio.sleep(50)
+                raise RuntimeError("hung")
+
+            world.aget_settings = never  # type: ignore[method-assign]
+        at, event = await fire(trigger(run, deadline=EPOCH + 3))
+        assert event.outcome is Outcome.TIMEOUT
+        assert at <= 3 + 10
+        await asyncio.sleep(60)
+
+    simulate(main)
+
+
+def test_a_run_that_has_ended_by_the_deadline_counts(simulate: Any) -> None:
+    async def main(world: World) -> None:
+        runs = [world.service.start(1, (99, SUCCESS)) for _ in range(200)]
+        ended = await asyncio.gather(
+            *(fire(trigger(run, deadline=EPOCH + 100, poll_interval=600)) for run in runs)
+        )
+        assert {event.outcome for _, event in ended} == {Outcome.ENDED}
+
+    simulate(main, quota=100)
+
+
+# 9. What counts as a sick run.
+
+
+def test_throttling_without_end_ends_no_wait(simulate: Any) -> None:
+    async def main(world: World) -> None:
+        run = world.service.start(1, (5000, SUCCESS))
+        world.service.faults.append(
+            failing(lambda: errors.SchedulerXThrottledError("throttled", code="Throttling.User"), 10, 5000)
+        )
+        at, event = await fire(trigger(run, poll_failure_tolerance=60))
+        assert event.outcome is Outcome.ENDED
+        assert at <= 5100
+
+    simulate(main)
+
+
+def test_one_warning_for_each_change(simulate: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def main(world: World) -> None:
+        run = world.service.start(1, (200, SUCCESS))
+        world.service.faults.append(failing(lambda: errors.SchedulerXUnavailableError("reset"), 50, 150))
+        made = trigger(run)
+        lines: list[str] = []
+        made._log = SimpleNamespace(  # what BaseTrigger's log property gives
+            warning=lambda *a: lines.append(a[0] % a[1:]),
+            info=lambda *a: lines.append(a[0] % a[1:]),
+            error=lambda *a: lines.append(a[0] % a[1:]),
+        )
+        await fire(made)
+        assert sum("cannot be polled" in line for line in lines) == 1
+        assert sum("can be polled again" in line for line in lines) == 1
+
+    simulate(main)
+
+
+# 6. Kills.
+
+
+def test_a_hundred_and_fifty_kills_stop_every_run_inside_the_quota(simulate: Any) -> None:
+    given_up: list[float] = []
+
+    async def main(world: World) -> None:
+        runs = [world.service.start(1 + number % 3) for number in range(150)]
+        other = world.service.start(99, (400, SUCCESS))
+        following = asyncio.create_task(fire(trigger(other, 99)))
+        began = now()
+        kills = [trigger(run, 1 + number % 3).on_kill() for number, run in enumerate(runs)]
+        await asyncio.gather(*kills)
+        assert now() - began <= 26, "Airflow waits 30 s"
+        if stopping._stopping:
+            await asyncio.wait(set(stopping._stopping))
+        assert all(world.service.runs[run].status(now()) == FAILED for run in runs)
+        assert now() - began <= 600
+        for operation in (GET, LIST, STOP):
+            assert world.service.most_in_a_minute(operation) <= 100
+        assert not world.service.throttled
+        at, event = await following
+        # Polls are not shut out meanwhile.
+        assert event.outcome is Outcome.ENDED
+        assert at <= 412
+
+    set_reporter(
+        lambda metric, value, tags: given_up.append(value) if metric is Metric.STOPS_GIVEN_UP else None
+    )
+    try:
+        simulate(main, quota=100)
+    finally:
+        set_reporter(None)
+    assert not given_up
+
+
+def test_a_stop_that_is_given_up_says_so_once(simulate: Any) -> None:
+    lines: list[str] = []
+
+    async def main(world: World) -> None:
+        run = world.service.start(1)
+        world.service.faults.append(
+            lambda call: {} if call.operation.name == STOP else None  # accepted, and ignored
+        )
+        made = trigger(run)
+        made._log = SimpleNamespace(
+            warning=lambda *a: None, info=lambda *a: None, error=lambda *a: lines.append(a[0] % a[1:])
+        )
+        await made.on_kill()
+        await asyncio.sleep(4000)
+
+    simulate(main)
+    assert sum("Gave up stopping workflow instance" in line for line in lines) == 1
+
+
+# 16. Other versions.
+
+
+def test_arguments_of_a_newer_version_are_ignored_with_a_warning(simulate: Any) -> None:
+    lines: list[str] = []
+
+    async def main(world: World) -> None:
+        run = world.service.start(1, (5, SUCCESS))
+        made = trigger(run, priority="high", shape=3)
+        made._log = SimpleNamespace(warning=lambda *a: lines.append(a[0] % a[1:]), info=lambda *a: None)
+        assert (await fire(made))[1].outcome is Outcome.ENDED
+        assert "shape" not in made.serialize()[1]
+
+    simulate(main)
+    assert [line for line in lines if "newer version" in line] == [
+        "Arguments of a newer version of this provider are ignored: priority, shape. Upgrade the triggerer"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("poll_interval", 0),
+        ("poll_interval", float("nan")),
+        ("poll_interval", True),
+        ("workflow_id", "x"),
+        ("wf_instance_id", 0),
+        ("deadline", -5),
+        ("poll_failure_tolerance", float("inf")),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_named(argument: str, value: Any) -> None:
+    with pytest.raises(errors.SchedulerXConfigurationError, match=re.escape(argument)):
+        trigger(**{"wf_instance_id": 5, argument: value})
+
+
+# 18. Red although green.
+
+
+@pytest.mark.parametrize("ends", [1, 6, 30])
+def test_the_event_is_held_back_until_the_deferral_is_known(
+    simulate: Any, monkeypatch: pytest.MonkeyPatch, ends: float
+) -> None:
+    monkeypatch.setattr(version_compat, "seconds_until_a_deferral_is_known", lambda: 10.0)
+
+    async def main(world: World) -> None:
+        run = world.service.start(1, (ends, SUCCESS))
+        at, event = await fire(trigger(run, poll_interval=1, deferred_at=EPOCH - 1))
+        assert event.outcome is Outcome.ENDED
+        assert at == pytest.approx(max(9, ends), abs=1.5)
+        assert at > 8.99
+
+    simulate(main)
+
+
+def test_a_clock_that_is_ahead_holds_nothing_back_for_long(
+    simulate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(version_compat, "seconds_until_a_deferral_is_known", lambda: 10.0)
+
+    async def main(world: World) -> None:
+        run = world.service.start(1, (1, SUCCESS))
+        at, _ = await fire(trigger(run, poll_interval=1, deferred_at=EPOCH + 86400))
+        assert at <= 13
+
+    simulate(main)
+
+
+# 10. Lines of the process are no task's.
+
+
+def test_lines_of_the_poller_are_not_written_in_the_context_of_a_trigger(simulate: Any) -> None:
+    import contextvars
+
+    whose = contextvars.ContextVar("whose", default="the process")
+    lines: list[tuple[str, str]] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append((whose.get(), record.getMessage()))
+
+    async def main(world: World) -> None:
+        runs = [world.service.start(1, (60, SUCCESS)) for _ in range(400)]
+        world.settings = settings_of("old", calls_per_minute=5)
+        world.service.faults.append(
+            lambda call: (
+                (_ for _ in ()).throw(errors.SchedulerXAuthorizationError("denied"))
+                if call.operation.name == LIST
+                else None
+            )
+        )
+        whose.set("a trigger")
+        triggers_ = [asyncio.create_task(fire(trigger(run))) for run in runs]
+        await asyncio.sleep(100)
+        for task in triggers_:
+            task.cancel()
+        await asyncio.gather(*triggers_, return_exceptions=True)
+
+    handler = Handler()
+    polling = logging.getLogger("airflow_provider_schedulerx.api.polling")
+    polling.addHandler(handler)
+    try:
+        simulate(main)
+    finally:
+        polling.removeHandler(handler)
+    assert {who for who, _ in lines} == {"the process"}
+    said = " ".join(line for _, line in lines)
+    assert "cannot be listed" in said
+    assert "polled later than poll_interval" in said

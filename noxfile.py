@@ -42,7 +42,7 @@ NEWEST = "3.3.2"
 DAY_OF_LOWEST = "2026-03-05"
 
 TEST = (
-    *("pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "jsonschema"),
+    *("pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "jsonschema", "allpairspy>=2.5"),
     *("alibabacloud-schedulerx220190430==2.2.3", "aliyun-python-sdk-schedulerx2==1.1.16"),
 )
 #: Two processes, and the tests of a file in one of them, since they share an emulator.
@@ -61,14 +61,16 @@ def install_airflow(session: nox.Session, airflow: str, day: str, *others: str) 
 def unit(session: nox.Session, airflow: str) -> None:
     """All tests that need no running Airflow, among them those with ``dag.test()``."""
     install_airflow(session, airflow, RELEASES[airflow].day)
-    session.install(f"apache-airflow=={airflow}", ".", *TEST)
+    session.install(f"apache-airflow=={airflow}", ".[emulator]", *TEST)
     session.run(*PYTEST, "-m", "not airflow", *session.posargs)
 
 
 @nox.session(python="3.11")
 def lowest(session: nox.Session) -> None:
     """The same with the oldest of everything that pyproject.toml allows, and the oldest Airflow."""
-    session.install(".", "--resolution", "lowest-direct", "--exclude-newer", DAY_OF_LOWEST)
+    session.install(
+        ".[emulator,openlineage]", "--resolution", "lowest-direct", "--exclude-newer", DAY_OF_LOWEST
+    )
     # The official SDK, to compare with, asks for a newer tea-openapi than ours, but works with it.
     (sdk,) = (name for name in TEST if name.startswith("alibabacloud-schedulerx"))
     session.install(*(name for name in TEST if name != sdk))
@@ -82,7 +84,7 @@ def lowest(session: nox.Session) -> None:
 def e2e(session: nox.Session, airflow: str) -> None:
     """The demo, and all tests that run a real Airflow: scheduler, triggerer, API server."""
     install_airflow(session, airflow, RELEASES[airflow].day, "psycopg2-binary>=2.9", "asyncpg>=0.30")
-    session.install(f"apache-airflow=={airflow}", ".", *TEST)
+    session.install(f"apache-airflow=={airflow}", ".[emulator]", *TEST)
     session.run("python", "-m", "dev.demo")
     session.run(*PYTEST, "-m", "airflow", *session.posargs)
 

@@ -5,6 +5,7 @@ docs/metrics.md lists them. The operation is part of the name, because plain Sta
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ def _send(metric: Metric, value: float, tags: dict[str, str]) -> None:
         stats.incr(name, round(value), tags=tags)
 
 
+@functools.cache
 def _stats() -> Any:
     try:
         from airflow.providers.common.compat.sdk import Stats
-    except ImportError:  # common-compat below 1.14 of some constraints
+    except ImportError:  # where common-compat is older
         from airflow.stats import Stats
     return Stats

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from airflow_provider_schedulerx import cli
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+
+DOCUMENTED_ANSWERS = Path(__file__).with_name("documented_answers.json")
 
 
 def test_check(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +48,26 @@ def test_check_of_a_connection_without_group(
 def test_workflows(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["workflows", "schedulerx_default", "--group-id", "reporting"])
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line[:1] in "W8"]
-    assert lines == [["WORKFLOW", "NAME", "STATUS", "MAX", "CONCURRENCY"], ["8", "rejected", "1000"]]
+    assert lines[0] == ["WORKFLOW", "NAME", "MAX", "CONCURRENCY", "SCHEDULE"]
+    assert lines[1][:3] == ["8", "rejected", "1000"]
+
+
+def test_workflows_as_documented(
+    hook: SchedulerXHook, emulator: EmulatorProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documented = json.loads(DOCUMENTED_ANSWERS.read_text())["ListWorkFlows"]
+    emulator.add_fault("ListWorkFlows", "error", status=200, body=json.dumps(documented))
+    cli.main(["workflows", "schedulerx_default"])
+    assert ["1339", "Test3", "1", "cron"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_no_workflows(
+    hook: SchedulerXHook, emulator: EmulatorProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = {"Success": True, "Code": 200, "Data": {"Total": 0}}
+    emulator.add_fault("ListWorkFlows", "error", status=200, body=json.dumps(body))
+    cli.main(["workflows", "schedulerx_default"])
+    assert "The group has no workflows." in capsys.readouterr().out
 
 
 def test_instance(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,3 +98,33 @@ def test_what_is_wrong_is_said_in_a_line(
     error = capsys.readouterr().err
     assert text in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("command", [["workflows", "broken"], ["instance", "broken", "1", "1"]])
+def test_a_connection_that_cannot_be_parsed_is_not_quoted(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_BROKEN", "schedulerx://key:top-secret/x@host:99999/")
+    with pytest.raises(SystemExit) as caught:
+        cli.main(command)
+    assert caught.value.code == 1
+    out = "".join(capsys.readouterr())
+    assert "secret" not in out
+    assert "Traceback" not in out
+
+
+def test_airflow_gets_every_command_with_all_its_arguments() -> None:
+    (group,) = cli.get_schedulerx_cli_commands()
+    found = {command.name: command for command in group.subcommands}  # type: ignore[union-attr]
+    assert set(found) == {"check", "doctor", "workflows", "instance"}
+    parser = argparse.ArgumentParser()
+    for argument in found["doctor"].args:  # type: ignore[union-attr]
+        argument.add_to_parser(parser)
+    args = parser.parse_args(["a_connection", "--start", "--workflow-id", "7"])
+    assert (args.schedulerx_conn_id, args.start, args.stop, args.workflow_id) == (
+        "a_connection",
+        True,
+        False,
+        "7",
+    )
+    assert args.follow == 120.0

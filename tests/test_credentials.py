@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -270,6 +271,28 @@ def test_a_server_that_is_away_is_asked_now_and_then(
         assert secret not in caplog.text
 
 
+@SIDES
+def test_a_key_that_was_revoked_is_not_used_again(
+    cloud: EmulatorProcess, fields: dict[str, dict[str, Any]], side: Callable[..., Any]
+) -> None:
+    """The SDK alone uses it until a quarter of an hour before its expiry."""
+
+    async def use() -> None:
+        async with side(settings(cloud, "ram_role_arn", **fields["ram_role_arn"])) as transport:
+            assert await transport.perform(READ)
+            before = cloud.issued("AssumeRole")
+            assert await transport.perform(READ)
+            cloud.revoke_issued()
+            with pytest.raises(errors.SchedulerXAuthenticationError, match="Inactive"):
+                await transport.perform(READ)
+            assert cloud.issued("AssumeRole") == before
+            for _ in range(3):
+                assert await transport.perform(READ)
+            assert cloud.issued("AssumeRole") == before + 1
+
+    asyncio.run(use())
+
+
 # What the token service checks, and what people are told.
 
 
@@ -476,7 +499,55 @@ def test_the_metadata_server_is_found_at_its_address(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "uid='demo'" in done.stdout
+    assert "name='demo'" in done.stdout
+
+
+# The default chain.
+
+
+def test_the_default_chain_starts_no_thread_and_leaves_signals_alone(
+    cloud: EmulatorProcess, fields: dict[str, dict[str, Any]]
+) -> None:
+    """By SIGTERM Airflow stops a task; the SDK up to 1.0.8 replaces its handler."""
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    threads = set(threading.enumerate())
+    for kind in ("default", "ecs_ram_role"):
+        made = settings(cloud, kind, **fields[kind])
+        assert perform(Sync, made)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(made.credential_client).result(30)
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert set(threading.enumerate()) <= threads
+
+
+@SIDES
+def test_the_default_chain_goes_on_to_the_role_of_the_instance(
+    cloud: EmulatorProcess, side: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # without profiles
+    cloud.set_issuer(lifetime=3)
+
+    async def use() -> None:
+        async with side(settings(cloud, "default")) as transport:
+            assert await transport.perform(READ)
+            await asyncio.sleep(3.1)
+            assert await transport.perform(READ)
+            cloud.set_issuer(away="error")
+            await asyncio.sleep(3.1)
+            with pytest.raises(errors.SchedulerXUnavailableError, match="ecs_ram_role: .*HttpCode=503"):
+                await transport.perform(READ)
+
+    asyncio.run(use())
+
+
+@SIDES
+def test_an_empty_default_chain_says_what_was_tried(
+    cloud: EmulatorProcess, side: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cloud.set_metadata(role_name="")  # an instance without a role
+    with pytest.raises(errors.SchedulerXAuthenticationError, match="env: .*profile: .*ecs_ram_role: "):
+        perform(side, settings(cloud, "default"))
 
 
 # Secrets.

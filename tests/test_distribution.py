@@ -11,6 +11,7 @@ from email import message_from_string
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
@@ -79,14 +80,26 @@ def test_the_metadata_say_what_is_needed(wheel: zipfile.ZipFile) -> None:
     assert metadata["Name"] == "airflow-provider-schedulerx"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
-    needed = {line.partition(">")[0] for line in metadata.get_all("Requires-Dist", [])}
-    assert needed == {
+    needed = {Requirement(line) for line in metadata.get_all("Requires-Dist", [])}
+    assert {each.name for each in needed if each.marker is None} == {
         "apache-airflow",
         "apache-airflow-providers-common-compat",
-        "alibabacloud-tea-openapi",
         "alibabacloud-credentials",
+        "alibabacloud-tea",
+        "alibabacloud-tea-openapi",
         "aiohttp",
+        "asgiref",
+        "certifi",
+        "cryptography",
+        "requests",
+        "urllib3",
+        "yarl",
     }
+    assert set(metadata.get_all("Provides-Extra", [])) == {"emulator", "openlineage"}
+    upper = [
+        str(each) for each in needed if {"<", "<=", "==", "~="} & {one.operator for one in each.specifier}
+    ]
+    assert not upper, "an upper bound keeps users from security fixes"
     (points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "[apache_airflow_provider]" in wheel.read(points).decode()
     assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())

@@ -258,6 +258,17 @@ def test_test_connection_says_what_every_task_would_have_to_set(
     assert ok, message
 
 
+def test_what_is_not_set_is_also_said_where_the_call_fails(
+    emulator: EmulatorProcess, connect: Callable[..., None]
+) -> None:
+    extra = {"namespace": "", "group_id": "", "groupid": "etl"}
+    connect({**emulator.connection(**extra), "login": "denied", "password": "denied-secret"})
+    ok, message = SchedulerXHook().test_connection()
+    assert not ok
+    for part in ("edas:ReadSchedulerxNamespaceQuery", "namespace and group_id are not set", "'groupid'"):
+        assert part in message
+
+
 @pytest.mark.parametrize(
     ("extra", "good", "says"),
     [

@@ -42,3 +42,8 @@ def result_of(call: Callable[[], T]) -> T:
         return call()
     except (SchedulerXError, AirflowException) as error:
         fail(str(error))
+    except Exception as error:
+        # A connection that Airflow cannot parse, say. The text may quote it, and that holds secrets.
+        fail(
+            f"{type(error).__name__}; `airflow schedulerx doctor CONN_ID` says what is wrong with the connection"
+        )

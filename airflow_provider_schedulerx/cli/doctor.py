@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
@@ -17,12 +18,14 @@ def run(args: Any) -> None:
     from airflow_provider_schedulerx.doctor.examination import examine
 
     options = _options(args)
-    report = examine(
-        hook_of(args),
-        options,
-        may_start=lambda question: args.yes or _asked(question),
-        progress=_progress,
-    )
+    # What is logged on the way must not get into the JSON.
+    with contextlib.redirect_stdout(sys.stderr):
+        report = examine(
+            hook_of(args),
+            options,
+            may_start=lambda question: args.yes or _asked(question),
+            progress=_progress,
+        )
     _progress("")
     render = rendering.to_json if args.json else rendering.table
     show(render(report, args.schedulerx_conn_id))

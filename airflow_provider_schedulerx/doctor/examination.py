@@ -57,8 +57,10 @@ _SETTINGS = ("settings",)
 _SENDS = (*_SETTINGS, "network", "credential")
 _ANSWERS = (*_SENDS, "service")
 _SCOPED = (*_ANSWERS, "scope")
-_WORKFLOW = (*_SCOPED, "workflow")
+_GROUP = (*_SCOPED, "group")
+_WORKFLOW = (*_GROUP, "workflow")
 _RUNS = (*_WORKFLOW, "runs")
+_ALL_NEEDS = (*_RUNS, "nodes", "namespace")
 _STARTED = (
     "run",
     "list_lag",
@@ -83,7 +85,7 @@ CHECKS: tuple[Check, ...] = (
     Check(service.namespace, ("namespace",), _ANSWERS),
     Check(service.group, ("group", "edition", "log_service"), (*_ANSWERS, "namespace")),
     Check(service.first_workflows, ("list_workflows",), _SCOPED),
-    Check(workflow.workflow, ("workflow", "max_concurrency"), _SCOPED),
+    Check(workflow.workflow, ("workflow", "max_concurrency"), _GROUP),
     Check(workflow.enabled, ("enabled",), _WORKFLOW),
     Check(workflow.runs, ("runs",), _WORKFLOW),
     Check(runs.listing, ("list_order", "list_length"), _RUNS),
@@ -143,8 +145,13 @@ def examine(
         reason = next((session.lacking[need] for need in check.needs if need in session.lacking), None)
         if reason is None:
             progress(check.name)
-            _run(check, session, found)
-            continue
+            try:
+                _run(check, session, found)
+            except KeyboardInterrupt:
+                session.lacking = dict.fromkeys(_ALL_NEEDS, "it was interrupted")
+            else:
+                continue
+            reason = "it was interrupted"
         for key in check.keys:
             found.setdefault(key, unknown(key, reason))
     for question in QUESTIONS:

@@ -82,9 +82,9 @@ ACTIONS: Mapping[str, str] = {
     "edas:ManageSchedulerxJobInstStop": "stop a run on kill and timeout",
     "edas:ReadSchedulerxLogQuery": "show the logs of failed nodes",
     "edas:ReadSchedulerxJobInstanceQuery": "recognize a run by its parameters after a lost answer",
-    "edas:ManageSchedulerxJobInstRun": 'on_retry="rerun_failed"',
-    "edas:ReadSchedulerxNamespaceQuery": "list namespaces (this command, Test Connection)",
-    "edas:ReadSchedulerxAppGroupQuery": "list groups and their edition (this command)",
+    "edas:ManageSchedulerxJobInstRun": 'rerun failed nodes (on_retry="rerun_failed")',
+    "edas:ReadSchedulerxNamespaceQuery": "list namespaces (this command and Test Connection only)",
+    "edas:ReadSchedulerxAppGroupQuery": "list groups and their edition (this command only)",
 }
 #: What a task cannot do without.
 FOLLOW_ACTION, START_ACTION = list(ACTIONS)[:2]
@@ -151,7 +151,7 @@ QUESTIONS: tuple[Question, ...] = (
 BY_KEY: Mapping[str, Question] = {question.key: question for question in QUESTIONS}
 
 #: Findings that have to be good before anyone can say that the operator would work.
-ESSENTIAL = ("connection", "scope", "credential", "answers", FOLLOW_ACTION, "edition", "workflow")
+ESSENTIAL = ("connection", "scope", "credential", "answers", FOLLOW_ACTION, "edition", "workflow", "runs")
 
 
 def count(number: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from airflow_provider_schedulerx import __version__
 from airflow_provider_schedulerx.doctor.advice import advise, policy, policy_json
 from airflow_provider_schedulerx.doctor.examination import Report
-from airflow_provider_schedulerx.doctor.findings import BY_KEY, Finding, Verdict
+from airflow_provider_schedulerx.doctor.findings import BY_KEY, START_ACTION, Finding, Verdict
 from airflow_provider_schedulerx.doctor.scrubbing import PROMISE
 
 #: Of the JSON; a field is never renamed or removed under the same number.
@@ -25,9 +25,10 @@ BEGIN, END = "--- for an issue, from here ---", "--- to here ---"
 
 def table(report: Report, conn_id: str) -> str:
     """The report for a person at a terminal."""
-    parts = [f"SchedulerX doctor: connection {conn_id}"]
+    # The conclusion twice: people look at the top of a page and at the bottom of a terminal.
+    parts = [f"SchedulerX doctor: connection {conn_id}", conclusion(report)]
     parts += [_section(name, findings, report) for name, findings in _sections(report)]
-    parts += [conclusion(report), _to_set(report), _to_paste(report)]
+    parts += [_to_set(report), _to_paste(report), conclusion(report)]
     return "\n\n".join(parts)
 
 
@@ -62,27 +63,29 @@ def paste(report: Report) -> str:
         f"provider {__version__}, Airflow {_airflow_version()}, Python {platform.python_version()}",
         f"would work: {'yes' if report.would_work else 'no'}",
     ]
-    for finding in report.findings.values():
-        value = "?" if finding.value is None else finding.value
-        lines.append(f"{_MARKS[finding.verdict]:4} {finding.key} = {value}: {finding.text}")
+    for group in _grouped(list(report.findings.values())):
+        keys = ", ".join(finding.key for finding in group)
+        value = "" if group[0].value is None else f" = {group[0].value}"
+        lines.append(f"{_MARKS[group[0].verdict]:4} {keys}{value}: {group[0].text}")
     return report.scrubber.anonymous("\n".join(lines))
 
 
 def conclusion(report: Report) -> str:
     """Whether the operator would work, and if not, what has to be done first."""
     problems = [_name(finding) for finding in report.problems]
-    if problems:
-        return _wrapped(f"THE OPERATOR WOULD NOT WORK: see {_and(problems)} above.", "")
     open_ = [_name(finding) for finding in report.open_essentials]
-    if open_:
-        return _wrapped(f"NOT KNOWN whether the operator would work: see {_and(open_)} above.", "")
-    if report.findings["edas:ManageSchedulerxWorkflowRun"].value == "allowed":
-        return "THE OPERATOR WOULD WORK: a run was started and followed."
-    return _wrapped(
-        "THE OPERATOR WOULD WORK, as far as can be seen without starting a run. Whether starting and stopping are allowed "
-        "was not tried.",
-        "",
-    )
+    if problems:
+        text = f"THE OPERATOR WOULD NOT WORK: see {_and(problems)}."
+    elif open_:
+        text = f"NOT KNOWN whether the operator would work: see {_and(open_)}."
+    elif report.findings[START_ACTION].value == "allowed":
+        text = "THE OPERATOR WOULD WORK: a run was started and followed."
+    else:
+        text = (
+            "THE OPERATOR WOULD WORK, as far as can be seen without starting a run. Whether it may start and stop runs "
+            "was not tried."
+        )
+    return _wrapped(text, "")
 
 
 def _sections(report: Report) -> list[tuple[str, list[Finding]]]:
@@ -90,14 +93,29 @@ def _sections(report: Report) -> list[tuple[str, list[Finding]]]:
     return [(name, list(findings)) for name, findings in by_section]
 
 
+def _grouped(findings: list[Finding]) -> list[list[Finding]]:
+    """Findings in their order, but those that are unknown for the same reason stand together."""
+    groups: dict[object, list[Finding]] = {}
+    for finding in findings:
+        is_unknown = finding.verdict is Verdict.UNKNOWN and finding.remedy is None
+        groups.setdefault(finding.text if is_unknown else finding.key, []).append(finding)
+    return list(groups.values())
+
+
 def _section(name: str, findings: list[Finding], report: Report) -> str:
-    width = max(len(_name(finding)) for finding in findings)
-    return "\n".join([name.upper(), *(_line(finding, width, report) for finding in findings)])
+    groups = _grouped(findings)
+    width = max((len(_name(group[0])) for group in groups if len(group) == 1), default=0)
+    return "\n".join([name.upper(), *(_line(group, width, report) for group in groups)])
 
 
-def _line(finding: Finding, width: int, report: Report) -> str:
+def _line(group: list[Finding], width: int, report: Report) -> str:
+    finding = group[0]
     clean = report.scrubber.without_secrets
-    head = f"  {_MARKS[finding.verdict]:<4}  {_name(finding):<{width}}  "
+    mark = f"  {_MARKS[finding.verdict]:<4}  "
+    if len(group) > 1:
+        names = ", ".join(map(_name, group))
+        return _wrapped(f"{names}: {clean(finding.text)}", mark)
+    head = f"{mark}{_name(finding):<{width}}  "
     value = "" if finding.value is None else str(finding.value)
     text = finding.text if value in finding.text else f"{value}: {finding.text}"
     lines = [_wrapped(clean(text), head)]

@@ -8,6 +8,8 @@ _ACCOUNT = re.compile(r"(?<!\d)\d{16}(?!\d)")
 _ADDRESS = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _ADDRESS6 = re.compile(r"(?<![0-9a-fA-F:])(?:[0-9a-fA-F]{0,4}:){3,7}[0-9a-fA-F]{0,4}(?![0-9a-fA-F:])")
 
+_SHORTEST_SECRET = 5
+
 #: What the block to paste says about itself.
 PROMISE = (
     "No secret is in here. The AccessKey id is shortened. Account, namespace, group, names, addresses and own hosts are "
@@ -31,7 +33,8 @@ class Scrubber:
 
     def add_secret(self, secret: str | None, shown: str = "***") -> None:
         """:param shown: what stands for it everywhere."""
-        if secret:
+        # A shorter one is no secret, and would be found in every other word.
+        if secret and len(secret) >= _SHORTEST_SECRET:
             self._secrets[secret] = shown
 
     def add_name(self, name: object, kind: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings, Scope
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.doctor.client import Client, Reply
     from airflow_provider_schedulerx.doctor.scrubbing import Scrubber
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+
+T = TypeVar("T")
 
 #: An id that no workflow, run or job has: asking for it is harmless, and shows how a failure looks.
 IMPOSSIBLE_ID = 2**63 - 1
@@ -42,9 +46,14 @@ class Options:
 
 @dataclass
 class Session:
-    """:ivar lacking: what is not there, such as ``client``, and why.
+    """What is known by now.
 
     :ivar may_start: asks the person, with the question as its argument, whether to start.
+    :ivar lacking: what is not there, such as ``network``, and why.
+    :ivar workflow: ``WorkFlowInfo`` of the workflow that is looked at.
+    :ivar runs: as they are listed, in the service's order; None if they could not be listed.
+    :ivar instances: runs that were looked at.
+    :ivar workflows: records of the first page of ListWorkFlows.
     """
 
     hook: SchedulerXHook
@@ -61,7 +70,7 @@ class Session:
     is_disabled: bool | None = None
     runs: list[Mapping[str, Any]] | None = None
     instances: list[WorkflowInstance] = field(default_factory=list)
-    records: list[Mapping[str, Any]] = field(default_factory=list)
+    workflows: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def scope(self) -> Scope:
@@ -71,3 +80,20 @@ class Session:
     def ask(self, call: Any) -> Reply[Any]:
         assert self.client is not None  # noqa: S101 - checks say what they need
         return self.client.ask(call)
+
+
+def within(seconds: float, function: Callable[[], T]) -> T:
+    """Call a function that may hang. A thread is left behind if it does.
+
+    :raises TimeoutError: if it takes longer.
+    """
+    outcome: Future[T] = Future()
+
+    def call() -> None:
+        try:
+            outcome.set_result(function())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return outcome.result(timeout=seconds)

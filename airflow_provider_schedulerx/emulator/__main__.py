@@ -13,7 +13,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_provider_schedulerx.emulator import definitions, profile
+try:
+    from airflow_provider_schedulerx.emulator import definitions, profile
+except ModuleNotFoundError as _error:
+    raise SystemExit(
+        f"SchedulerX emulator: the module {_error.name} is not installed: "
+        "pip install 'airflow-provider-schedulerx[emulator]'"
+    ) from None
 from airflow_provider_schedulerx.emulator.connection import connection_to, export_line
 from airflow_provider_schedulerx.emulator.engine import Engine
 from airflow_provider_schedulerx.emulator.identities import Identities, Places

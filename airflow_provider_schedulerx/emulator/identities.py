@@ -46,6 +46,7 @@ class Identities:
         """
         control.router.add_put("/issuer", self._change)
         control.router.add_get("/issuer", self._show)
+        control.router.add_delete("/issuer/keys", self._revoke)
         facts: dict[str, str] = {}
         if places.token_port is not None:
             from airflow_provider_schedulerx.emulator.token_service import TokenService
@@ -86,6 +87,10 @@ class Identities:
             raise ValueError("away must be null, drop or error")
         for name, value in wanted.items():
             setattr(self._issuer, name, value)
+        return await self._show(http)
+
+    async def _revoke(self, http: web.Request) -> web.Response:
+        self._issuer.revoke()
         return await self._show(http)
 
     async def _show(self, http: web.Request) -> web.Response:

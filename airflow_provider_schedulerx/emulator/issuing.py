@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from airflow_provider_schedulerx.emulator.definitions import DEFAULT_OWNER, Account
@@ -56,6 +56,11 @@ class Issuer:
         self._made[account.access_key_id] = expires
         self.issued[kind] = self.issued.get(kind, 0) + 1
         return account
+
+    def revoke(self) -> None:
+        """Make all keys inactive that were issued so far."""
+        for key in self._made:
+            self.accounts[key] = replace(self.accounts[key], active=False)
 
     def _forget(self, before: float) -> None:
         for key in [key for key, expires in self._made.items() if expires < before]:

@@ -25,6 +25,7 @@ _MAX_TOKEN_SECONDS = 21600
 class MetadataServer:
     """Gives the keys of one role.
 
+    :ivar role_name: empty for an instance without a role.
     :ivar mode: ``normal`` knows no tokens, ``both`` takes requests with and without one, ``tokens`` wants one
         (security hardening mode).
     """
@@ -78,10 +79,10 @@ class MetadataServer:
         return web.Response(text=token)
 
     async def _list_roles(self, http: web.Request) -> web.Response:
-        return web.Response(text=self.role_name)
+        return web.Response(text=self.role_name) if self.role_name else web.Response(status=404)
 
     async def _give_credentials(self, http: web.Request) -> web.Response:
-        if http.match_info["role"] != self.role_name:
+        if not self.role_name or http.match_info["role"] != self.role_name:
             return web.Response(status=404)
         account = self._account()
         return web.json_response(

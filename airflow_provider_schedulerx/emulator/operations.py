@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from functools import cache
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.authentication import GatewayError, Request
@@ -33,9 +34,7 @@ class Arguments:
     @property
     def zone(self) -> tzinfo:
         """The zone of the times in answers."""
-        zone = datetime.strptime(self.profile["time_zone"], "%z").tzinfo
-        assert zone is not None  # noqa: S101 - %z sets it
-        return zone
+        return _zone(self.profile["time_zone"])
 
     def text(self, name: str) -> str | None:
         return self.request.parameter(name)
@@ -77,6 +76,13 @@ class Arguments:
         if (node.definition.group or run.group) != group:
             raise Refused(f"jobid: {job_id} not match groupId: {group}")
         return run, node
+
+
+@cache
+def _zone(text: str) -> tzinfo:
+    zone = datetime.strptime(text, "%z").tzinfo
+    assert zone is not None  # noqa: S101 - %z sets it
+    return zone
 
 
 @dataclass(frozen=True)

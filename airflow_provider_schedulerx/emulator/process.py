@@ -179,6 +179,10 @@ class EmulatorProcess:
         """How many keys were issued. :param kind: ``AssumeRole``, ``AssumeRoleWithOIDC`` or ``metadata``."""
         return int(self._ask("GET", "/issuer")["issued"].get(kind, 0))
 
+    def revoke_issued(self) -> None:
+        """Make all keys inactive that were issued so far."""
+        self._ask("DELETE", "/issuer/keys")
+
     def set_metadata(self, **wanted: str) -> None:
         """Change ``mode`` and ``role_name``; see :class:`airflow_provider_schedulerx.emulator.metadata.MetadataServer`."""
         self._ask("PUT", "/metadata", wanted)

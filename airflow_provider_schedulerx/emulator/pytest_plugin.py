@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _schedulerx_emulator_process(pytestconfig: pytest.Config) -> Iterator[EmulatorProcess]:
     from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 
+    if find_spec("yaml") is None:
+        pytest.fail("no PyYAML here: pip install 'airflow-provider-schedulerx[emulator]'", pytrace=False)
     arguments = ["--speed", pytestconfig.getini("schedulerx_speed"), "--quota", "1000000"]
     if workflows := pytestconfig.getini("schedulerx_workflows"):
         arguments += ["--workflows", str(pytestconfig.rootpath / workflows)]

@@ -38,14 +38,14 @@ class BoundTransport:
 
     def perform(self, call: Call[T]) -> T:
         """Carry out a call; no try begins after the time is up, but one is always made."""
-        seconds = min(api.retrying.MAX_RETRY_SECONDS, max(0.0, self._left()))
         began = time.monotonic()
+        max_seconds = min(api.retrying.MAX_RETRY_SECONDS, max(0.0, self._left()))
         tries = 1
         while True:
             try:
                 return self._once.perform(call)
             except SchedulerXError as error:
-                pause = api.retrying.pause_before_retry(error, tries, time.monotonic() - began, seconds)
+                pause = api.retrying.pause_before_retry(error, tries, time.monotonic() - began, max_seconds)
                 if pause is None:
                     raise
             self._sleep(pause)

@@ -112,28 +112,39 @@ class ConnectionMixin(_Hook):
         :return: whether a task would work with this connection and the hook's arguments, and nothing else; and
             sentences for people that say what to correct if not, and which fields of the connection are not used.
         """
+        settings: SchedulerXSettings | None = None
         try:
             settings = self.settings
-            works, message = self._look_around(settings.scope)
-            unknown = api.fields.describe_unknown(settings.unknown_fields)
-            return works, f"{message} {unknown}".rstrip()
+            found, works = self._look_around(settings), not settings.scope.missing
         except SchedulerXError as error:
-            return False, str(error)
+            found, works = f"{str(error).rstrip('.')}.", False
         except Exception as error:
             # The connection itself could not be fetched, say: its text is Airflow's and holds no secret.
             return False, f"{type(error).__name__}: {error}"
+        return works, " ".join([found, *_remarks(settings)])
 
-    def _look_around(self, scope: Scope) -> tuple[bool, str]:
-        transport, endpoint = self._single_try_transport, self.settings.endpoint
-        if missing := " and ".join(scope.missing):
-            found = transport.perform(api.calls.list_namespaces(scope))
-            verb = "are" if len(scope.missing) > 1 else "is"
-            return False, (
-                f"Connected to {endpoint}: {len(found)} namespaces in {scope.region_id}. But {missing} {verb} not "
-                f"set: set {missing} in the connection's extra, or in every task that uses it."
-            )
+    def _look_around(self, settings: SchedulerXSettings) -> str:
+        """What a read finds. :raises SchedulerXError: if it fails."""
+        scope, transport = settings.scope, self._single_try_transport
+        if scope.missing:
+            namespaces = transport.perform(api.calls.list_namespaces(scope))
+            return f"Connected to {settings.endpoint}: {len(namespaces)} namespaces in {scope.region_id}."
         _, total = transport.perform(api.calls.list_workflows(scope, page_num=1, page_size=1))
-        return True, (
-            f"Connected to {endpoint}: {total} workflows in namespace {scope.namespace}, "
+        return (
+            f"Connected to {settings.endpoint}: {total} workflows in namespace {scope.namespace}, "
             f"group {scope.group_id}, region {scope.region_id}."
         )
+
+
+def _remarks(settings: SchedulerXSettings | None) -> list[str]:
+    """What a person should know besides of a connection that could be read."""
+    if settings is None:
+        return []
+    missing = settings.scope.missing
+    names, verb = " and ".join(missing), "are" if len(missing) > 1 else "is"
+    said = f"{names} {verb} not set: set {names} in the connection's extra, or in every task that uses it."
+    return [
+        each
+        for each in (said if missing else "", api.fields.describe_unknown(settings.unknown_fields))
+        if each
+    ]

@@ -351,8 +351,8 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         recipe = api.reconciling.suspects_recipe(self.scope, intent, age)
         return api.recipes.drive(recipe, self._transport.perform)
 
-    # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no
-    # twin, because aiohttp sends a GET again by itself when a connection breaks, and this is a GET.
+    # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no twin: runs are
+    # started on workers, where what is known of a start outlives the try.
 
     async def _aperform(self, call: Call[T]) -> T:
         async with api.async_transport.AsyncTransport(await self.aget_settings()) as transport:

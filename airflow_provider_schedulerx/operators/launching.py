@@ -316,8 +316,16 @@ class Launcher:
         """The task was cleared: its earlier run must not go on beside the new one."""
         hook = self._hook.at(earlier.scope)
         if earlier.wf_instance_id is None:
-            self._log.info("The task was cleared; looking once for the run that it may have been starting")
-            found = hook.reconcile(earlier, settling_time=0.0, patience=0.0, age=self._age_of(earlier))
+            self._log.info("The task was cleared; looking for the run that it may have been starting")
+            since = max(0.0, time.time() - earlier.began)
+            found = hook.reconcile(
+                earlier,
+                settling_time=self._policy.settling_time,
+                patience=0.0,
+                # A user may clear the task at once: nothing has waited for retry_delay.
+                age=api.reconciling.Age(max(0.0, since - api.reconciling.CLOCK_MARGIN), since),
+                sleep=self._owner.bounded_pause,
+            )
             if found.ambiguity:
                 self._log.warning(
                     "The earlier run of this task could not be found, and is not stopped: %s", found.ambiguity

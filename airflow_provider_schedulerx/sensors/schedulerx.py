@@ -67,6 +67,9 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     :param log_lines_on_failure: last lines of each failed node's own log to show; 0 for none.
     """
 
+    # Not start_from_trigger, though Airflow 3.3 renders the templates of a trigger: the arguments of such a trigger are
+    # fixed when the DAG is serialized, so they cannot say when this try times out. Airflow's own timeout would end the
+    # task without execute_complete, hence without soft_fail and the error of a sensor, and nobody would push the link.
     template_fields: Sequence[str] = (
         "workflow_id",
         "wf_instance_id",

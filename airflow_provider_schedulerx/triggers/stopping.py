@@ -7,7 +7,6 @@ A user who ends 150 tasks at once asks for more calls than a minute has, and Air
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from airflow_provider_schedulerx import api
@@ -52,7 +51,9 @@ async def _stop(trigger: Any) -> None:
 
 async def _try_to_stop(trigger: Any) -> str | None:
     """Stop the run of a trigger. :return: why that was given up; None if the run has ended."""
-    until = time.monotonic() + _GIVE_UP
+    # The loop's clock for all of it: it does not go backwards either.
+    clock = asyncio.get_running_loop().time
+    until = clock() + _GIVE_UP
     while True:
         try:
             settings = await read_settings(trigger)
@@ -61,13 +62,12 @@ async def _try_to_stop(trigger: Any) -> str | None:
                     settings.scope,
                     trigger.workflow_id,
                     trigger.wf_instance_id,
-                    until - time.monotonic(),
+                    until - clock(),
                     trigger.log,
                 )
-                # A stop is limited in time, and its calls wait for the budget.
-                last = await api.recipes.adrive(recipe, poller.perform)
+                last = await api.recipes.adrive(recipe, poller.perform, clock=clock)
         except SchedulerXError as error:
-            if isinstance(error, SchedulerXConfigurationError) or time.monotonic() > until:
+            if isinstance(error, SchedulerXConfigurationError) or clock() > until:
                 return str(error)
             await asyncio.sleep(_PAUSE)
             continue

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
-from airflow_provider_schedulerx.operators.schedulerx import XCOM_WF_INSTANCE_ID, ExecuteWorkflowOperator
+from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from dev.experiments.virtual import VirtualClock
 
@@ -24,20 +24,44 @@ _KILL_GRACE, _ON_KILL_TIMEOUT = 5.0, 30.0
 
 
 class Killed(BaseException):
-    """As ``kill -9``: nothing of the process runs after it."""
+    """As ``kill -9``: what handles it can reach nothing any more."""
 
 
-class Store(dict[str, Any]):
+class Process:
+    """A process of a task: once it is dead, nothing leaves it."""
+
+    def __init__(self) -> None:
+        self.is_dead = False
+
+    def die(self) -> NoReturn:
+        self.is_dead = True
+        raise Killed
+
+    def check(self) -> None:
+        if self.is_dead:
+            raise Killed
+
+
+class Store:
     """The task state store of a task instance. :ivar before_set: called before each write."""
 
-    before_set: Callable[[], None] = staticmethod(lambda: None)
+    def __init__(self) -> None:
+        self.before_set: Callable[[], None] = lambda: None
+        self.process = Process()
+        self._kept: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        self.process.check()
+        return self._kept.get(key)
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         self.before_set()
-        self[key] = json.loads(json.dumps(value))
+        self.process.check()
+        self._kept[key] = json.loads(json.dumps(value))
 
     def delete(self, key: str) -> None:
-        self.pop(key, None)
+        self.process.check()
+        self._kept.pop(key, None)
 
 
 class TaskInstance:
@@ -46,14 +70,17 @@ class TaskInstance:
     dag_id, run_id, task_id, map_index = "dag", "scheduled__2026-01-01", "run", -1
 
     def __init__(self, retries: int) -> None:
+        self.process = Process()
         self.try_number = 0
         self.max_tries = retries
         self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
+        self.process.check()
         self.xcoms[key] = value
 
-    def xcom_pull(self, key: str = XCOM_WF_INSTANCE_ID, **_: Any) -> Any:
+    def xcom_pull(self, key: str = "WfInstanceId", **_: Any) -> Any:
+        self.process.check()
         return self.xcoms.get(key)
 
 
@@ -64,6 +91,7 @@ class Task:
     :param retry_delay: seconds between two tries.
     :ivar state: ``success``, ``failed`` or ``skipped``; None while it is not decided.
     :ivar errors: what its tries raised.
+    :ivar was_ended_by_user: whether a user has ended it, and not cleared it since.
     """
 
     def __init__(
@@ -86,7 +114,7 @@ class Task:
         self.user_ends_after: float | None = None
         #: Seconds into the wait at which the triggerer, or the worker, dies; once.
         self.dies_after: float | None = None
-        self._ended_by_user = False
+        self.was_ended_by_user = False
 
     @property
     def context(self) -> Any:
@@ -98,9 +126,11 @@ class Task:
         while self.state is None:
             self.ti.try_number += 1
             self.ti.xcoms = {}
+            self._new_process()
             self._try()
+            self._new_process()
             self._clock.silence()
-            if self._ended_by_user:
+            if self.was_ended_by_user:
                 self.state = "failed"
             if self.state is None:
                 self._clock.sleep(self._retry_delay)
@@ -109,11 +139,23 @@ class Task:
         """Let a user clear it; :meth:`run` then runs it again."""
         self.ti.max_tries = self.ti.try_number + self._retries
         self.user_ends_after = None
-        self._ended_by_user = False
+        self.was_ended_by_user = False
+
+    def die(self) -> NoReturn:
+        """Let the process that runs the task, or its triggerer, die."""
+        self.dies_after = None
+        self.process.die()
+
+    def _new_process(self) -> None:
+        self.process = self.ti.process = self.store.process = Process()
 
     def _try(self) -> None:
         try:
-            self._process(self._begin)
+            try:
+                self._process(self._begin)
+            except BaseException:
+                self.process.check()
+                raise
         except AirflowSkipException:
             self.state = "skipped"
         except AirflowFailException as error:
@@ -136,8 +178,9 @@ class Task:
             except TaskDeferred as deferral:
                 self._clock.silence()
                 method, kwargs = self._deferred(deferral)
-                if self._ended_by_user:
+                if self.was_ended_by_user:
                     raise Killed from None
+                self._new_process()
                 task = self._make()
 
                 def work(task: ExecuteWorkflowOperator, method: str = method, kwargs: Any = kwargs) -> None:
@@ -147,18 +190,14 @@ class Task:
         if self.user_ends_after is not None and not task.deferrable:
             self._clock.alarm(self.user_ends_after, lambda: self._kill(task))
         if self.dies_after is not None and not task.deferrable:
-            self._clock.alarm(self.dies_after, self._die)
+            self._clock.alarm(self.dies_after, self.die)
         task.execute(self.context)
 
     def _kill(self, task: ExecuteWorkflowOperator) -> None:
         """SIGTERM, with a moment to end."""
-        self._ended_by_user = True
-        self._clock.alarm(_KILL_GRACE, self._die)
+        self.was_ended_by_user = True
+        self._clock.alarm(_KILL_GRACE, self.die)
         task.on_kill()
-
-    def _die(self) -> None:
-        self.dies_after = None
-        raise Killed
 
     def _deferred(self, deferral: TaskDeferred) -> tuple[str, dict[str, Any]]:
         """Wait in a triggerer. :return: how the task goes on."""
@@ -167,11 +206,12 @@ class Task:
         stored = json.dumps(kwargs)
         assert path.endswith(f".{WorkflowInstanceTrigger.__name__}")
         event = None
-        while event is None and not self._ended_by_user:
+        while event is None and not self.was_ended_by_user:
             trigger = WorkflowInstanceTrigger(**json.loads(stored))
             try:
                 event = self._clock.run(self._trigger(trigger, limit))
             except Killed:  # the triggerer died; another takes the trigger up
+                self._new_process()
                 self._clock.sleep(30)
             except TimeoutError:
                 return "__fail__", {"error": "Trigger timeout"}
@@ -196,12 +236,14 @@ class Task:
         await asyncio.wait({waiting}, timeout=min(ends, default=None))
         if waiting.done():
             return waiting.result()
+        dies = bool(ends) and min(ends) == self.dies_after
+        self.process.is_dead = dies
         waiting.cancel()
         await asyncio.wait({waiting})
-        if ends and min(ends) == self.dies_after:
-            self._die()
+        if dies:
+            self.die()
         if ends and min(ends) == self.user_ends_after:
-            self._ended_by_user = True
+            self.was_ended_by_user = True
             await self._told(trigger)
             return None
         raise TimeoutError

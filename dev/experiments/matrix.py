@@ -1,8 +1,8 @@
 """The matrix: is the provider right, whatever the service does where its documentation is silent?
 
 Every pair of values of every behaviour that the emulator's profile lists occurs in some profile, and under each
-profile every scenario runs: with and without deferral, parameters, marker and a long history. In this process and
-in virtual time, so that hours take milliseconds. Then each run that was started is held against its task.
+profile every scenario runs, in variants: with and without deferral, parameters, marker and a long history. In this
+process and in virtual time, so that hours take milliseconds. Then each run that was started is held against its task.
 
     python -m dev.experiments.matrix                     # the long form: all pairs, all scenarios, 3 seeds
     python -m dev.experiments.matrix --seeds 1 --scenario timeout --profile hostile
@@ -17,7 +17,7 @@ import random
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
@@ -83,6 +83,8 @@ def play(scenario: Scenario, profile: Profile, variant: Variant, seed: int) -> R
         service.engine.advance_all()
     if isinstance(world.task.errors[-1] if world.task.errors else None, WorkflowInstanceUndecidedError):
         result.doubt = str(world.task.errors[-1])
+    elif world.is_for_a_person or (world.task.was_ended_by_user and not world.knows_its_run):
+        result.doubt = "a user ended the task before it knew its run, and then cleared it"
     result.problems += _judge(world, result)
     return result
 
@@ -98,7 +100,7 @@ def _judge(world: World, result: Result) -> Iterator[str]:
             yield f"duplicate: {later.wf_instance_id} was started after {earlier.wf_instance_id} had succeeded"
     told = task.ti.xcoms.get("WfInstanceId")
     if result.doubt:
-        if why := _needless(result):
+        if why := _needless(world, result):
             yield f"needless doubt ({why}): {result.doubt[:300]}"
         return
     for run in own:
@@ -118,20 +120,25 @@ def _shown(run: InstanceRun | None) -> str:
     return "none" if run is None else f"{run.wf_instance_id} has status {run.status}"
 
 
-def _needless(result: Result) -> str:
+def _needless(world: World, result: Result) -> str:
     """Why a person need not decide; empty if one has to."""
     if not result.scenario.is_ambiguous and not _is_ambiguous_by_itself(result):
         return "every start was answered clearly"
-    shown = result.profile["parameters_shown"] in ("run", "escaped")
-    if shown and (result.variant.parameters or result.variant.marker):
+    if world.can_tell:
         return "the runs can be told apart by their parameters"
+    is_alone = "strangers" not in result.scenario.name and result.scenario.name != "workflow is full"
+    # With a marker the task does not list the runs before the start, so it cannot say which are new.
+    if is_alone and not world.service.own and not result.variant.marker:
+        return "nothing was started, and no run is new"
     return ""
 
 
 def _is_ambiguous_by_itself(result: Result) -> bool:
     """Whether the service answers starts in a way that leaves open what it did."""
-    is_full = result.scenario.name == "workflow is full"
-    return result.profile["late_refusal"] != "never" or (is_full and result.profile["when_full"] == "skip")
+    # The texts of these refusals are not documented, so they prove nothing.
+    refused = {"workflow is full": ("when_full", "queue"), "disabled": ("disabled_workflow", "run")}
+    key, clear = refused.get(result.scenario.name, ("late_refusal", "never"))
+    return result.profile["late_refusal"] != "never" or result.profile[key] != clear
 
 
 def _should_succeed(world: World, result: Result) -> str:
@@ -147,6 +154,25 @@ def _should_succeed(world: World, result: Result) -> str:
     if name == "clear while it runs" and result.profile["stopped_state"] != "5":
         return ""  # nobody can say that the stopped run has ended
     return "nothing kept it from succeeding"
+
+
+def in_turn(
+    chosen: Sequence[Profile], scenarios: Iterable[Scenario], seed: int, count: int
+) -> Iterator[tuple[Scenario, Profile, Variant, int]]:
+    """Every profile with every scenario, and with so many variants in turn, half of them deferred."""
+    sides = [[each for each in VARIANTS if each.deferrable is deferrable] for deferrable in (False, True)]
+    for scenario in scenarios:
+        first = SCENARIOS.index(scenario) + 5 * seed
+        for number, profile in enumerate(chosen):
+            for turn in range(count):
+                side = sides[turn % 2]
+                # Steps that have no divisor in common with the number of variants.
+                yield (
+                    scenario,
+                    profile,
+                    side[(first + 3 * number + 5 * (turn // 2)) % len(side)],
+                    seed + number,
+                )
 
 
 def report(results: list[Result], seconds: float) -> int:
@@ -191,16 +217,23 @@ def main() -> int:
     parser.add_argument("--profile", action="append", type=profiles.parse, help="instead of all pairs")
     parser.add_argument("--scenario", action="append", choices=[each.name for each in SCENARIOS])
     parser.add_argument("--variant", action="append", choices=[str(each) for each in VARIANTS])
+    parser.add_argument(
+        "--variants", type=int, default=4, help="how many of 16, in turn (default: %(default)s)"
+    )
     parser.add_argument("--verbose", action="store_true", help="show what the provider logs")
     arguments = parser.parse_args()
     chosen = arguments.profile or pairwise()
     print(f"{len(chosen)} profiles", flush=True)
     scenarios = [each for each in SCENARIOS if arguments.scenario is None or each.name in arguments.scenario]
-    variants = [each for each in VARIANTS if arguments.variant is None or str(each) in arguments.variant]
     seeds = range(arguments.seeds) if arguments.seed is None else [arguments.seed]
+    if arguments.variant:
+        variants = [each for each in VARIANTS if str(each) in arguments.variant]
+        cases = list(itertools.product(scenarios, chosen, variants, seeds))
+    else:
+        cases = [case for seed in seeds for case in in_turn(chosen, scenarios, seed, arguments.variants)]
     began = time.monotonic()
     with nullcontext() if arguments.verbose else silenced():
-        results = [play(*case) for case in itertools.product(scenarios, chosen, variants, seeds)]
+        results = [play(*case) for case in cases]
     return report(results, time.monotonic() - began)
 
 

@@ -6,11 +6,13 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.profile import Profile
+from airflow_provider_schedulerx.exceptions import WorkflowInstanceUndecidedError
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
-from dev.experiments.airflow_stand_in import Killed, Task
+from dev.experiments.airflow_stand_in import Task
 from dev.experiments.inprocess import START, LocalService
 from dev.experiments.virtual import VirtualClock
 
@@ -82,6 +84,7 @@ class World:
 
     :ivar task: the task instance.
     :ivar chance: decides what the scenario leaves to it.
+    :ivar is_for_a_person: whether the scenario ended where only a person can decide.
     """
 
     service: LocalService
@@ -89,6 +92,7 @@ class World:
     variant: Variant
     chance: random.Random
     task: Task = field(init=False)
+    is_for_a_person: bool = False
 
     def define(self, workflow_id: int, *, retries: int = 3, **arguments: Any) -> None:
         """Make earlier runs of a workflow, and the task that starts it."""
@@ -96,12 +100,12 @@ class World:
         workflow = engine.workflows[workflow_id]
         profile, engine.profile = engine.profile, Profile({"when_full": "queue", "disabled_workflow": "run"})
         for number in range(self.variant.history):
-            shown = json.dumps({"day": number}) if self.variant.parameters else None
-            run = engine.execute(workflow, shown)
+            run = engine.execute(workflow, self._earlier_parameters(number))
             assert run is not None
             self.clock.now += 10_000
             engine.advance(workflow)
         engine.profile = profile
+        delay = self.chance.choice((1, 60, 300))
         parameters = {"day": self.variant.history, "text": "é"} if self.variant.parameters else None
 
         def make() -> ExecuteWorkflowOperator:
@@ -112,20 +116,56 @@ class World:
                 poll_interval=15,
                 deferrable=self.variant.deferrable,
                 run_marker=self.variant.marker,
+                retries=retries,
+                retry_delay=timedelta(seconds=delay),
                 **arguments,
             )
 
-        self.task = Task(self.clock, make, retries=retries, retry_delay=self.chance.choice((1, 60, 300)))
+        self.task = Task(self.clock, make, retries=retries, retry_delay=delay)
+        self.service.at = self.alive
+
+    def _earlier_parameters(self, number: int) -> str | None:
+        """Those of an earlier run of the same task, on another day."""
+        earlier: dict[str, Any] = {"day": number} if self.variant.parameters else {}
+        if self.variant.marker:
+            earlier["airflow_run"] = f"{number:016x}"
+        return json.dumps(earlier) if earlier else None
+
+    def clear(self) -> None:
+        """Let a user clear the task."""
+        if not self.knows_its_run:
+            # What was started cannot be told from others, and the user has cleared the task all the same.
+            self.is_for_a_person = True
+        elif not any(isinstance(error, WorkflowInstanceUndecidedError) for error in self.task.errors):
+            self.task.clear()
+            self.task.run()
+
+    @property
+    def knows_its_run(self) -> bool:
+        """Whether the task knows what it has started last, or could learn it."""
+        own = self.service.own
+        is_known = not own or own[-1].wf_instance_id == self.task.ti.xcoms.get("WfInstanceId")
+        return is_known or self.can_tell
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether the task's runs can be told from others by what the service shows."""
+        shown = self.service.engine.profile["parameters_shown"] in ("run", "escaped")
+        return shown and (self.variant.parameters or self.variant.marker)
 
     def die_at(self, stage: str) -> None:
         """Let the worker die at a stage of its first start."""
 
         def at(operation: str, now: str) -> None:
             if operation == START and now == stage:
-                self.service.at = lambda operation, stage: None
-                raise Killed
+                self.service.at = self.alive
+                self.task.die()
 
         self.service.at = at
+
+    def alive(self, operation: str, stage: str) -> None:
+        """Let nothing leave a process that is dead."""
+        self.task.process.check()
 
     def die_before_recorded(self) -> None:
         """Let the worker die after the answer of its first start, before it is written down."""
@@ -135,9 +175,9 @@ class World:
                 self.task.store.before_set = die
 
         def die() -> None:
-            self.service.at = lambda operation, stage: None
+            self.service.at = self.alive
             self.task.store.before_set = lambda: None
-            raise Killed
+            self.task.die()
 
         self.service.at = at
 
@@ -146,7 +186,7 @@ class World:
 
         def at(operation: str, now: str) -> None:
             if operation == START and now == stage:
-                self.service.at = lambda operation, stage: None
+                self.service.at = self.alive
                 self.clock.now += 1  # never in the same second
                 self.service.start_as_a_stranger(workflow_id, parameters)
                 self.clock.now += 1
@@ -236,20 +276,19 @@ def _clear_while_it_runs(world: World) -> None:
     world.define(GOOD)
     world.task.user_ends_after = world.chance.uniform(5, 30)
     world.task.run()
-    world.task.clear()
-    world.task.run()
+    world.clear()
 
 
 def _clear_after_its_end(world: World) -> None:
     world.define(GOOD)
     world.task.run()
     world.clock.sleep(world.chance.choice((10, 1000)))
-    world.task.clear()
-    world.task.run()
+    world.clear()
 
 
 def _timeout(world: World) -> None:
-    world.define(SLOW, retries=1, timeout=world.chance.choice((45, 300)))
+    # Longer than the settling time of 60 s: see tests/matrix.
+    world.define(SLOW, retries=1, timeout=world.chance.choice((90, 300)))
     world.task.run()
 
 

@@ -7,26 +7,33 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
+import pkgutil
 import selectors
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
 from typing import Any, TypeVar
 from unittest import mock
 
 T = TypeVar("T")
 
-#: The real one, for what has to do with the world outside.
-real_time, _real_sleep = time.time, time.sleep
-_START = 1_700_000_000.0
+#: The real ones, for what has to do with the world outside.
+real_time, _real_monotonic, _real_sleep = time.time, time.monotonic, time.sleep
 
 
 class VirtualClock:
     """A clock that its readers move on by sleeping."""
 
+    #: Where the next one begins: for the rest of the process, too, time never runs backwards.
+    _next_start = 1_700_000_000.0
+
     def __init__(self) -> None:
-        self.now = _START
+        self.now = VirtualClock._next_start
         self._alarms: list[tuple[float, Callable[[], None]]] = []
         self._lock = threading.Lock()
 
@@ -56,17 +63,67 @@ class VirtualClock:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
+        """Let this be the clock of the process."""
+        _rebind_defaults()
         with (
-            mock.patch.object(time, "time", self.time),
-            mock.patch.object(time, "monotonic", self.time),
-            mock.patch.object(time, "sleep", self.sleep),
+            mock.patch.object(time, "time", _time),
+            mock.patch.object(time, "monotonic", _monotonic),
+            mock.patch.object(time, "sleep", _sleep),
         ):
-            yield
+            _in_force.append(self)
+            try:
+                yield
+            finally:
+                _in_force.remove(self)
+        VirtualClock._next_start = self.now + 86_400
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in an event loop of its own that waits by this clock."""
         with asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner:
             return runner.run(main)
+
+
+_in_force: list[VirtualClock] = []
+
+
+def _time() -> float:
+    return _in_force[-1].now if _in_force else real_time()
+
+
+def _monotonic() -> float:
+    return _in_force[-1].now if _in_force else _real_monotonic()
+
+
+def _sleep(seconds: float) -> None:
+    if _in_force:
+        _in_force[-1].sleep(seconds)
+    else:
+        _real_sleep(seconds)
+
+
+_INSTEAD: dict[Any, Any] = {real_time: _time, _real_monotonic: _monotonic, _real_sleep: _sleep}
+
+
+@cache
+def _rebind_defaults() -> None:
+    """Let functions of the provider that have a clock as their default ask which one is in force."""
+    for module in _modules():
+        for owner in (module, *filter(inspect.isclass, vars(module).values())):
+            for function in filter(inspect.isfunction, vars(owner).values()):
+                function.__defaults__ = function.__defaults__ and tuple(map(_instead, function.__defaults__))
+                for name, value in (function.__kwdefaults__ or {}).items():
+                    function.__kwdefaults__[name] = _instead(value)
+
+
+def _instead(value: Any) -> Any:
+    return _INSTEAD.get(value, value) if inspect.isbuiltin(value) else value
+
+
+def _modules() -> Iterator[ModuleType]:
+    for part in ("api", "hooks", "operators", "triggers"):
+        package = importlib.import_module(f"airflow_provider_schedulerx.{part}")
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            yield importlib.import_module(found.name)
 
 
 class _Selector(selectors.DefaultSelector):

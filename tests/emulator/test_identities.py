@@ -96,7 +96,7 @@ def test_a_role_is_assumed_by_a_request_that_the_official_client_signs(cloud: Em
     listed = call(
         official(cloud.endpoint, given), "ListNamespaces", "2019-04-30", {"RegionId": "cn-hangzhou"}
     )
-    assert listed["Data"]["Namespaces"][0]["UId"] == "demo"
+    assert listed["Data"]["Namespaces"][0]["Name"] == "demo"
     seconds = time.mktime(time.strptime(issued["Expiration"], "%Y-%m-%dT%H:%M:%SZ")) - time.mktime(
         time.gmtime()
     )

@@ -1,7 +1,7 @@
 """Right under everything the service may do: all pairs of what is not known, with every scenario.
 
-The long form is ``python -m dev.experiments.matrix``; here each profile and scenario runs in four of its variants,
-in turn.
+The long form is ``python -m dev.experiments.matrix``; here each profile and scenario runs in two of its variants in
+turn, one deferred and one not.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from airflow_provider_schedulerx.emulator import profile as profiles
 from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS
 from dev.experiments import matrix
-from dev.experiments.matrix import FIXED, SCENARIOS, VARIANTS, Result, Scenario, pairwise, play
+from dev.experiments.matrix import FIXED, SCENARIOS, VARIANTS, Scenario, in_turn, pairwise, play
+from dev.experiments.scenarios import SLOW, World
 
 pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
 
 PROFILES = pairwise()
-EACH = 4
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,21 +42,25 @@ def test_every_pair_of_values_occurs() -> None:
     assert wanted == set()
 
 
-def cases(scenario: Scenario) -> Iterator[Result]:
-    variants = itertools.cycle(VARIANTS)
-    # Another beginning for each scenario, and a step that is prime to the number of variants.
-    for _ in range(SCENARIOS.index(scenario)):
-        next(variants)
-    for number, profile in enumerate(PROFILES):
-        for variant in itertools.islice(variants, 0, 3 * EACH, 3):
-            yield play(scenario, profile, variant, seed=number)
-
-
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_never_twice_never_lost_never_wrong(scenario: Scenario) -> None:
-    results = list(cases(scenario))
-    assert len(results) == EACH * len(PROFILES)
+    results = [play(*case) for case in in_turn(PROFILES, [scenario], seed=0, count=2)]
+    assert len(results) == 2 * len(PROFILES)
     doubts = [result for result in results if result.doubt]
     print(f"{scenario.name}: {len(results)} cases, {len(doubts)} left to a person")
     bad = [result for result in results if result.problems]
     assert not bad, "\n".join(f"{result.command}: {'; '.join(result.problems)}" for result in bad[:10])
+
+
+@pytest.mark.xfail(strict=True, reason="the run is in sight and carries our parameters, but is left to go on")
+def test_a_time_limit_below_the_settling_time_leaves_no_run() -> None:
+    """The start is answered by an error, the run is found, and the time is up before the search ends."""
+
+    def time_out(world: World) -> None:
+        world.define(SLOW, retries=0, timeout=45)
+        world.task.run()
+
+    variant = next(each for each in VARIANTS if each.parameters and not each.marker)
+    profile = profiles.parse("late_refusal=500")
+    result = play(Scenario("timeout", time_out, is_ambiguous=True), profile, variant, seed=0)
+    assert result.problems == []

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 
@@ -99,7 +100,9 @@ class CredentialSettings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown."""
-        return tuple(str(self.values[name]) for name in SECRET_FIELDS if self.values.get(name))
+        query = urlsplit(str(self.values.get("credentials_uri") or "")).query
+        fields = (str(self.values[name]) for name in SECRET_FIELDS if self.values.get(name))
+        return (*fields, query) if query else tuple(fields)
 
     def client(self, proxy: str | None = None) -> CredentialClient:
         """Make the client of alibabacloud-credentials, which gives and refreshes the credential.
@@ -112,7 +115,9 @@ class CredentialSettings:
         from alibabacloud_credentials.models import Config
 
         if self.credential_type == "default":
-            return Client()
+            from airflow_provider_schedulerx.api.connection.default_chain import DefaultChain
+
+            return Client(provider=DefaultChain())
         if self.credential_type == "ecs_ram_role":
             from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider
 
@@ -187,7 +192,23 @@ def _checked(name: str, value: Any) -> Any:
         raise SchedulerXConfigurationError(
             f"{_WHERE.get(name, name)} must be text, not {type(value).__name__}", field=name
         )
+    if name == "credentials_uri":
+        return _web_address(name, value)
     return _sts_host(value) if name == "sts_endpoint" else value
+
+
+def _web_address(name: str, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        # It is not repeated: its query may be a secret.
+        raise SchedulerXConfigurationError(
+            f"{name} must be a URL such as http://127.0.0.1:7002/credentials", field=name
+        )
+    return value
 
 
 def _policy(value: Any) -> str:

@@ -99,10 +99,10 @@ class BudgetedTransport:
         self._budget = budget
         self._seconds = seconds
 
-    async def perform(self, call: Call[T], who: Hashable = None, priority: Priority = Priority.POLL) -> T:
+    async def perform(self, call: Call[T], priority: Priority) -> T:
         """Wait for the budget, and carry out a call. :raises SchedulerXError: whatever goes wrong."""
         limiter = self._budget.of(call.operation.name)
-        return await self.perform_permitted(call, await limiter.acquire(who, priority))
+        return await self.perform_permitted(call, await limiter.acquire(priority))
 
     async def perform_permitted(self, call: Call[T], permit: Permit) -> T:
         """Carry out a call for which the budget has given its permit.

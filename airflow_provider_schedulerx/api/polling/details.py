@@ -69,7 +69,7 @@ class Details(Loop):
         if not self._queue:
             await self._sleep_until(float("inf"))
             return
-        permit = await self._workflow.get_budget.acquire(self._workflow.who, Priority.SPARE)
+        permit = await self._workflow.get_budget.acquire(Priority.SPARE)
         while self._queue:
             ending = self._queue.popleft()
             if self._is_current(ending):

@@ -47,11 +47,11 @@ class Listing(Loop):
             again = now() + runs.catch_up(Place.LIST)
             await self._sleep_until(min(runs.list_due_at, again))
             return
-        if not runs.can_list:
+        if not runs.wants_list:
             self._leave_to_single_polls()
             return
-        permit = await budget.acquire(self._workflow.who)
-        if not runs.can_list:
+        permit = await budget.acquire(due_at=runs.list_due_at)
+        if not runs.wants_list:
             # Meanwhile others have gone. What is due is still due.
             budget.give_back(permit)
             return

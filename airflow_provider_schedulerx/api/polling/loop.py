@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Coroutine, Hashable
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +27,8 @@ _AFTER_FAULT = 1.0
 
 @dataclass(frozen=True)
 class Workflow:
-    """What the loops of one workflow share. :ivar who: whose turn it is at a budget."""
+    """What the loops of one workflow share."""
 
-    who: Hashable
     scope: Scope
     workflow_id: int
     runs: FollowedRuns

@@ -103,8 +103,8 @@ class WorkflowPoller:
         """
         for _ in range(_THROTTLED_TRIES - 1):
             with suppress(SchedulerXThrottledError):
-                return await self._transport.perform(call, self, Priority.STOP)
-        return await self._transport.perform(call, self, Priority.STOP)
+                return await self._transport.perform(call, Priority.STOP)
+        return await self._transport.perform(call, Priority.STOP)
 
     async def __aenter__(self) -> Self:
         self.users += 1
@@ -142,7 +142,7 @@ class WorkflowPoller:
             get_budget = self._budget.of(GET_WORKFLOW_INSTANCE.name)
             runs = FollowedRuns(list_budget, get_budget)
             workflow = Workflow(
-                self, self._settings.scope, self._workflow_id, runs, self._transport, list_budget, get_budget
+                self._settings.scope, self._workflow_id, runs, self._transport, list_budget, get_budget
             )
             details = Details(workflow)
             listing, singles = Listing(workflow, details), SinglePolls(workflow)

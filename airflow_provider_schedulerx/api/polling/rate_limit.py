@@ -7,17 +7,17 @@ counts a minute is not documented, so the limit holds for any minute.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import OrderedDict, deque
+import heapq
+import itertools
+from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import IntEnum
 
 from airflow_provider_schedulerx.api.polling.congestion import Congestion, now
 from airflow_provider_schedulerx.api.polling.demands import Demands
-from airflow_provider_schedulerx.api.polling.reporting import Metric, log_for_process, report
-
-log = logging.getLogger(__name__)
+from airflow_provider_schedulerx.api.polling.reporting import Metric, report
+from airflow_provider_schedulerx.api.polling.shortage import ShortageLog
 
 #: Seconds in which the budget may be used once. More than a minute, because two calls can arrive
 #: closer together than they were sent.
@@ -48,8 +48,12 @@ class Permit:
     priority: Priority
 
 
+#: When it is due, the order in which it came, and what it waits for.
+_Waiter = tuple[float, int, asyncio.Future[Permit]]
+
+
 class RateLimiter:
-    """Calls of one operation of one account. Of equal priority, those who ask are served in turn.
+    """Calls of one operation of one account. Of equal priority, whoever is due first is served first.
 
     A throttled call halves the rate, which then grows back: see :class:`.Congestion`.
 
@@ -64,12 +68,11 @@ class RateLimiter:
         self._tags = {"operation": name, "account": account}
         self._sent: deque[float] = deque()
         self._spare_sent: deque[float] = deque()
-        self._waiting: dict[Priority, OrderedDict[Hashable, deque[asyncio.Future[Permit]]]] = {
-            priority: OrderedDict() for priority in Priority
-        }
+        self._waiting: dict[Priority, list[_Waiter]] = {priority: [] for priority in Priority}
+        self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._stops = 0
-        self._is_late = False
+        self._shortage = ShortageLog(name, self._report_rate)
 
     def set_limit(self, per_minute: int) -> None:
         """Change how many calls a minute are allowed, at once."""
@@ -87,25 +90,33 @@ class RateLimiter:
         """Calls a minute that are allowed now: at most the limit."""
         return self._congestion.rate
 
+    @property
+    def load(self) -> float:
+        """What was used in the last minute, or is promised for the next, as a share of the rate."""
+        self._forget_old()
+        return max(len(self._sent), self.demands.needed) / self.rate
+
     # Calls.
 
-    async def acquire(self, who: Hashable = None, priority: Priority = Priority.POLL) -> Permit:
+    async def acquire(self, priority: Priority = Priority.POLL, due_at: float | None = None) -> Permit:
         """Wait until one more call may be made, and count it.
 
-        :param who: those who differ in it are served in turn.
+        :param due_at: in the event loop's time: of equal priority, the earliest is served first; None is now.
         """
         if not any(self._waiting.values()) and self._wait(priority) <= 0:
             return self._take(priority)
         future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        self._waiting[priority].setdefault(who, deque()).append(future)
+        waiter = (now() if due_at is None else due_at, next(self._order), future)
+        heapq.heappush(self._waiting[priority], waiter)
         self._dispatch()
         try:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
                 self.give_back(future.result())
-            else:
-                self._forget(who, priority, future)
+            elif waiter in self._waiting[priority]:
+                self._waiting[priority].remove(waiter)
+                heapq.heapify(self._waiting[priority])
                 self._dispatch()
             raise
 
@@ -143,12 +154,12 @@ class RateLimiter:
     def demand(self, who: Hashable, wished: float, promised: float) -> None:
         """Say how often someone polls: see :class:`.Demands`."""
         self.demands.set(who, wished, promised)
-        self._check_promises()
+        self._watch_promises()
 
     def leave(self, who: Hashable) -> None:
         """Say that someone no longer polls."""
         self.demands.discard(who)
-        self._check_promises()
+        self._watch_promises()
 
     def interval(self, wished: float, promised: float) -> float:
         """Seconds between two polls of someone with these intervals, so that all fit."""
@@ -159,34 +170,8 @@ class RateLimiter:
         """Seconds below which no interval can be, so that all fit; 0 if the budget is enough for all promises."""
         return self.demands.shortest_interval(self.rate * 60 / WINDOW)
 
-    def _check_promises(self) -> None:
-        """Log once when the budget becomes too small for the promises, and once when it is enough again."""
-        needed, rate = self.demands.needed, self.rate
-        if not self._is_late and needed > rate:
-            self._is_late = True
-            self._report_rate()
-            log_for_process(
-                log,
-                logging.WARNING,
-                "Runs are polled later than poll_interval: they need %.0f calls of %s a minute, and %.0f are allowed "
-                "at present (calls_per_minute=%d). Raise poll_interval, run fewer triggerers, or raise "
-                "calls_per_minute if the account's quota allows",
-                needed,
-                self._tags["operation"],
-                rate,
-                self.limit,
-            )
-        elif self._is_late and needed < 0.9 * rate:
-            self._is_late = False
-            self._report_rate()
-            log_for_process(
-                log,
-                logging.INFO,
-                "Runs are polled within poll_interval again: %.0f calls of %s a minute, and %.0f are allowed",
-                needed,
-                self._tags["operation"],
-                rate,
-            )
+    def _watch_promises(self) -> None:
+        self._shortage.update(self.demands.needed, self.rate, self.limit)
 
     def _report_rate(self) -> None:
         rate = self.rate
@@ -204,13 +189,7 @@ class RateLimiter:
             if (wait := self._wait(priority)) > 0:
                 self._timer = asyncio.get_running_loop().call_later(wait, self._dispatch)
                 return
-            queue = self._waiting[priority]
-            who, futures = next(iter(queue.items()))
-            future = futures.popleft()
-            if futures:
-                queue.move_to_end(who)
-            else:
-                del queue[who]
+            future = heapq.heappop(self._waiting[priority])[2]
             if not future.done():
                 self._stops = self._stops + 1 if priority is Priority.STOP else 0
                 future.set_result(self._take(priority))
@@ -221,13 +200,6 @@ class RateLimiter:
             return Priority.POLL
         return waiting[0] if waiting else None
 
-    def _forget(self, who: Hashable, priority: Priority, future: asyncio.Future[Permit]) -> None:
-        futures = self._waiting[priority].get(who)
-        if futures is not None and future in futures:
-            futures.remove(future)
-            if not futures:
-                del self._waiting[priority][who]
-
     def _take(self, priority: Priority) -> Permit:
         permit = Permit(now(), priority)
         self._sent.append(permit.sent_at)
@@ -236,12 +208,16 @@ class RateLimiter:
         self._congestion.on_sent()
         return permit
 
+    def _forget_old(self) -> None:
+        old = now() - WINDOW
+        for sent in (self._sent, self._spare_sent):
+            while sent and sent[0] <= old:
+                sent.popleft()
+
     def _wait(self, priority: Priority) -> float:
         """Seconds until the next call; 0 or less means now."""
+        self._forget_old()
         at = now()
-        for sent in (self._sent, self._spare_sent):
-            while sent and sent[0] <= at - WINDOW:
-                sent.popleft()
         if at < self._congestion.paused_until:
             return self._congestion.paused_until - at
         rate = self.rate

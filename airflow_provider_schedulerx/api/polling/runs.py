@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds within which a run that is new here is polled, so that a crowd that arrives together is seen by one list.
 _FIRST_POLL = 1.0
+#: Share of the budget of single polls from which on the list is used even for the only run of a workflow.
+_MUCH = 0.5
 
 
 class FollowedRuns:
@@ -142,9 +144,11 @@ class FollowedRuns:
             run.place, budget = Place.SINGLE, self._get_budget
             budget.demand(run, wished, promised)
         interval = budget.interval(wished, promised)
-        self._stretched[run.place] = max(self._stretched[run.place], budget.shortest_interval)
+        shortest = budget.shortest_interval
+        self._stretched[run.place] = max(self._stretched[run.place], shortest)
         if run.seen_at is None:
-            due_at = at + random.uniform(0, min(_FIRST_POLL, promised / 10))  # noqa: S311
+            # A crowd of new runs takes its turns among the others, if there is not enough for all.
+            due_at = at + random.uniform(0, max(shortest, min(_FIRST_POLL, promised / 10)))  # noqa: S311
         else:
             # Only downwards, since poll_interval is a promise.
             spread = random.uniform(0.8 if interval <= promised else 0.95, 1.0)  # noqa: S311
@@ -176,17 +180,29 @@ class FollowedRuns:
             self._set_due(run, float("-inf"))
 
     def uses_list(self, run: FollowedRun) -> bool:
-        """Return whether the list is to show a run. The only run of a workflow costs the same by itself, with its nodes."""
+        """Return whether the list is to show a run."""
         return self.can_list and not run.is_unlisted and not run.is_doubted
 
     @property
     def can_list(self) -> bool:
-        """Whether listing is worth a call."""
-        return len(self._runs) > 1 and now() >= self.list_refused_until
+        """Whether listing is worth a call.
+
+        The only run of a workflow costs the same by itself, and brings its nodes; unless there are many such runs.
+        """
+        if now() < self.list_refused_until or not self._runs:
+            return False
+        return len(self._runs) > 1 or self._get_budget.load > max(_MUCH, self._list_budget.load)
+
+    @property
+    def wants_list(self) -> bool:
+        """Whether the list, which is due, is still to be made."""
+        if now() < self.list_refused_until:
+            return False
+        return len(self._runs) > 1 or any(run.place is Place.LIST for run in self._runs.values())
 
     def schedule_list(self) -> None:
         """Say how often the list is needed, and when it comes at the latest; also for runs that it did not show."""
-        if not self.can_list:
+        if not self.wants_list:
             self._list_budget.leave(self)
             return
         at = now()

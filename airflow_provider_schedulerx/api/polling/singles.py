@@ -19,12 +19,12 @@ class SinglePolls(Loop):
             again = now() + runs.catch_up(Place.SINGLE)
             await self._sleep_until(min(runs.singles.due_at, again))
             return
-        permit = await budget.acquire(self._workflow.who)
+        permit = await budget.acquire(due_at=runs.singles.due_at)
         run = runs.singles.pop()
         if run is None:
             budget.give_back(permit)
-        elif runs.uses_list(run):
-            # It is no longer the only run, or was taken off the list for a while.
+        elif len(runs) > 1 and runs.uses_list(run):
+            # It is no longer the only run, or listing was refused for a while.
             budget.give_back(permit)
             runs.schedule(run, now())
         else:

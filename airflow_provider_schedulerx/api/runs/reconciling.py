@@ -33,7 +33,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 #: A list of at least this many runs may leave older ones out (a sibling operation lists 10).
 _SHORTEST_LIMIT = 10
 #: Seconds by which the clocks of two machines may differ.
-_CLOCK_MARGIN = 300.0
+CLOCK_MARGIN = 300.0
 
 
 class Match(Enum):
@@ -188,7 +188,7 @@ class _Search:
             self._scope, self._intent.workflow_id
         )
         # Ids rise, so what is below an older run is older too.
-        older_by_time = 0 if age is None else _newest_older_by_time(listed, age + _CLOCK_MARGIN)
+        older_by_time = 0 if age is None else _newest_older_by_time(listed, age + CLOCK_MARGIN)
         older: list[WorkflowInstanceSummary] = []
         new: list[WorkflowInstanceSummary] = []
         for run in listed:

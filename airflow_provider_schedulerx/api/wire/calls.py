@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlencode
 
 from airflow_provider_schedulerx.api import models
 from airflow_provider_schedulerx.api.connection.settings import Scope
@@ -82,8 +81,9 @@ class Call(Generic[T]):
 
     @cached_property
     def target(self) -> str:
-        """The query as it is sent, encoded as the official SDK does."""
-        return f"/?{urlencode(self.query)}"
+        """Path and query as they are sent: the official SDK writes spaces as plus signs, and all else as it signs it."""
+        # A percent sign in a value is %25 there, so that %20 is always a space.
+        return f"/?{self.canonical_query.replace('%20', '+')}"
 
 
 def execute_workflow(

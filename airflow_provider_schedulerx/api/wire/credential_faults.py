@@ -21,6 +21,9 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXUnavailableError,
 )
 
+#: How an error of the default chain begins.
+NOTHING_FOUND = "nothing in the SDK's default chain"
+
 #: credential_type -> what to do where its server is not found.
 _WHERE = {
     "ram_role_arn": "; in a VPC, set sts_endpoint to sts-vpc.<region>.aliyuncs.com",
@@ -65,8 +68,10 @@ def _understand_refusal(error: Exception, server: str, settings: SchedulerXSetti
     if "No cached value" in text:
         return True, f"{server} gave a key that has expired already; check the clock of this machine"
     status = re.search(r"\b(?:http_code|HttpCode)\W{1,3}(\d{3})\b", text)
-    if status is None:
-        return True, f"{without_secrets(error, settings.secrets)}; {_advice('', settings.credential)}"
+    if status is None or text.startswith(NOTHING_FOUND):
+        # The chain names several reasons, of which a server that is away may be one.
+        passing = re.search(r"(?:http_code|HttpCode)\W{1,3}5\d\d", text) is not None
+        return not passing, f"{without_secrets(error, settings.secrets)}; {_advice('', settings.credential)}"
     code = _code(text)
     said = f"{server} answered {f'{code} ' if code else ''}(HTTP status {status[1]})"
     if status[1].startswith("5") or status[1] in ("408", "429") or code.startswith("Throttling"):

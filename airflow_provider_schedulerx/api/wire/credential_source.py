@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _STATIC = ("access_key", "sts", "bearer")
 #: Seconds before its expiry from which alibabacloud-credentials asks for a new key.
 _RENEWED_BEFORE = 900.0
-#: Seconds after a fault, before a new key is asked for again while the old one is good: each try may take 15 s.
+#: Seconds after a fault or a refusal, before a new key is asked for again: each try may take 15 s.
 _TRY_AGAIN = 10.0
 #: Seconds before its expiry from which a key is not used: a call takes time.
 _MARGIN = 1.0
@@ -59,8 +59,13 @@ class CredentialSource:
         self._asked = 0
         self._key: _Key | None = None
         self._ask_at = float("-inf")
+        self._refused_at = float("-inf")
         #: Why there is no newer key.
         self._fault: SchedulerXError | None = None
+
+    @property
+    def _is_static(self) -> bool:
+        return self._settings.credential.credential_type in _STATIC
 
     @property
     def at_hand(self) -> CredentialModel | None:
@@ -119,7 +124,7 @@ class CredentialSource:
         return key if key is not None and self._clock() < key.expires - _MARGIN else None
 
     def _fetch(self) -> _Key:
-        if self._settings.credential.credential_type in _STATIC:
+        if self._is_static:
             return _Key(self._client.get_credential(), float("inf"))
         from alibabacloud_credentials.models import CredentialModel
 
@@ -144,10 +149,19 @@ class CredentialSource:
         )
 
     def explain(self, refusal: SchedulerXAuthenticationError) -> SchedulerXError:
-        """What to raise where the service refused the credential: why there is no newer one, if that is known."""
-        fault = self._fault
+        """What to raise where the service refused the credential: why there is no newer one, if that is known.
+
+        A key that was issued is not used again: it may have been revoked, or a clock may be wrong.
+        """
+        fault, now = self._fault, self._clock()
+        if fault is None and self._is_static:
+            return refusal
+        if now - self._refused_at >= _TRY_AGAIN:
+            self._refused_at = now
+            self._client = self._settings.credential_client()
+            self._key, self._ask_at = None, float("-inf")
         if fault is None:
             return refusal
-        self._key, self._fault, self._ask_at = None, None, float("-inf")
+        self._fault = None
         fault.operation = refusal.operation
         return fault

@@ -68,14 +68,10 @@ def no_answer(operation: Operation, error: BaseException, settings: SchedulerXSe
 
 
 def root(error: BaseException) -> BaseException:
-    """The first exception of a chain."""
-    seen = {id(error)}
-    while True:
-        earlier = error.__cause__ or error.__context__
-        if earlier is None or id(earlier) in seen:
-            return error
-        seen.add(id(earlier))
-        error = earlier
+    """What an exception was raised from, in the end. Not its context, which may be that of the caller."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _plain(error: BaseException, settings: SchedulerXSettings) -> str:

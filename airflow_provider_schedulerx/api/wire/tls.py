@@ -10,6 +10,8 @@ import os
 import ssl
 import threading
 
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
+
 _building = threading.Lock()
 
 
@@ -28,10 +30,15 @@ def tls_context(ca_file: str | None, owner: str) -> ssl.SSLContext:
     """A context that trusts the machine's authorities and those in ``ca_file``. Slow the first time.
 
     :param owner: the HTTP library that uses it: some change the contexts they are given, so they share none.
-    :raises OSError: if the file cannot be read.
+    :raises SchedulerXConfigurationError: if the file cannot be read.
     """
-    with _building:  # or a crowd that arrives together builds one each
-        return _build(fingerprint(ca_file), owner)
+    try:
+        with _building:  # or a crowd that arrives together builds one each
+            return _build(fingerprint(ca_file), owner)
+    except OSError as error:
+        raise SchedulerXConfigurationError(
+            f"ca_file {ca_file!r} could not be read: {error.strerror}; is it still there?", field="ca_file"
+        ) from None
 
 
 @functools.lru_cache(maxsize=32)

@@ -133,12 +133,10 @@ class SyncTransport:
         :raises SchedulerXAmbiguousError: if a request that changes something was not answered.
         """
         request = sign(call, self._settings.endpoint, self._credentials.get(), sdk_authorization)
+        pool = self._pool(1) if call.operation.changes else self._kept
         try:
             with queries_unlogged():
-                if not call.operation.changes:
-                    return self._exchange(self._kept, request)
-                with self._pool(1) as pool:
-                    return self._exchange(pool, request)
+                return self._exchange(pool, request)
         except _NotConnected as error:
             # From None: the library's exceptions carry URLs, and those the caller's parameters.
             raise faults.unreachable(
@@ -146,6 +144,9 @@ class SyncTransport:
             ) from None
         except Exception as error:
             raise faults.no_answer(call.operation, error, self._settings) from None
+        finally:
+            if pool is not self._kept:
+                pool.clear()
 
     def _exchange(self, pool: urllib3.PoolManager, request: SignedRequest) -> Response:
         response = pool.urlopen(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
-from airflow_provider_schedulerx.doctor.findings import Finding, fail, ok, warn
+from airflow_provider_schedulerx.doctor.findings import Finding, count, fail, ok, warn
 from airflow_provider_schedulerx.doctor.scrubbing import shortened
-from airflow_provider_schedulerx.doctor.session import Session
+from airflow_provider_schedulerx.doctor.session import Session, within
 
 #: Seconds to wait for a credential, which may come from a server.
 CREDENTIAL_SECONDS = 15.0
@@ -27,24 +27,32 @@ def connection(session: Session) -> Iterator[Finding]:
         return
     except Exception as error:
         session.lacking["settings"] = "the connection cannot be read"
-        yield fail("connection", "unreadable", *_unreadable(conn_id, error))
+        yield _unreadable(conn_id, error)
         return
     session.settings = settings
     _protect(session)
     yield ok("connection", conn_id, f"Airflow knows {conn_id}, and its fields fit together")
 
 
-def _unreadable(conn_id: str, error: Exception) -> tuple[str, str]:
-    if "NotFound" in type(error).__name__:
-        return (
-            f"Airflow has no connection {conn_id!r}",
-            "Check the spelling (airflow connections list), or create it.",
+def _unreadable(conn_id: str, error: Exception) -> Finding:
+    key, variable = "connection", f"AIRFLOW_CONN_{conn_id.upper()}"
+    check_variable = f"Check that {variable} is JSON or a URI, with special characters percent-encoded."
+    if "NotFound" not in type(error).__name__:
+        # Its text may quote the connection, and that holds secrets.
+        return fail(
+            key,
+            "unreadable",
+            f"Airflow cannot read connection {conn_id!r} ({type(error).__name__})",
+            f"{check_variable} If the connection is in the database: can it be reached, and is the fernet key right?",
         )
-    # Its text may quote the connection, and that holds secrets.
-    return (
-        f"Airflow cannot read connection {conn_id!r} ({type(error).__name__})",
-        f"If it is defined by AIRFLOW_CONN_{conn_id.upper()}, check that this is JSON or a URI, with special "
-        "characters percent-encoded; if it is in the database, check the fernet key.",
+    if variable in os.environ:
+        # Airflow has logged why, and gone on looking for it elsewhere.
+        return fail(key, "unreadable", f"{variable} is set, but Airflow cannot read it", check_variable)
+    return fail(
+        key,
+        "missing",
+        f"Airflow has no connection {conn_id!r}",
+        "Check the spelling (airflow connections list), or create it.",
     )
 
 
@@ -85,8 +93,8 @@ def unknown_fields(session: Session) -> Iterator[Finding]:
     yield warn(
         "unknown_fields",
         len(found),
-        f"nothing reads {', '.join(map(str, found))}",
-        "Correct their names, or remove them from the connection's extra.",
+        f"{count(len(found), 'field')} of the connection's extra that nothing reads: {', '.join(map(str, found))}",
+        "Correct their names, or remove them.",
     )
 
 
@@ -120,8 +128,8 @@ def credential(session: Session) -> Iterator[Finding]:
 
     kind = settings.credential.credential_type
     try:
-        got = _within(CREDENTIAL_SECONDS, lambda: CredentialSource(settings).get())
-    except concurrent.futures.TimeoutError:
+        got = within(CREDENTIAL_SECONDS, lambda: CredentialSource(settings).get())
+    except TimeoutError:
         problem = f"the credential (credential_type {kind!r}) did not come within {CREDENTIAL_SECONDS:g} s"
     except SchedulerXError as error:
         problem = error.message
@@ -149,22 +157,6 @@ def _described(session: Session, kind: str, got: Any) -> Finding:
     if got.security_token:
         parts.append("temporary")
     return ok("credential", kind, ", ".join(parts))
-
-
-def _within(seconds: float, function: Any) -> Any:
-    """Call a function that may hang. The thread is left behind if it does."""
-    import threading
-
-    box: concurrent.futures.Future[Any] = concurrent.futures.Future()
-
-    def call() -> None:
-        try:
-            box.set_result(function())
-        except BaseException as error:
-            box.set_exception(error)
-
-    threading.Thread(target=call, daemon=True).start()
-    return box.result(timeout=seconds)
 
 
 def open_client(session: Session) -> Iterator[Finding]:

@@ -37,19 +37,23 @@ def follow(it: Experiment) -> Iterator[Finding]:
         for finding in _details(it):
             if details.get(finding.key) is None or details[finding.key].value is None:
                 details[finding.key] = finding
-        if options.stop and any(run.has_running_node for run in it.runs):
-            details["stopped_state"] = _stop(it)
-            break
         waits_for_list = any(run.listed_at is None and not run.is_hidden for run in it.runs)
-        is_over = all(run.is_over for run in it.runs)
-        if now() >= until or (is_over and not waits_for_list):
+        if all(run.is_over for run in it.runs) and not waits_for_list:
+            break
+        # A run that is stopped shows nothing more, so what the list shows comes first, for a while.
+        may_stop = not waits_for_list or now() >= until - options.follow / 2
+        if options.stop and may_stop and any(run.has_running_node for run in it.runs):
+            break
+        if now() >= until:
             break
         it.pause(min(pause, until - now()))
         # While something is still to be seen in the list, its time has to be known well.
         pause = FIRST_PAUSE if waits_for_list else min(pause * 1.5, LONGEST_PAUSE)
+    if options.stop:
+        details["stopped_state"] = _stop(it)
     yield from details.values()
     yield from _list_findings(it)
-    yield _summary(it)
+    yield summary(it)
 
 
 def _observe_list(it: Experiment) -> None:
@@ -128,6 +132,10 @@ def _list_findings(it: Experiment) -> Iterator[Finding]:
             )
         elif run.was_listed_waiting:
             yield ok("list_waiting", "listed", "a run that waits is in the list")
+        elif run.is_waiting:
+            yield unknown(
+                "list_waiting", "the run that waits was not followed for long enough; raise --follow"
+            )
     yield from _list_lag(it)
     if it.session.runs is not None:
         yield runs.list_order(it.session.runs)
@@ -169,6 +177,8 @@ def _list_length(it: Experiment) -> Finding:
 
 def _stop(it: Experiment) -> Finding:
     """Stop all nodes that run, again and again, until all runs are over."""
+    if all(run.is_over for run in it.runs):
+        return unknown("stopped_state", "the runs ended by themselves; use a workflow that takes longer")
     until = now() + STOP_SECONDS
     refusal = ""
     stopped: set[int] = set()
@@ -202,7 +212,8 @@ def _stop(it: Experiment) -> Finding:
     )
 
 
-def _summary(it: Experiment) -> Finding:
+def summary(it: Experiment) -> Finding:
+    """Which runs there are, and whether someone has to look after them."""
     ids = ", ".join(str(run.wf_instance_id) for run in it.runs)
     states = ", ".join(run.state for run in it.runs)
     if all(run.is_over for run in it.runs):

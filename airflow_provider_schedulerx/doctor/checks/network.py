@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 from airflow_provider_schedulerx.doctor.findings import Finding, fail, ok, unknown, warn
-from airflow_provider_schedulerx.doctor.session import Session
+from airflow_provider_schedulerx.doctor.session import Session, within
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.endpoints import Endpoint
 
 _SECONDS = 5.0
+_NAME_SECONDS = 10.0
 _SOON_EXPIRED = 14
 
 
@@ -79,9 +80,9 @@ def dns(session: Session) -> Iterator[Finding]:
     if via is not None:
         target = urlsplit(via)
         host, port = target.hostname or "", target.port or 3128
-    named = "the proxy" if via else host
+    named = "the proxy" if via else "the endpoint"
     try:
-        found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        answered = within(_NAME_SECONDS, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except OSError as error:
         session.lacking["network"] = f"{named} has no address"
         vpc = (
@@ -90,11 +91,12 @@ def dns(session: Session) -> Iterator[Finding]:
         yield fail(
             "dns",
             "fails",
-            f"the name {host} does not resolve: {error.strerror or error}",
+            f"the name {host} does not resolve: {'no answer' if isinstance(error, TimeoutError) else error.strerror or error}",
             (vpc if host.startswith("schedulerx-vpc.") else "")
             + "Check host, region_id and network, and DNS of this machine.",
         )
         return
+    found = {str(each[4][0]) for each in answered}
     private = all(ipaddress.ip_address(address.partition("%")[0]).is_private for address in found)
     kind = "private" if private else "public"
     if settings.endpoint.scheme == "http" and (problem := _unreachable(host, port)):

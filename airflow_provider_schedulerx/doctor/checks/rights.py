@@ -47,7 +47,7 @@ def actions(session: Session) -> Iterator[Finding]:
         if denied:
             yield _denied(session, action, denied[0])
         elif replies:
-            yield ok(action, "allowed", f"to {ACTIONS[action]}")
+            yield ok(action, "allowed", f"allowed; needed to {ACTIONS[action]}")
 
 
 def _shows_rights(reply: Reply[Any]) -> bool:
@@ -67,7 +67,9 @@ def _denied(session: Session, action: str, reply: Reply[Any]) -> Finding:
     named = error.action or action
     other = f" (the service names {named})" if named != action else ""
     kind = detail.get("NoPermissionType")
-    text = f"to {ACTIONS[action]}: {reply.operation.name} is denied{other}{f', {kind}' if kind else ''}"
+    text = (
+        f"needed to {ACTIONS[action]}: {reply.operation.name} is denied{other}{f', {kind}' if kind else ''}"
+    )
     remedy = f"Allow {named}{f' to {who}' if who else ''}; the policy is below."
     verdict = fail if action in (FOLLOW_ACTION, START_ACTION) else warn
     return verdict(action, "denied", text, remedy)

@@ -147,7 +147,7 @@ def namespace(session: Session) -> Iterator[Finding]:
         yield ok(
             "namespace",
             "exists",
-            f"{wanted} is one of {count(len(found), 'namespace')} of {session.scope.region_id}",
+            f"{wanted}; {session.scope.region_id} has {count(len(found), 'namespace')}",
         )
     else:
         by_name = [each.uid for each in found if each.name == wanted]
@@ -169,17 +169,17 @@ def group(session: Session) -> Iterator[Finding]:
         yield unknown("group", why(reply))
         yield unknown("edition", why(reply))
         return
-    session.records = [each for each in reply.data.get("AppGroups") or [] if isinstance(each, dict)]
-    for each in session.records:
+    records = [each for each in reply.data.get("AppGroups") or [] if isinstance(each, dict)]
+    for each in records:
         session.scrubber.add_name(each.get("GroupId"), "group")
         session.scrubber.add_name(each.get("AppName"), "group")
         session.scrubber.add_secret(str(each.get("AppKey") or ""))
-    names = [str(each.get("GroupId")) for each in session.records]
+    names = [str(each.get("GroupId")) for each in records]
     if wanted is None:
         listed = ", ".join(names[:_SHOWN_NAMES]) or "none"
         yield unknown("group", f"none is set; the namespace has: {listed}", "Set group_id to one of these.")
         return
-    record = next((each for each in session.records if each.get("GroupId") == wanted), None)
+    record = next((each for each in records if each.get("GroupId") == wanted), None)
     if record is None:
         yield warn(
             "group",
@@ -187,8 +187,9 @@ def group(session: Session) -> Iterator[Finding]:
             f"{wanted} is not among the {len(names)} groups of the namespace",
             "Check group_id, namespace and region_id.",
         )
+        yield unknown("edition", "ListGroups does not list the group")
         return
-    yield ok("group", "exists", f"{wanted} is one of {count(len(names), 'group')} of the namespace")
+    yield ok("group", "exists", f"{wanted}; the namespace has {count(len(names), 'group')}")
     version = str(record.get("AppVersion"))
     if version in _EDITIONS:
         yield edition(_EDITIONS[version], f"AppVersion of ListGroups is {version}")
@@ -223,14 +224,14 @@ def first_workflows(session: Session) -> Iterator[Finding]:
     """List workflows, an operation that exists since 2025-12 only, and see whether the group is known."""
     reply = session.ask(calls.list_workflows(session.scope, 1))
     if reply.says_success:
-        session.records = [each for each in reply.data.get("Records") or [] if isinstance(each, dict)]
+        session.workflows = [each for each in reply.data.get("Records") or [] if isinstance(each, dict)]
         yield ok(
             "list_workflows",
             "present",
             f"the group has {count(int(reply.value[1]), 'workflow')}" if reply.value else "it answers",
         )
         return
-    session.records = []
+    session.workflows = []
     error = reply.error
     if error is not None and str(error.code).startswith("InvalidAction"):
         yield warn(
@@ -241,6 +242,7 @@ def first_workflows(session: Session) -> Iterator[Finding]:
         return
     yield unknown("list_workflows", why(reply))
     if isinstance(error, SchedulerXNotFoundError):
+        session.lacking["group"] = "the group was not found"
         yield fail(
             "group",
             "not found",

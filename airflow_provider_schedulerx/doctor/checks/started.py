@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 from airflow_provider_schedulerx.api.parameters import with_run_marker
 from airflow_provider_schedulerx.doctor.checks.experiment import Experiment
-from airflow_provider_schedulerx.doctor.checks.following import STOP_SECONDS, follow
+from airflow_provider_schedulerx.doctor.checks.following import STOP_SECONDS, follow, summary
 from airflow_provider_schedulerx.doctor.checks.starting import LATE_SECONDS, MAX_STARTS, fill, start_first
 from airflow_provider_schedulerx.doctor.checks.workflow import max_concurrency
 from airflow_provider_schedulerx.doctor.findings import Finding, fail, unknown
@@ -52,11 +52,16 @@ def _experiment(session: Session, parameters: str | None, marker: str | None) ->
         return
     it.before = list(listed)
     it.active_before = {number for number, is_active in listed.items() if is_active}
-    yield from start_first(it)
-    if it.runs and session.options.fill:
-        yield from fill(it)
-    if it.runs:
-        yield from follow(it)
+    try:
+        yield from start_first(it)
+        if it.runs and session.options.fill:
+            yield from fill(it)
+        if it.runs:
+            yield from follow(it)
+    except KeyboardInterrupt:
+        if it.runs:
+            yield summary(it)
+        raise
 
 
 def _parameters(session: Session, marker: str) -> str | None:

@@ -19,7 +19,7 @@ _TRIED = 5
 
 def workflow(session: Session) -> Iterator[Finding]:
     """Find the workflow, or choose the one with the most runs listed."""
-    for record in session.records:
+    for record in session.workflows:
         session.scrubber.add_name(record.get("Name"), "workflow")
     wanted = session.options.workflow_id
     if wanted is None:
@@ -47,7 +47,7 @@ def workflow(session: Session) -> Iterator[Finding]:
 
 def _chosen(session: Session) -> Iterator[Finding]:
     best: tuple[int, int] | None = None
-    for record in session.records[:_TRIED]:
+    for record in session.workflows[:_TRIED]:
         try:
             workflow_id = check_id("WorkflowId", record.get("WorkflowId"))
         except SchedulerXError:

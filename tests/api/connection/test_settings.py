@@ -136,6 +136,18 @@ def test_the_type_is_inferred_only_where_it_is_plain(fields: dict, chosen: str) 
         ({"connect_timeout": 10**400}, "connect_timeout", "number of seconds"),
         ({"region_id": "ap-southeast-8", "network": "vpc"}, "network", "no VPC endpoint"),
         ({**ROLE, "role_session_expiration": "9" * 5000}, "role_session_expiration", "at least 900"),
+        (
+            {"credential_type": "credentials_uri", "credentials_uri": "localhost"},
+            "credentials_uri",
+            "http://127",
+        ),
+        (
+            {"credential_type": "credentials_uri", "credentials_uri": "http://[x"},
+            "credentials_uri",
+            "http://127",
+        ),
+        ({**ROLE, "policy": "Allow all"}, "policy", "must be a JSON object"),
+        ({**ROLE, "policy": ["Allow"]}, "policy", "must be a JSON object"),
         ({**ROLE, "sts_endpoint": "http://sts.aliyuncs.com"}, "sts_endpoint", "called by https"),
         ({**ROLE, "sts_endpoint": "sts.aliyuncs.com/x"}, "sts_endpoint", "host name"),
     ],
@@ -280,6 +292,7 @@ def test_identities_whose_account_is_not_known_share_no_quota(
 
 def test_the_key_of_a_quota_holds_no_secret() -> None:
     made = settings(credential_type="credentials_uri", credentials_uri="http://127.0.0.1:1/?token=uri-secret")
+    assert made.secrets == ("token=uri-secret",), "the masker of Airflow gets it"
     assert "uri-secret" not in repr(made.account)
     assert "bear-token" not in repr(settings(credential_type="bearer", bearer_token="bear-token").account)
 

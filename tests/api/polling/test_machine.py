@@ -8,4 +8,4 @@ from dev.experiments.polling_machine import play
 
 
 def test_whatever_the_service_does_every_run_is_polled_and_nothing_is_left() -> None:
-    play(int(os.environ.get("POLLING_MACHINE_EXAMPLES", "100")))
+    play(int(os.environ.get("POLLING_MACHINE_EXAMPLES", "60")))

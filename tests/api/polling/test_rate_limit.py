@@ -49,20 +49,20 @@ def test_a_few_calls_never_wait() -> None:
     assert run_simulated(lambda: acquire_many(RateLimiter(100), 50)) == [0.0] * 50
 
 
-def test_those_who_ask_are_served_in_turn() -> None:
-    async def main() -> list[str]:
+def test_whoever_is_due_first_is_served_first() -> None:
+    async def main() -> list[float]:
         limiter = RateLimiter(1)
-        served: list[str] = []
+        served: list[float] = []
 
-        async def ask(name: str) -> None:
-            await limiter.acquire(name)
-            served.append(name)
+        async def ask(due_at: float) -> None:
+            await limiter.acquire(due_at=due_at)
+            served.append(due_at)
 
         await limiter.acquire()
-        await asyncio.gather(*(ask(name) for name in ["many"] * 4 + ["one", "two"]))
+        await asyncio.gather(*map(ask, [5, -3, 5, 70, 1]))
         return served
 
-    assert run_simulated(main) == ["many", "one", "two", "many", "many", "many"]
+    assert run_simulated(main) == [-3, 1, 5, 5, 70]
 
 
 def test_stops_go_first_but_do_not_shut_out_the_polls() -> None:
@@ -71,7 +71,7 @@ def test_stops_go_first_but_do_not_shut_out_the_polls() -> None:
         served: list[Priority] = []
 
         async def ask(priority: Priority) -> None:
-            await limiter.acquire(None, priority)
+            await limiter.acquire(priority)
             served.append(priority)
 
         await limiter.acquire()
@@ -89,7 +89,7 @@ def test_spare_calls_leave_what_the_polls_need() -> None:
             limiter.demand(number, 60, 60)
 
         async def spare() -> list[float]:
-            return [(await limiter.acquire(None, Priority.SPARE)).sent_at for _ in range(60)]
+            return [(await limiter.acquire(Priority.SPARE)).sent_at for _ in range(60)]
 
         return await spare()
 
@@ -102,7 +102,7 @@ def test_a_cancelled_wait_takes_nothing_and_leaves_nothing() -> None:
     async def main() -> None:
         limiter = RateLimiter(1)
         await limiter.acquire()
-        waiting = [asyncio.create_task(limiter.acquire(number % 2)) for number in range(6)]
+        waiting = [asyncio.create_task(limiter.acquire()) for _ in range(6)]
         await asyncio.sleep(1)
         for task in waiting[:5]:
             task.cancel()

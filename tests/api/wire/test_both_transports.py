@@ -44,7 +44,7 @@ def settings_for(host: str, **extra: Any) -> SchedulerXSettings:
         login="emulator",
         password="emulator-secret",
         host=host,
-        extra={"region_id": "cn-hangzhou", "connect_timeout": 1, "read_timeout": 1, **extra},
+        extra={"region_id": "cn-hangzhou", **extra},
     )
 
 
@@ -129,7 +129,7 @@ class Keeping:
     def __call__(self, peer: socket.socket) -> None:
         received: list[bytes] = []
         self.connections.append(received)
-        peer.settimeout(3)
+        peer.settimeout(60)
         while request := read_request(peer):
             received.append(request)
             peer.sendall(GOOD)
@@ -301,6 +301,37 @@ def test_tls_faults_started_nothing(send: Send) -> None:
             send([START], f"https://{authority}", ca_file=ca_file)
 
 
+@pytest.mark.usefixtures("no_proxies")
+def test_a_handshake_that_never_ends_started_nothing(send: Send) -> None:
+    def handle(peer: socket.socket) -> None:
+        peer.recv(65536)
+        time.sleep(2)
+
+    with server(handle) as authority:
+        with pytest.raises(errors.SchedulerXUnavailableError, match="cannot reach.*timed out"):
+            send([START], f"https://{authority}", connect_timeout=1)
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_what_the_caller_is_handling_is_not_taken_for_the_cause(send: Send) -> None:
+    try:
+        raise ssl.SSLCertVerificationError("another certificate")
+    except ssl.SSLError:
+        with pytest.raises(errors.SchedulerXUnavailableError, match="check host and network") as caught:
+            send([START], f"http://127.0.0.1:{free_port()}")
+    assert "ca_file" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_an_answer_that_cannot_be_unpacked_is_no_answer(send: Send) -> None:
+    def handle(peer: socket.socket) -> None:
+        read_request(peer)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope")
+
+    with server(handle) as authority, pytest.raises(errors.SchedulerXAmbiguousError, match="no answer"):
+        send([START], f"http://{authority}")
+
+
 # Certificate authorities.
 
 
@@ -338,6 +369,23 @@ def test_a_file_of_authorities_that_changes_is_read_again(tmp_path: Path) -> Non
     assert tls.tls_context(str(ca_file), "test") is context
     ca_file.write_bytes(second)
     assert tls.tls_context(str(ca_file), "test") is not context
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_a_file_of_authorities_that_is_gone_is_said_and_started_nothing(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(make_certificate("127.0.0.1").ca_file.read_bytes())
+    made = settings_for("https://127.0.0.1:1", ca_file=str(ca_file))
+    ca_file.unlink()
+    with pytest.raises(errors.SchedulerXConfigurationError, match="is it still there"):
+        SyncTransport(made, 0).send(START)
+
+    async def main() -> None:
+        async with AsyncTransport(made, 0):
+            pass
+
+    with pytest.raises(errors.SchedulerXConfigurationError, match="is it still there"):
+        asyncio.run(main())
 
 
 # Sessions of an event loop.
@@ -379,22 +427,38 @@ def test_calls_one_by_one_share_a_session_that_ends_with_its_loop() -> None:
     assert not sessions._by_loop
 
 
+@pytest.mark.usefixtures("strict", "no_proxies")
+def test_over_tls_nothing_is_left_open() -> None:
+    async def main(host: str, ca_file: str) -> None:
+        async with AsyncTransport(settings_for(host, ca_file=ca_file), 0) as made:
+            await asyncio.gather(*(made.send(call) for call in [READ, STOP] * 5))
+
+    with EmulatorProcess("--tls") as emulator:
+        asyncio.run(main(emulator.endpoint, emulator.ca_file))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.usefixtures("strict")
 def test_a_session_without_users_is_closed_after_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "IDLE_SECONDS", 0.2)
-
     async def main(host: str) -> None:
         await one_call(host)
-        await asyncio.sleep(0.1)
-        await one_call(host)
-        await asyncio.sleep(0.15)
-        assert open_sessions() == 1, "it was used in the meantime"
         async with AsyncTransport(settings_for(host)) as made:
-            await asyncio.sleep(0.5)
-            assert not made._open_session.kept.closed, "it has a user"
-        await asyncio.sleep(0.5)
-        assert open_sessions() == 0
-        assert len(asyncio.all_tasks()) == 1
+            session = made._open_session
+        session._check_idle()
+        assert not session.kept.closed, "it was used lately"
+        monkeypatch.setattr(sessions, "IDLE_SECONDS", 0.05)
+        async with AsyncTransport(settings_for(host)) as made:
+            assert made._open_session is session
+            session._check_idle()
+            await asyncio.sleep(0.2)
+            assert not session.kept.closed, "it has a user"
+        await until(lambda: open_sessions() == 0)
+        await until(lambda: len(asyncio.all_tasks()) == 1)
 
     with keeping() as (_, host):
         asyncio.run(main(host))
@@ -434,8 +498,7 @@ def test_an_opening_that_is_cancelled_leaves_nothing(
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
-        await asyncio.sleep(0.6)
-        assert open_sessions() == 0
+        await until(lambda: open_sessions() == 0)
         # Also where the loop ends meanwhile.
         left = asyncio.create_task(one_call(host))
         await asyncio.sleep(cancel_after)

@@ -159,7 +159,7 @@ def _warning(view: TaskView, snapshot: Snapshot, now: float) -> str:
     elif not view.is_over and now - snapshot.observed_at > _SILENCE:
         text = (
             f"Nothing was stored for {ago(snapshot.observed_at, now).removesuffix(' ago')}. The triggerer or worker may "
-            "be down, or SchedulerX may not answer; the task's log says more."
+            "be down, SchedulerX may not answer, or poll_interval is that long; the task's log says more."
         )
     else:
         return ""

@@ -147,13 +147,12 @@ class RunOwner:
 
         In short pieces: a signal handler runs in between, after which a long sleep would continue.
         """
-        end = time.monotonic() + seconds
-        while True:
+        while seconds > 0:
             self.check_killed()
-            left = end - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(min(left, _NOTICE_SECONDS))
+            piece = min(seconds, _NOTICE_SECONDS)
+            time.sleep(piece)
+            seconds -= piece
+        self.check_killed()
 
     def bounded_pause(self, seconds: float) -> None:
         """Sleep, unless the task is killed or its time is up."""

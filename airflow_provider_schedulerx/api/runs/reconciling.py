@@ -138,7 +138,7 @@ def reconcile_recipe(
                 if decided is not None:
                     return decided
         left = settling - elapsed
-        now = yield Pause(min(pause, left) if left > 0 else pause)
+        now = yield Pause(min(pause, max(left, _SHORTEST_PAUSE)) if left > 0 else pause)
 
 
 def suspects_recipe(scope: Scope, intent: StartIntent, age: Age) -> Recipe[list[Candidate]]:

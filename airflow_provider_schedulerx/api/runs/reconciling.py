@@ -32,8 +32,8 @@ _MAX_TWINS = 10
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 #: A list of at least this many runs may leave older ones out (a sibling operation lists 10).
 _SHORTEST_LIMIT = 10
-#: Seconds by which the clocks of two machines may differ.
-_CLOCK_MARGIN = 300.0
+#: Seconds by which a difference of the service's times may be wrong: they are whole seconds.
+_ROUNDING = 2.0
 
 
 class Match(Enum):
@@ -175,6 +175,7 @@ class _Search:
         self._shown = _Shown()
         self._older: list[int] = []
         self._older_shown: dict[int, str | None] = {}
+        self._older_by_time = 0
         self._reaches_back = True
         self._active = 0
         self._shows_waiting = False
@@ -188,11 +189,12 @@ class _Search:
             self._scope, self._intent.workflow_id
         )
         # Ids rise, so what is below an older run is older too.
-        older_by_time = 0 if age is None else _newest_older_by_time(listed, age + _CLOCK_MARGIN)
+        if age is not None:
+            self._older_by_time = max(self._older_by_time, _newest_older_by_time(listed, age + _ROUNDING))
         older: list[WorkflowInstanceSummary] = []
         new: list[WorkflowInstanceSummary] = []
         for run in listed:
-            is_older = run.wf_instance_id <= older_by_time or self._intent.is_older(run.wf_instance_id)
+            is_older = run.wf_instance_id <= self._older_by_time or self._intent.is_older(run.wf_instance_id)
             (older if is_older else new).append(run)
         self._older = sorted(
             {*(run.wf_instance_id for run in older), *(self._intent.known or ())}, reverse=True

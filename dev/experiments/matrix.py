@@ -131,7 +131,11 @@ def _needless(result: Result) -> str:
 def _is_ambiguous_by_itself(result: Result) -> bool:
     """Whether the service answers starts in a way that leaves open what it did."""
     is_full = result.scenario.name == "workflow is full"
-    return result.profile["late_refusal"] != "never" or (is_full and result.profile["when_full"] == "skip")
+    # The stranger's run, which fills it, is listed only after the task has asked which runs there are.
+    is_late = result.profile["list_lag"] != "0"
+    return result.profile["late_refusal"] != "never" or (
+        is_full and (is_late or result.profile["when_full"] == "skip")
+    )
 
 
 def _should_succeed(world: World, result: Result) -> str:

@@ -96,7 +96,10 @@ class World:
         workflow = engine.workflows[workflow_id]
         profile, engine.profile = engine.profile, Profile({"when_full": "queue", "disabled_workflow": "run"})
         for number in range(self.variant.history):
-            shown = json.dumps({"day": number}) if self.variant.parameters else None
+            given = {"day": number} if self.variant.parameters else {}
+            # Earlier DAG runs of the task had markers of their own.
+            given |= {"airflow_run": f"{number:016}"} if self.variant.marker else {}
+            shown = json.dumps(given) if given else None
             run = engine.execute(workflow, shown)
             assert run is not None
             self.clock.now += 10_000

@@ -20,7 +20,7 @@ from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus, WorkflowInstanceSummary
 from airflow_provider_schedulerx.api.runs.intents import StartIntent, has_parameters, parameters_digest
-from airflow_provider_schedulerx.api.runs.recipes import Pause, Recipe
+from airflow_provider_schedulerx.api.runs.recipes import Batch, Pause, Recipe
 from airflow_provider_schedulerx.api.runs.tracking import is_passing
 from airflow_provider_schedulerx.api.wire import calls
 
@@ -327,12 +327,31 @@ class _Search:
 
     def _older_twin(self) -> Recipe[int | None]:
         """An older run that carries the same parameters and is not the task's own, among the newest of them."""
-        others = [run for run in self._older if run not in self._intent.earlier]
-        for wf_instance_id in others[:_MAX_TWINS]:
+        others = [run for run in self._older if run not in self._intent.earlier][:_MAX_TWINS]
+        yield from self._look_up_together([run for run in others if run not in self._older_shown])
+        for wf_instance_id in others:
             text = yield from self._parameters_of_older(wf_instance_id)
             if text is not None and self._is_ours(text):
                 return wf_instance_id
         return None
+
+    def _look_up_together(self, runs: list[int]) -> Recipe[None]:
+        """Look up the parameters of older runs side by side; what fails so is left to be looked up by itself."""
+        workflow_id = self._intent.workflow_id
+        instances = yield Batch(
+            tuple(calls.get_workflow_instance(self._scope, workflow_id, run) for run in runs)
+        )
+        first: dict[int, tuple[int, int]] = {}
+        for run, instance in zip(runs, instances, strict=True):
+            nodes = () if isinstance(instance, SchedulerXError) else instance.nodes
+            for node in nodes:
+                if node.job_instance_id is not None:
+                    first.setdefault(run, (node.job_id, node.job_instance_id))
+        jobs = yield Batch(tuple(calls.get_job_instance(self._scope, *node) for node in first.values()))
+        for (run, (job_id, _)), job in zip(first.items(), jobs, strict=True):
+            if not isinstance(job, SchedulerXError):
+                text = str(job.parameters or "")
+                self._shown.by_job[job_id][run] = self._older_shown[run] = text
 
     def _look_for_a_difference(self) -> Recipe[None]:
         """See whether an older run shows other parameters: then they are those of the run for certain."""

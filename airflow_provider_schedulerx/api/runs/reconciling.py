@@ -27,7 +27,7 @@ from airflow_provider_schedulerx.api.wire import calls
 #: New runs whose parameters are looked up; more of them are ambiguous.
 MAX_CANDIDATES = 100
 #: Older runs whose parameters are looked up, to see whether one carries the same.
-_MAX_TWINS = 10
+_MAX_TWINS = 5
 #: Seconds between two lists.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 #: A list of at least this many runs may leave older ones out (a sibling operation lists 10).

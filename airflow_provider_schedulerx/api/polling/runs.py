@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds within which a run that is new here is polled, so that a crowd that arrives together is seen by one list.
 _FIRST_POLL = 1.0
+#: Seconds at least between two checks whether a shortage has become smaller.
+_CATCH_UP = 5.0
 #: Share of the budget of single polls from which on the list is used even for the only run of a workflow.
 _MUCH = 0.5
 
@@ -166,7 +168,7 @@ class FollowedRuns:
         :return: seconds after which to ask again; infinite without a shortage.
         """
         before = self._stretched[place]
-        if not before:
+        if not before or (self.list_due_at if place is Place.LIST else self.singles.due_at) == float("inf"):
             return float("inf")
         shortest = (self._list_budget if place is Place.LIST else self._get_budget).shortest_interval
         if shortest < 0.9 * before:
@@ -176,7 +178,7 @@ class FollowedRuns:
                     self.schedule(run, run.due_at)
             if place is Place.LIST:
                 self.schedule_list()
-        return max(1.0, before / 10)
+        return max(_CATCH_UP, before / 10)
 
     def hurry(self, subscription: Subscription) -> None:
         """Poll the run of a subscription before all others."""

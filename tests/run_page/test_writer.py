@@ -245,14 +245,14 @@ def test_what_waits_when_a_trigger_ends_is_not_stored_after_the_worker_has(super
     assert {task for _, task, _ in supervisor.stored} == {f"other{number}" for number in range(10)}
 
 
-def test_a_thousand_waiting_runs_store_five_times_a_second_and_changes_first(supervisor: Supervisor) -> None:
+def test_a_thousand_waiting_runs_store_a_few_times_a_second_and_changes_first(supervisor: Supervisor) -> None:
     supervisor.takes = 0.005
-    changed_at = 2_000.0
+    changed_at = 3_000.0
 
     async def follow_all() -> float:
         loop = asyncio.get_running_loop()
         writers = [TriggerSnapshotWriter(key(f"t{number}")) for number in range(1_000)]
-        while loop.time() < 3_000:
+        while loop.time() < 4_000:
             for number, each in enumerate(writers):
                 is_ended = number == 999 and loop.time() >= changed_at
                 each.observe(ENDED if is_ended else NODES)
@@ -267,7 +267,7 @@ def test_a_thousand_waiting_runs_store_five_times_a_second_and_changes_first(sup
         gaps.append(at - last_seen.get(task, at))
         last_seen[task] = at
     assert len(last_seen) == 1_000
-    assert max(gaps) < 300, "each has its heartbeat, if a slower one"
+    assert max(gaps) < 600, "each has its heartbeat, if a slower one"
     ended = next(
         at for at, _, snapshot in supervisor.stored if snapshot.status is WorkflowInstanceStatus.SUCCESS
     )

@@ -79,6 +79,7 @@ def test_one_that_has_ended_is_as_it_ended_whatever_the_task_is() -> None:
     assert "was RUNNING" not in text, "its nodes were seen when it had ended"
     earlier = replace(RUNNING, snapshot=replace(ended, nodes_observed_at=NOW - 30))
     assert "was RUNNING" in shown(earlier)
+    assert "The run has ended since its nodes were seen." in shown(earlier)
 
 
 def test_silence_is_said() -> None:

@@ -33,7 +33,7 @@ from dev.experiments import crowd
 from dev.harness.waiting import wait_for
 
 _REPEAT = 20
-#: The first snapshots of 1,000 runs take 400 s, so what is measured is the most there ever is.
+#: The first snapshots of 1,000 runs take 1,000 s, so what is measured is the most there ever is.
 _WARM_UP, _SECONDS = 60.0, 60.0
 
 

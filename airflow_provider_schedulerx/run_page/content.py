@@ -14,7 +14,7 @@ from airflow_provider_schedulerx.run_page.snapshot import Snapshot, SnapshotNode
 #: States of a task instance after which nothing follows its run any more.
 OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 #: Seconds without a snapshot after which the page says that something may be wrong.
-_SILENCE = 1200.0
+_SILENCE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

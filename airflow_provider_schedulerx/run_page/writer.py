@@ -99,6 +99,10 @@ class Cadence:
         self._not_before = float("-inf")
         self._write_time = WriteTime()
 
+    @property
+    def has_stored(self) -> bool:
+        return self._stored is not None
+
     def has_changed(self, instance: WorkflowInstance) -> bool:
         """Return whether an instance differs from what was stored last. One without nodes says nothing of them."""
         last = self._stored

@@ -234,6 +234,7 @@ def test_what_waits_when_a_trigger_ends_is_not_stored_after_the_worker_has(super
     async def follow() -> None:
         for number in range(10):  # ahead in the queue
             TriggerSnapshotWriter(key(f"other{number}")).observe(NODES)
+        await asyncio.sleep(0.1)
         cancelled, ended = TriggerSnapshotWriter(key("cancelled")), TriggerSnapshotWriter(key("ended"))
         cancelled.observe(NODES)
         cancelled.close()
@@ -245,9 +246,9 @@ def test_what_waits_when_a_trigger_ends_is_not_stored_after_the_worker_has(super
     assert {task for _, task, _ in supervisor.stored} == {f"other{number}" for number in range(10)}
 
 
-def test_a_thousand_waiting_runs_store_a_few_times_a_second_and_changes_first(supervisor: Supervisor) -> None:
+def test_a_thousand_waiting_runs_store_once_a_second_and_changes_first(supervisor: Supervisor) -> None:
     supervisor.takes = 0.005
-    changed_at = 3_000.0
+    changed_at = 3_300.0
 
     async def follow_all() -> float:
         loop = asyncio.get_running_loop()
@@ -267,7 +268,7 @@ def test_a_thousand_waiting_runs_store_a_few_times_a_second_and_changes_first(su
         gaps.append(at - last_seen.get(task, at))
         last_seen[task] = at
     assert len(last_seen) == 1_000
-    assert max(gaps) < 600, "each has its heartbeat, if a slower one"
+    assert max(gaps) < 1_200, "each has its heartbeat, if a slower one"
     ended = next(
         at for at, _, snapshot in supervisor.stored if snapshot.status is WorkflowInstanceStatus.SUCCESS
     )

@@ -75,7 +75,10 @@ class ConnectionMixin(_Hook):
         """
         if "settings" not in self.__dict__:
             connection, _ = await version_compat.aget_connection(self.schedulerx_conn_id)
-            self.__dict__["settings"] = self._checked(connection)
+            settings = self._checked(connection)
+            for secret in settings.secrets:
+                await version_compat.amask_secret(secret)
+            self.__dict__["settings"] = settings
         return self.settings
 
     def _checked(self, connection: Connection) -> SchedulerXSettings:

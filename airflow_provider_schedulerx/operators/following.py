@@ -89,6 +89,16 @@ def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) 
     )
 
 
+def ended_meanwhile(task: Any, run: TaskRun) -> WorkflowInstance | None:
+    """Return the run if it has ended. None if it has not, or if it could not be polled."""
+    try:
+        instance: WorkflowInstance = task.hook.get_workflow_instance(run.workflow_id, run.wf_instance_id)
+    except SchedulerXError as error:
+        task.log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
+        return None
+    return instance if instance.status.is_terminal else None
+
+
 def after_trigger_gave_up(task: Any, owner: RunOwner, run: TaskRun, why: str) -> Exception:
     """Return the error for a run that the trigger could not follow: final if the service does not know the run."""
     try:

@@ -36,6 +36,7 @@ from airflow_provider_schedulerx.operators.announcing import (
 from airflow_provider_schedulerx.operators.following import (
     after_trigger_gave_up,
     defer_until_end,
+    ended_meanwhile,
     poll_until_end,
 )
 from airflow_provider_schedulerx.operators.launching import IfRunning, Launcher, OnRetry, check_literals
@@ -237,11 +238,15 @@ class ExecuteWorkflowOperator(BaseOperator):
                 raise owner.lost(
                     f"The trigger's event cannot be used: {error}. Workflow instance {run.wf_instance_id} may be active"
                 ) from None
+            instance = ended.instance
             if ended.outcome is api.events.Outcome.TIMEOUT:
-                raise owner.time_is_up(str(owner.limit), ended.message)
-            if ended.instance is None:
+                # The run may have ended while the task waited for a worker.
+                instance = ended_meanwhile(self, run)
+                if instance is None:
+                    raise owner.time_is_up(str(owner.limit), ended.message)
+            if instance is None:
                 raise after_trigger_gave_up(self, owner, run, ended.message)
-            self._finish(context, owner, run, ended.instance)
+            self._finish(context, owner, run, instance)
         return run.wf_instance_id
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -256,6 +261,9 @@ class ExecuteWorkflowOperator(BaseOperator):
                 if reason.get("traceback"):
                     self.log.error("The trigger failed:\n%s", "\n".join(reason["traceback"]))
                 if reason.get("error") == "Trigger timeout":
+                    if (instance := ended_meanwhile(self, run)) is not None:
+                        self._finish(context, owner, run, instance)
+                        return run.wf_instance_id
                     raise owner.time_is_up(str(owner.limit), "Airflow ended the deferral")
                 raise after_trigger_gave_up(self, owner, run, str(reason.get("error", "Unknown")))
         return super().resume_execution(next_method, next_kwargs, context)

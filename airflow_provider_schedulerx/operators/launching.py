@@ -134,7 +134,7 @@ class StartPolicy(NamedTuple):
 class Launcher:
     """Finds or starts the run of one try of a task.
 
-    :param owner: is told of each step.
+    :param owner: is informed of each step.
     :param store: what earlier tries have left.
     """
 
@@ -391,7 +391,10 @@ class Launcher:
             )
 
     def _rerun_failed(self, instance: WorkflowInstance) -> bool:
-        """Run the failed nodes of a run again. :return: False if there are none to run again."""
+        """Run the failed nodes of a run again.
+
+        :return: False if there are none to run again.
+        """
         rerun = self._hook.rerun_workflow_instance(
             instance, settling_time=self._policy.settling_time, sleep=self._owner.bounded_pause
         )
@@ -645,7 +648,7 @@ class Launcher:
     def _undecided(self, why: str) -> WorkflowInstanceUndecidedError:
         return WorkflowInstanceUndecidedError(
             f"A run of workflow {self._workflow_id} may have been started: {why}. The task is not retried, because that "
-            f"could start a second one: {_DECIDE}. (run_marker=True makes the runs of a task certain to be told apart; "
+            f"could start a second one: {_DECIDE}. (run_marker=True makes the task's runs distinguishable; "
             "the RAM action edas:ReadSchedulerxJobInstanceQuery lets their parameters be seen.)"
         )
 

@@ -35,7 +35,9 @@ _SHOWN_OF_BODY = 200
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """:ivar headers: with lower-case names; :ivar body: as received."""
+    """:ivar headers: with lower-case names.
+    :ivar body: as received.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)

@@ -181,7 +181,7 @@ def _late_refusal(attempt: Attempt) -> Iterator[Finding]:
 def _disabled_workflow(attempt: Attempt) -> Iterator[Finding]:
     if attempt.run is not None:
         yield ok("disabled_workflow", "run", "a start of this disabled workflow is carried out")
-        yield warn("enabled", "disabled", "it is disabled, and the service starts it all the same")
+        yield warn("enabled", "disabled", "it is disabled, and the service starts it anyway")
     elif attempt.outcome is Outcome.REFUSED:
         yield ok("disabled_workflow", "refuse", f"a start is refused: {attempt.message}")
 

@@ -196,7 +196,7 @@ class Launcher:
 
     @property
     def _is_retry(self) -> bool:
-        """Whether there was a try before this one, since the task was cleared last.
+        """Whether there was an earlier try, since the task was cleared last.
 
         Clearing sets ``max_tries`` to the number of tries so far plus the task's ``retries``.
         """

@@ -199,7 +199,7 @@ def _when_full(it: Experiment, attempt: Attempt) -> Iterator[Finding]:
     elif run is None:
         yield unknown(key, f"what came of the start is not clear: {why(attempt.reply)}")
     elif not it.look(run):
-        yield unknown(key, "the run beyond MaxConcurrency could not be looked at")
+        yield unknown(key, "the run beyond MaxConcurrency could not be polled")
     elif run.is_waiting:
         yield ok(key, "queue", "the run is made and waits for its turn")
     else:

@@ -1,4 +1,4 @@
-"""All that differs between the versions of Airflow that we run on, 2.11 to 3.3, and their own compat layer does not level.
+"""Adapts to the versions of Airflow that we run on, 2.11 to 3.3, where their own compat layer does not level them.
 
 What has moved or been renamed comes from ``airflow.providers.common.compat.sdk`` everywhere.
 """
@@ -34,7 +34,7 @@ def store_for_good(store: Any, key: str, value: Any) -> None:
     store.set(key, value, retention=NEVER_EXPIRE)
 
 
-# 3.3: triggers are told that a user has ended their task. Before, only the state of the task shows it.
+# 3.3: triggers are notified that a user has ended their task. Before, only the state of the task shows it.
 
 
 def triggers_are_told_of_kills() -> bool:
@@ -72,7 +72,7 @@ async def user_acted_on(task_instance: Any) -> bool:
     """Return whether a task is no longer deferred, so that its trigger was cancelled because of a user.
 
     For where :func:`triggers_are_told_of_kills` is False. In a shutdown or redistribution of the triggerer the task
-    still is deferred. If its state cannot be had, the answer is no: a run that goes on is better than one that a
+    still is deferred. If its state could not be fetched, the answer is no: a run that keeps running is better than one that a
     restart stops.
     """
     if task_instance is None:
@@ -139,7 +139,7 @@ def task_state(task_instance: Any, seconds: float) -> str | None:
         with contextlib.suppress(Exception):
             found.append(_state(task_instance))
 
-    # In a thread, because the supervisor may be gone; a daemon, because the task must be able to end all the same.
+    # In a thread, because the supervisor may be gone; a daemon, because the task must be able to end anyway.
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(seconds)

@@ -1,4 +1,4 @@
-"""Who is told of a run, and how: XCom, the task's link, and the events of its outlets."""
+"""Publishes a run: XCom, the task's links, and the events of its outlets."""
 
 from __future__ import annotations
 

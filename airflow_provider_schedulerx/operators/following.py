@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def poll_until_end(task: Any, owner: RunOwner, run: TaskRun) -> WorkflowInstance:
-    """Poll the run of an operator until it has ended. :return: how it was then."""
+    """Poll the run of an operator until it has ended.
+
+    :return: how it was then.
+    """
     tracker = api.tracking.RunTracker(task.poll_failure_tolerance, task.settling_time)
     while True:
         # Whether time is up is asked first, so that a run that ended meanwhile still counts.

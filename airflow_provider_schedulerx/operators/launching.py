@@ -135,7 +135,7 @@ class StartPolicy(NamedTuple):
 class Launcher:
     """Finds or starts the run of one try of a task.
 
-    :param owner: is told of each step.
+    :param owner: is informed of each step.
     :param store: what earlier tries have left.
     """
 
@@ -204,7 +204,7 @@ class Launcher:
 
     @property
     def _is_retry(self) -> bool:
-        """Whether there was a try before this one, since the task was cleared last.
+        """Whether there was an earlier try, since the task was cleared last.
 
         Clearing sets ``max_tries`` to the number of tries so far plus the task's ``retries``.
         """
@@ -414,7 +414,10 @@ class Launcher:
         return last
 
     def _rerun_failed(self, instance: WorkflowInstance) -> bool:
-        """Run the failed nodes of a run again. :return: False if there are none to run again."""
+        """Run the failed nodes of a run again.
+
+        :return: False if there are none to run again.
+        """
         rerun = self._hook.rerun_workflow_instance(
             instance, settling_time=self._policy.settling_time, sleep=self._owner.bounded_pause
         )
@@ -675,7 +678,7 @@ class Launcher:
     def _undecided(self, why: str) -> WorkflowInstanceUndecidedError:
         return WorkflowInstanceUndecidedError(
             f"A run of workflow {self._workflow_id} may have been started: {why}. The task is not retried, because that "
-            f"could start a second one: {_DECIDE}. (run_marker=True makes the runs of a task certain to be told apart; "
+            f"could start a second one: {_DECIDE}. (run_marker=True makes the task's runs distinguishable; "
             "the RAM action edas:ReadSchedulerxJobInstanceQuery lets their parameters be seen.)"
         )
 

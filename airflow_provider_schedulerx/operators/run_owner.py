@@ -1,4 +1,4 @@
-"""One run, one owner: what the end of a try means for its run, and for the task."""
+"""Owner of one try's run: decides what the end of the try means for the run and for the task."""
 
 from __future__ import annotations
 
@@ -244,7 +244,10 @@ class RunOwner:
         return self.time_is_up(limit)
 
     def time_is_up(self, limit: str, why: str = "") -> BaseException:
-        """Stop the run, if this task may, because a limit has passed. :return: what to raise."""
+        """Stop the run, if this task may, because a limit has passed.
+
+        :return: what to raise.
+        """
         run = self._known_run
         waited = f"Workflow instance {run.wf_instance_id} has not ended within {limit}" + (
             f" ({why})" if why else ""
@@ -328,7 +331,7 @@ class RunOwner:
             return self._after_stop(killed)
         if is_wanted:
             return self.lost(
-                f"The worker is told to end, but Airflow still wants this task (its state is running), so workflow "
+                f"The worker was asked to shut down, but Airflow still wants this task (its state is running), so workflow "
                 f"instance {run.wf_instance_id} keeps running"
             )
         if reason := self._why_not_stopped(run):
@@ -377,7 +380,10 @@ class RunOwner:
         return "" if run.is_own else "this task has not started it"
 
     def _stop(self, run: TaskRun) -> WorkflowInstance | None:
-        """Stop the run. Never raises. :return: the run, if it has ended."""
+        """Stop the run. Never raises.
+
+        :return: the run, if it has ended.
+        """
         self._stop_was_tried = True
         try:
             last = self._hook.stop_workflow_instance(run.workflow_id, run.wf_instance_id)

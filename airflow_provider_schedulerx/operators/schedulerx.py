@@ -176,7 +176,10 @@ class ExecuteWorkflowOperator(BaseOperator):
         return SchedulerXHook.from_task(self)
 
     def execute(self, context: Context) -> int:
-        """Start the run, or take up that of an earlier try, and follow it. :return: the ``WfInstanceId``."""
+        """Start the run, or take up that of an earlier try, and follow it.
+
+        :return: the ``WfInstanceId``.
+        """
         return self._run_try(context)
 
     def _run_try(self, context: Context) -> int:
@@ -216,14 +219,15 @@ class ExecuteWorkflowOperator(BaseOperator):
         is_own: bool | None = None,
         try_number: int | None = None,
     ) -> int:
-        """Continue after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``.
+        """Continue after the wait in the triggerer, exactly as without one.
 
         :param event: of :class:`~airflow_provider_schedulerx.triggers.schedulerx.WorkflowInstanceTrigger`.
         :param workflow_id: as it was at the start, whatever a template gives now. ``dag.test()`` of Airflow
             2.11 loses this and the next ones; then they are looked up again.
         :param wf_instance_id: the run that was deferred for.
         :param is_own: whether the task has started it.
-        :param try_number: that has deferred. Airflow 3.0 lets a retry resume with the event of the try before.
+        :param try_number: that has deferred. Airflow 3.0 lets a retry resume with the event of the previous try.
+        :return: the ``WfInstanceId``.
         """
         if try_number is not None and try_number != getattr(context["ti"], "try_number", try_number):
             self.log.info("The event is that of try %s, so this try starts anew", try_number)
@@ -298,7 +302,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         self.log.info("Workflow instance %s succeeded", instance.wf_instance_id)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Return what OpenLineage is told: the run, its workflow, and where to look at it. Also of a failed task."""
+        """Return what OpenLineage gets: the run, its workflow, and where to look at it. Also of a failed task."""
         run = None if self._owner is None else self._owner.run
         if run is None:
             return None

@@ -126,7 +126,10 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         return FaultLog(self.log, self.wf_instance_id)
 
     def execute(self, context: Context) -> Any:
-        """Wait here or, if deferrable, in the triggerer. :return: the ``WfInstanceId``."""
+        """Wait here or, if deferrable, in the triggerer.
+
+        :return: the ``WfInstanceId``.
+        """
         workflow_id = check_id("workflow_id", self.workflow_id)
         wf_instance_id = check_id("wf_instance_id", self.wf_instance_id)
         WorkflowInstanceLink.persist(context, self.hook.console_link(workflow_id, wf_instance_id))
@@ -204,7 +207,10 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         workflow_id: int | None = None,
         wf_instance_id: int | None = None,
     ) -> int:
-        """Finish after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``."""
+        """Finish after the wait in the triggerer, exactly as without one.
+
+        :return: the ``WfInstanceId``.
+        """
         if workflow_id is None:  # dag.test() of Airflow 2.11 loses them
             workflow_id = check_id("workflow_id", self.workflow_id)
         if wf_instance_id is None:

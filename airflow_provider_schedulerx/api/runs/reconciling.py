@@ -1,6 +1,6 @@
-"""Did that request start a run, and which one is it?
+"""Reconciles a lost start: finds out whether the request started a run, and which one it is.
 
-Asked when the answer of ``ExecuteWorkflow`` was lost, or the process that waited for it. What is known is the
+Used when the answer of ``ExecuteWorkflow`` was lost, or the process that waited for it. What is known is the
 :class:`~airflow_provider_schedulerx.api.runs.intents.StartIntent` that was written before.
 
 Nothing is guessed. What the service does not document (how soon and how long it lists a run, how many it lists, whether
@@ -285,11 +285,13 @@ class _Search:
         if may_wait and not_yet:
             return None
         if ours:
-            return _ambiguous("the start had no parameters by which its run could be told from others", ours)
+            return _ambiguous(
+                "the start had no parameters by which its run could be distinguished from others", ours
+            )
         unseen = [run for run in runs if run.match in (Match.NOT_YET, Match.HIDDEN)]
         if unseen:
             return _ambiguous(
-                "new runs cannot be told from the one that may have been started",
+                "new runs cannot be distinguished from the one that may have been started",
                 unseen,
                 may_resolve=bool(not_yet),
             )

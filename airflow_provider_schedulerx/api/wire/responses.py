@@ -37,7 +37,9 @@ _READ_OF_BODY = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """:ivar headers: with lower-case names; :ivar body: as received."""
+    """:ivar headers: with lower-case names.
+    :ivar body: as received.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)

@@ -5,8 +5,9 @@ docs/metrics.md lists them. The operation is part of the name, because plain Sta
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from airflow_provider_schedulerx import version_compat
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.polling.reporting import Metric
@@ -26,7 +27,7 @@ def count_reconciliation(outcome: str) -> None:
 
     :param outcome: ``found``, ``not_started`` or ``ambiguous``.
     """
-    _stats().incr(f"{_PREFIX}.reconciliations.{outcome}")
+    version_compat.stats().incr(f"{_PREFIX}.reconciliations.{outcome}")
 
 
 def _send(metric: Metric, value: float, tags: dict[str, str]) -> None:
@@ -34,19 +35,10 @@ def _send(metric: Metric, value: float, tags: dict[str, str]) -> None:
 
     operation = tags.pop("operation", None)
     name = f"{_PREFIX}.{metric.value}" + (f".{operation}" if operation else "")
-    stats = _stats()
+    stats = version_compat.stats()
     if metric in (Metric.RUNS_FOLLOWED, Metric.RATE, Metric.STRETCH):
         stats.gauge(name, value, tags=tags)
     elif metric is Metric.END_DELAY:
         stats.timing(name, value, tags=tags)
     else:
         stats.incr(name, round(value), tags=tags)
-
-
-@functools.cache
-def _stats() -> Any:
-    try:
-        from airflow.providers.common.compat.sdk import Stats
-    except ImportError:  # where common-compat is older
-        from airflow.stats import Stats
-    return Stats

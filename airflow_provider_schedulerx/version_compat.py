@@ -6,6 +6,7 @@ What has moved or been renamed comes from ``airflow.providers.common.compat.sdk`
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import signal
@@ -52,8 +53,15 @@ _REPORT_MARGIN = 5.0
 
 
 def seconds_until_a_deferral_is_known() -> float:
-    """Return after how many seconds Airflow has certainly heard that a deferring process has ended. 0 below 3.0."""
+    """Return after how many seconds Airflow has certainly heard that a deferring process has ended.
+
+    :return: 0 below 3.0, and in ``dag.test()``, where there is no other process.
+    """
     if importlib.util.find_spec("airflow.sdk.execution_time") is None:
+        return 0.0
+    from airflow.sdk.execution_time import task_runner
+
+    if type(getattr(task_runner, "SUPERVISOR_COMMS", None)).__name__.startswith("InProcess"):
         return 0.0
     from airflow.providers.common.compat.sdk import conf
 
@@ -162,6 +170,19 @@ async def aget_connection(conn_id: str) -> tuple[Connection, dict[str, Any]]:
     return await sync_to_async(look_up)()
 
 
+# Airflow's metrics are in the compat layer from some version of it on.
+
+
+@functools.cache
+def stats() -> Any:
+    """Return Airflow's ``Stats``: StatsD, OpenTelemetry or Datadog, whatever is configured."""
+    try:
+        from airflow.providers.common.compat.sdk import Stats
+    except ImportError:
+        from airflow.stats import Stats
+    return Stats
+
+
 # What keeps secrets out of logs was moved in 3.0 and in 3.1.
 _MASKERS = (
     "airflow.sdk.log",
@@ -172,13 +193,26 @@ _MASKERS = (
 
 def mask_secret(secret: str) -> None:
     """Keep a text out of all logs. ``common-compat`` has the same from 1.22 on."""
+    _masker("mask_secret")(secret)
+
+
+async def amask_secret(secret: str) -> None:
+    """Keep a text out of all logs, without blocking the event loop: Airflow 3 tells its supervisor, too."""
+    try:
+        mask = _masker("amask_secret")
+    except ImportError:
+        from asgiref.sync import sync_to_async
+
+        await sync_to_async(mask_secret)(secret)
+    else:
+        await mask(secret)
+
+
+def _masker(function: str) -> Any:
     for name in _MASKERS:
         with contextlib.suppress(ImportError, AttributeError):
-            mask = importlib.import_module(name).mask_secret
-            break
-    else:
-        raise ImportError(f"no mask_secret in {', '.join(_MASKERS)}")
-    mask(secret)
+            return getattr(importlib.import_module(name), function)
+    raise ImportError(f"no {function} in {', '.join(_MASKERS)}")
 
 
 # 3.0: execution_timeout starts anew when a deferred task resumes. In 2.11 it does not, and if it has passed by then, the

@@ -547,7 +547,7 @@ def test_a_run_that_waits_is_waited_for(
     emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int]
 ) -> None:
     """Its parameters show when it begins."""
-    emulator.set_profile("when_full=queue")
+    emulator.set_profile("when_full=queue,waiting_node_id=absent")
     workflow_id = workflow(811, max_concurrency=1, duration=25)  # 2.5 s at this speed; two runs are before us
     returned = lost(emulator, ti, operator(workflow_id=workflow_id, poll_failure_tolerance=30))
     assert returned == emulator.instances(workflow_id)[-1]["wf_instance_id"]
@@ -557,7 +557,7 @@ def test_a_run_that_waits_is_waited_for(
 def test_a_run_that_waits_too_long_is_left_to_a_retry(
     emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int]
 ) -> None:
-    emulator.set_profile("when_full=queue")
+    emulator.set_profile("when_full=queue,waiting_node_id=absent")
     workflow_id = workflow(812, max_concurrency=1, duration=100_000)
     with pytest.raises(WorkflowInstanceLostError, match=r"\(WAITING; its parameters cannot be seen yet\)"):
         lost(emulator, ti, operator(workflow_id=workflow_id, poll_failure_tolerance=1))

@@ -237,6 +237,20 @@ def test_test_connection_succeeds_with_a_read_only_call(
     assert {name for name in after if after[name] != before.get(name, 0)} == {"ListWorkFlows"}
 
 
+def test_test_connection_works_with_an_edition_that_cannot_list_workflows(
+    emulator: EmulatorProcess, connect: Callable[..., None]
+) -> None:
+    """ListWorkFlows exists since December 2025 only; no task needs it."""
+    emulator.set_profile("list_workflows=absent")
+    connect(emulator.connection())
+    ok, message = SchedulerXHook().test_connection()
+    assert ok, message
+    assert "does not have ListWorkFlows" in message
+    ok, message = SchedulerXHook(group_id="nobody").test_connection()
+    assert not ok, "another group than one that exists is still found out"
+    assert "groupid not exist" in message
+
+
 @pytest.mark.parametrize(
     ("missing", "says"),
     [

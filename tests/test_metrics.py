@@ -42,7 +42,7 @@ class Stats:
 @pytest.fixture
 def stats(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stats]:
     made = Stats()
-    monkeypatch.setattr(metrics, "_stats", lambda: made)
+    monkeypatch.setattr(metrics.version_compat, "stats", lambda: made)
     metrics.report_polling()
     yield made
     reporting.set_reporter(None)
@@ -92,7 +92,7 @@ def test_a_fault_of_the_metrics_harms_no_poll(stats: Stats, monkeypatch: pytest.
     def broken() -> Any:
         raise OSError("no StatsD here")
 
-    monkeypatch.setattr(metrics, "_stats", broken)
+    monkeypatch.setattr(metrics.version_compat, "stats", broken)
 
     async def main() -> None:
         service = ScriptedService()
@@ -108,7 +108,7 @@ def test_reconciliations_are_counted_by_their_outcome(stats: Stats) -> None:
 
 
 def test_airflow_has_what_the_metrics_are_sent_to() -> None:
-    found = metrics._stats()
+    found = metrics.version_compat.stats()
     for name in ("incr", "gauge", "timing"):
         assert callable(getattr(found, name))
     found.incr("schedulerx.list_refused", 1, tags={})

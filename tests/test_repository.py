@@ -38,6 +38,11 @@ def test_make_alone_prints_every_target_with_its_text() -> None:
     assert {"test", "test-fast", "format", "lint", "types", "demo", "ui", "docs"} <= set(listed)
 
 
+def test_what_the_fast_tests_leave_out_exists() -> None:
+    (slow,) = re.findall(r"^SLOW := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert [file for file in slow.split() if not (ROOT / file).exists()] == []
+
+
 def test_ci_runs_everything_and_the_tests_last() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     made = re.findall(r'^make PYTHON="\$python" ([a-z-]+)', script, re.MULTILINE)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+from collections.abc import Callable
 
 import pytest
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from dev.harness.rest import AIRFLOW
 
 SECRET = "a-secret-of-this-test"
+
+
+URI_WITH_TOKEN = "http://127.0.0.1:9/credentials?auth=t0ken-of-the-uri"
 
 
 def test_a_masked_secret_is_redacted() -> None:
@@ -33,3 +40,17 @@ def test_an_airflow_that_masks_nowhere_is_not_trusted(monkeypatch: pytest.Monkey
 
 def test_triggers_are_told_of_kills_from_3_3_on() -> None:
     assert version_compat.triggers_are_told_of_kills() is (AIRFLOW >= (3, 3))
+
+
+def test_the_asynchronous_side_masks_the_secrets_of_a_connection(
+    emulator: EmulatorProcess, connect: Callable[..., None]
+) -> None:
+    """What Airflow does not take for a secret by its name: a token within a URL."""
+    from airflow.providers.common.compat.sdk import redact
+
+    connection = emulator.connection(credential_type="credentials_uri", credentials_uri=URI_WITH_TOKEN)
+    del connection["login"], connection["password"]
+    connect(connection)
+    assert "t0ken-of-the-uri" in str(redact(f"the token is {URI_WITH_TOKEN}"))
+    asyncio.run(SchedulerXHook().aget_settings())
+    assert "t0ken-of-the-uri" not in str(redact(f"the token is {URI_WITH_TOKEN}"))

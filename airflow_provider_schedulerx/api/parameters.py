@@ -16,8 +16,9 @@ MAX_INSTANCE_PARAMETERS_BYTES = 1000
 #: Key under which a run marker stands in the instance parameters, unless another is given.
 RUN_MARKER_KEY = "airflow_run"
 
-_MAX_LONG = 2**63 - 1
-_MAX_DIGITS = len(str(_MAX_LONG))
+#: The largest id: a signed 64-bit integer.
+MAX_ID = 2**63 - 1
+_MAX_DIGITS = len(str(MAX_ID))
 
 
 def check_id(field: str, value: Any) -> int:
@@ -32,12 +33,12 @@ def check_id(field: str, value: Any) -> int:
         number = value
     elif isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal():
         digits = value.strip().lstrip("0") or "0"
-        number = int(digits) if len(digits) <= _MAX_DIGITS else _MAX_LONG + 1
-    if number is None or not 0 < number <= _MAX_LONG:
+        number = int(digits) if len(digits) <= _MAX_DIGITS else MAX_ID + 1
+    if number is None or not 0 < number <= MAX_ID:
         if value is None or value in ("", "None"):
             problem = "is empty; was the XCom or template that should give it rendered?"
         elif number is not None:
-            problem = f"must be between 1 and {_MAX_LONG}, not {_shown(value)}"
+            problem = f"must be between 1 and {MAX_ID}, not {_shown(value)}"
         else:
             problem = f"must be an integer or a string of digits, not {_shown(value)}"
         raise SchedulerXConfigurationError(f"{field} {problem}", field=field)

@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_schedulerx.api.parameters import MAX_ID
+
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings, Scope
     from airflow_provider_schedulerx.api.models import WorkflowInstance
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: An id that no workflow, run or job has: asking for it is harmless, and shows how a failure looks.
-IMPOSSIBLE_ID = 2**63 - 1
+IMPOSSIBLE_ID = MAX_ID
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx import api, version_compat
-from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXConfigurationError,
+    SchedulerXError,
+    SchedulerXNotFoundError,
+    SchedulerXRejectedError,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseHook, Connection
@@ -70,7 +75,10 @@ class ConnectionMixin(_Hook):
         """
         if "settings" not in self.__dict__:
             connection, _ = await version_compat.aget_connection(self.schedulerx_conn_id)
-            self.__dict__["settings"] = self._checked(connection)
+            settings = self._checked(connection)
+            for secret in settings.secrets:
+                await version_compat.amask_secret(secret)
+            self.__dict__["settings"] = settings
         return self.settings
 
     def _checked(self, connection: Connection) -> SchedulerXSettings:
@@ -129,11 +137,27 @@ class ConnectionMixin(_Hook):
         if scope.missing:
             namespaces = transport.perform(api.calls.list_namespaces(scope))
             return f"Connected to {settings.endpoint}: {len(namespaces)} namespaces in {scope.region_id}."
-        _, total = transport.perform(api.calls.list_workflows(scope, page_num=1, page_size=1))
-        return (
-            f"Connected to {settings.endpoint}: {total} workflows in namespace {scope.namespace}, "
-            f"group {scope.group_id}, region {scope.region_id}."
-        )
+        where = f"namespace {scope.namespace}, group {scope.group_id}, region {scope.region_id}"
+        try:
+            _, total = transport.perform(api.calls.list_workflows(scope, page_num=1, page_size=1))
+        except SchedulerXRejectedError as error:
+            if not (error.code or "").startswith("InvalidAction"):
+                raise
+            self._ask_for_no_workflow(scope, transport)
+            return (
+                f"Connected to {settings.endpoint}: {where}. This edition of the service does not have ListWorkFlows "
+                "(it exists since December 2025), which tasks do not need."
+            )
+        return f"Connected to {settings.endpoint}: {total} workflows in {where}."
+
+    @staticmethod
+    def _ask_for_no_workflow(scope: Scope, transport: SyncTransport) -> None:
+        """Ask for a workflow that cannot exist. :raises SchedulerXError: if the answer is not that it does not."""
+        try:
+            transport.perform(api.calls.get_workflow(scope, api.parameters.MAX_ID))
+        except SchedulerXNotFoundError as error:
+            if "group" in (error.service_message or "").lower():
+                raise
 
 
 def _remarks(settings: SchedulerXSettings | None) -> list[str]:

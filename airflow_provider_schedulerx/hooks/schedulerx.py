@@ -300,7 +300,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         instance: WorkflowInstance,
         *,
         settling_time: float,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> Rerun:
         """Run the failed nodes of a run again, and wait until it shows that (``RetryJobInstance``).
 
@@ -319,7 +319,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         patience: float,
         age: Age | None = None,
         may_be_several: bool = False,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> Reconciled:
         """Find the run that a start whose answer was lost may have started.
 

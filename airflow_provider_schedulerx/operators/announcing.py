@@ -27,7 +27,7 @@ def announce(context: Context, hook: SchedulerXHook, run: TaskRun, log: Any) -> 
         WorkflowInstanceLink.persist(context, url)
         RunPageLink.persist(context)
     except Exception as error:
-        log.warning("The links to the run could not be kept: %s: %s", type(error).__name__, error)
+        log.warning("The link to the console could not be kept: %s: %s", type(error).__name__, error)
     else:
         log.info("Workflow instance %s in the console: %s", run.wf_instance_id, url)
 

@@ -48,6 +48,8 @@ IfRunning = Literal["start", "reattach", "skip", "fail"]
 
 #: Starts in a row, each of which was not carried out, before the task gives up.
 _MAX_STARTS = 3
+#: Seconds by which the clocks of two machines may differ.
+_CLOCK_MARGIN = 300.0
 #: Earlier runs of the task that an intent names.
 _MAX_EARLIER = 20
 #: Characters of a run marker.
@@ -316,21 +318,7 @@ class Launcher:
         """The task was cleared: its earlier run must not go on beside the new one."""
         hook = self._hook.at(earlier.scope)
         if earlier.wf_instance_id is None:
-            self._log.info("The task was cleared; looking for the run that it may have been starting")
-            since = max(0.0, time.time() - earlier.began)
-            found = hook.reconcile(
-                earlier,
-                settling_time=self._policy.settling_time,
-                patience=0.0,
-                # A user may clear the task at once: nothing has waited for retry_delay.
-                age=api.reconciling.Age(max(0.0, since - api.reconciling.CLOCK_MARGIN), since),
-                sleep=self._owner.bounded_pause,
-            )
-            if found.ambiguity:
-                self._log.warning(
-                    "The earlier run of this task could not be found, and is not stopped: %s", found.ambiguity
-                )
-            earlier = replace(earlier, wf_instance_id=found.wf_instance_id)
+            earlier = self._find_before_new_start(hook, earlier)
         self._remember(earlier)
         known = f"was workflow instance {earlier.wf_instance_id}" if earlier.wf_instance_id else "is unknown"
         self._log.info("The task was cleared, so a new run is started; the run before %s", known)
@@ -354,6 +342,40 @@ class Launcher:
         if self._policy.cancel_on_kill:
             self._log.info("Stopping workflow instance %s first", run.wf_instance_id)
             self._stop(hook, run)
+
+    def _find_before_new_start(self, hook: SchedulerXHook, earlier: StartIntent) -> StartIntent:
+        """The task was cleared after it had begun to start a run that is not known.
+
+        :return: the intent, with that run if there is one.
+        :raises WorkflowInstanceUndecidedError: if there may be one that is active. Where a person was asked about it
+            before, and has cleared the task, only what can be seen to be active counts.
+        """
+        self._log.info("The task was cleared; looking for the run that it was starting before")
+        policy, age = self._policy, self._age_of(earlier)
+        found = hook.reconcile(
+            earlier,
+            settling_time=0.0 if earlier.is_told else policy.settling_time,
+            patience=0.0 if earlier.is_told else policy.patience,
+            age=age,
+            sleep=self._owner.bounded_pause,
+        )
+        if found.ambiguity is None:
+            return replace(earlier, wf_instance_id=found.wf_instance_id)
+        if not earlier.is_told:
+            self._store.save(replace(earlier, is_told=True), of_this_life=False)
+            raise self._undecided(found.ambiguity)
+        try:
+            suspects = hook.find_suspects(earlier, age=age)
+        except SchedulerXError as error:
+            self._log.warning("The runs of workflow %s cannot be listed: %s", earlier.workflow_id, error)
+            suspects = []
+        if suspects:
+            raise WorkflowInstanceUndecidedError(
+                f"Workflow {earlier.workflow_id} has a run that this task may have started before it was cleared, and "
+                f"that is active: {'; '.join(map(str, suspects))}. So none is started beside it: stop it in the "
+                "SchedulerX console, or wait for its end, then clear the task"
+            )
+        return earlier
 
     def _stop(self, hook: SchedulerXHook, run: TaskRun) -> None:
         last = hook.stop_workflow_instance(run.workflow_id, run.wf_instance_id)
@@ -392,11 +414,10 @@ class Launcher:
 
     def _find_without_store(self) -> TaskRun | None:
         """Look for the run of an earlier try, by the marker. Without one, make sure that none may be active."""
-        age = api.reconciling.Age(self._policy.retry_delay, _seconds_since(self._context))
-        self._owner.starting()
+        since = _seconds_since(self._context)
+        age = api.reconciling.Age(at_most=None if since is None else since + _CLOCK_MARGIN)
         if self._marker is None:
             self._refuse_beside_active(age)
-            self._owner.nothing_started()
             return None
         self._log.info("This is a retry: looking for a run of an earlier try, by its marker")
         found = self._reconcile(self._intent(None), age=age, may_be_several=True)
@@ -437,7 +458,7 @@ class Launcher:
             # The last thing before the request, and refused by Airflow if this try is no longer the current one.
             self._store.save(intent)
             self._owner.check_killed()
-            self._owner.starting()
+            self._starting(intent)
             try:
                 wf_instance_id = self._hook.execute_workflow(self._workflow_id, parameters)
             except SchedulerXAmbiguousError as error:
@@ -475,14 +496,29 @@ class Launcher:
             "afterwards, so a retry may start one"
         )
 
+    def _starting(self, intent: StartIntent, age: Age | None = None) -> None:
+        """Tell the owner that a run may be started, and how it is found if the task is killed meanwhile."""
+
+        def find() -> int | None:
+            found = self._hook.reconcile(intent, settling_time=0.0, patience=0.0, age=age)
+            if found.wf_instance_id is not None:
+                self.keep(replace(intent, wf_instance_id=found.wf_instance_id))
+            return found.wf_instance_id
+
+        self._owner.starting(find)
+
     def _nothing_started(self) -> None:
         self._owner.nothing_started()
         self._store.discard()
 
     @property
     def _needs_list(self) -> bool:
-        """Whether it has to be known which runs there are: a marker tells them apart without."""
-        return self._policy.if_running != "start" or (self._policy.durable and self._marker is None)
+        """Whether it has to be known which runs there are.
+
+        With a marker too: it names our run for certain, but that there is none shows only in a list in which nothing is
+        new, where the service does not show the parameters of runs.
+        """
+        return self._policy.if_running != "start" or self._policy.durable
 
     def _list(self) -> list[WorkflowInstanceSummary] | None:
         """The runs that there are. None if that is not allowed."""
@@ -560,7 +596,9 @@ class Launcher:
             )
 
     def _age_of(self, earlier: StartIntent) -> Age:
-        return api.reconciling.Age(self._policy.retry_delay, max(0.0, time.time() - earlier.began))
+        """How old the request of an earlier try is: by the clocks of two machines, so neither limit is exact."""
+        elapsed = max(0.0, time.time() - earlier.began)
+        return api.reconciling.Age(min(self._policy.retry_delay, elapsed), elapsed + _CLOCK_MARGIN)
 
     def _reconcile(
         self,
@@ -576,7 +614,7 @@ class Launcher:
         :raises WorkflowInstanceUndecidedError: if nobody can tell.
         :raises WorkflowInstanceLostError: if nobody can tell yet, and a retry may.
         """
-        self._owner.starting()
+        self._starting(intent, age)
         result = self._hook.reconcile(
             intent,
             settling_time=self._policy.settling_time,
@@ -590,7 +628,7 @@ class Launcher:
             why = f"{cause}; {result.ambiguity}" if cause else result.ambiguity
             if result.may_resolve and self._owner.is_kept:
                 raise self._owner.lost(f"A run of workflow {self._workflow_id} may have been started: {why}")
-            raise self._undecided(why)
+            raise self._ask(intent, why)
         if result.wf_instance_id is None:
             self._log.info("No run was started")
             return intent
@@ -598,6 +636,11 @@ class Launcher:
         found = replace(intent, wf_instance_id=result.wf_instance_id)
         self.keep(found)
         return found
+
+    def _ask(self, intent: StartIntent, why: str) -> WorkflowInstanceUndecidedError:
+        """Return the error that asks a person, and remember that one was asked."""
+        self.keep(replace(intent, is_told=True))
+        return self._undecided(why)
 
     def _undecided(self, why: str) -> WorkflowInstanceUndecidedError:
         return WorkflowInstanceUndecidedError(

@@ -89,6 +89,7 @@ class RunOwner:
         self._cancel_on_kill = cancel_on_kill
         self._on_stopped = on_stopped
         self._log = log
+        self._find: Callable[[], int | None] = lambda: None
         self._is_guarded = False
         self._is_polling = False
         self._was_killed = False
@@ -119,9 +120,12 @@ class RunOwner:
 
     # How far the try is.
 
-    def starting(self) -> None:
-        """A request that starts a run is about to leave, or has left in an earlier try."""
-        self.phase, self.run = Phase.STARTING, None
+    def starting(self, find: Callable[[], int | None]) -> None:
+        """A request that starts a run is about to leave, or has left in an earlier try.
+
+        :param find: looks once for the run that it has started.
+        """
+        self.phase, self.run, self._find = Phase.STARTING, None, find
 
     def nothing_started(self) -> None:
         """No run was started, or what was started is over."""
@@ -150,13 +154,12 @@ class RunOwner:
 
         In short pieces: a signal handler runs in between, after which a long sleep would continue.
         """
-        end = time.monotonic() + seconds
-        while True:
+        while seconds > 0:
             self.check_killed()
-            left = end - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(min(left, _NOTICE_SECONDS))
+            piece = min(seconds, _NOTICE_SECONDS)
+            time.sleep(piece)
+            seconds -= piece
+        self.check_killed()
 
     def bounded_pause(self, seconds: float) -> None:
         """Sleep, unless the task is killed or its time is up."""
@@ -298,6 +301,9 @@ class RunOwner:
         self._stop(run)
 
     def _after_kill(self) -> BaseException:
+        is_wanted = self._kill_is_noted and not self.is_last_try and self._is_wanted_by_airflow()
+        if self.phase is Phase.STARTING and self._cancel_on_kill and not is_wanted:
+            self._look_for_started()
         run = self.run
         if run is None:
             self._log_unknown_run()
@@ -309,7 +315,7 @@ class RunOwner:
         killed = f"The task was killed while workflow instance {run.wf_instance_id} ran"
         if self.phase is Phase.ENDED:
             return WorkflowInstanceStoppedError(f"{killed}, and it was stopped")
-        if self._kill_is_noted and not self.is_last_try and self._is_wanted_by_airflow():
+        if is_wanted:
             return self.lost(
                 f"The worker is told to end, but Airflow still wants this task (its state is running), so workflow "
                 f"instance {run.wf_instance_id} keeps running"
@@ -322,6 +328,16 @@ class RunOwner:
                 self.snapshots.observe(last)
                 return WorkflowInstanceStoppedError(f"{killed}, and it was stopped")
         return self.lost(f"{killed}; its stop was requested, but it had not ended at the last check")
+
+    def _look_for_started(self) -> None:
+        """See whether the run that was being started is known to be ours, so that it can be stopped."""
+        try:
+            wf_instance_id = self._find()
+        except BaseException as error:
+            self._log.warning("The run that was being started could not be looked for: %s", error)
+            return
+        if wf_instance_id is not None:
+            self.follow(TaskRun(self.workflow_id, wf_instance_id))
 
     def _is_wanted_by_airflow(self) -> bool:
         """Whether a signal means that the worker goes away (a deploy, say), and not that a user ended the task."""

@@ -67,14 +67,21 @@ class StartStore:
             ) from None
         return StoredStart(intent, was_cleared=max_tries != self._max_tries)
 
-    def save(self, intent: StartIntent) -> None:
-        """Write down a start. Airflow refuses this if the try is no longer the current one."""
+    def save(self, intent: StartIntent, *, of_this_life: bool = True) -> None:
+        """Write down a start. Airflow refuses this if the try is no longer the current one.
+
+        :param of_this_life: False for a start from before the task was cleared, which remains one.
+        """
         if self._store is None:
             return
         version_compat.store_for_good(
             self._store,
             STATE_KEY,
-            {"intent": intent.to_json(), "max_tries": self._max_tries, "try_number": self._try_number},
+            {
+                "intent": intent.to_json(),
+                "max_tries": self._max_tries if of_this_life else None,
+                "try_number": self._try_number,
+            },
         )
 
     def discard(self) -> None:

@@ -6,6 +6,9 @@ import time
 from dataclasses import dataclass
 from enum import Enum
 
+#: Seconds that are too few for anything.
+_NO_TIME = 0.001
+
 
 class Phase(Enum):
     """How far a try is."""
@@ -55,8 +58,9 @@ class TimeLimit:
 
     @property
     def left(self) -> float:
-        """Seconds that are left; 0 when time is up."""
-        return max(0.0, self._end - time.monotonic())
+        """Seconds that are left; 0 when time is up, which a millisecond before does not change."""
+        left = self._end - time.monotonic()
+        return left if left > _NO_TIME else 0.0
 
     def __str__(self) -> str:
         return f"{self._name}={self.seconds:g} s"

@@ -14,7 +14,7 @@ from airflow_provider_schedulerx.run_page.snapshot import Snapshot, SnapshotNode
 #: States of a task instance after which nothing follows its run any more.
 OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 #: Seconds without a snapshot after which the page says that something may be wrong.
-_SILENCE = 600.0
+_SILENCE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +159,10 @@ def _warning(view: TaskView, snapshot: Snapshot, now: float) -> str:
     elif not view.is_over and now - snapshot.observed_at > _SILENCE:
         text = (
             f"Nothing was stored for {ago(snapshot.observed_at, now).removesuffix(' ago')}. The triggerer or worker may "
-            "be down, or SchedulerX may not answer; the task's log says more."
+            "be down, SchedulerX may not answer, or poll_interval is that long; the task's log says more."
         )
+    elif _has_ended_since(snapshot):
+        return '<p class="note">The run has ended since its nodes were seen.</p>'
     else:
         return ""
     return f'<p class="warning">{escape(text)}</p>'
@@ -214,9 +216,13 @@ def _nodes(view: TaskView, snapshot: Snapshot) -> str:
 
 def _is_past(view: TaskView, node: SnapshotNode) -> bool:
     """Whether a node's state is only how it was last seen: nobody follows the run, or it has ended since."""
-    run = view.snapshot
-    ended_since = run is not None and run.status.is_terminal and run.nodes_observed_at != run.observed_at
-    return (view.is_stale or ended_since) and node.status.is_active
+    has_ended_since = view.snapshot is not None and _has_ended_since(view.snapshot)
+    return (view.is_stale or has_ended_since) and node.status.is_active
+
+
+def _has_ended_since(snapshot: Snapshot) -> bool:
+    """Whether the run has ended since its nodes were seen."""
+    return snapshot.status.is_terminal and snapshot.nodes_observed_at not in (None, snapshot.observed_at)
 
 
 def _state_text(view: TaskView, node: SnapshotNode) -> str:

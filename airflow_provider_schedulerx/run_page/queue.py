@@ -1,7 +1,7 @@
-"""Stores snapshots from a triggerer: one at a time for all of its triggers, and not more than a few a second.
+"""Stores snapshots from a triggerer: one at a time for all of its triggers, and not more than one a second.
 
 Each write is a request to the triggerer's supervisor, which also delivers events. So what a thousand waiting runs store
-is bounded: changes go first, heartbeats come as seldom as they have to, and a slow write is followed by a long pause.
+is bounded: changes go first, heartbeats come as seldom as they have to, and slow writes are followed by long pauses.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ import asyncio
 import contextvars
 import time
 import weakref
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.run_page import XCOM_RUN
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
-from airflow_provider_schedulerx.run_page.writer import PAUSE_PER_WRITE, Cadence, logger, masked, parsed
+from airflow_provider_schedulerx.run_page.writer import Cadence, WriteTime, logger, masked, parsed
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.models import WorkflowInstance
 
-#: Seconds between two writes of a triggerer at least: five a second.
-MIN_PAUSE_OF_ALL = 0.2
+#: Seconds between two writes of a triggerer at least. Each takes its processes some 27 ms (benchmarks.run_page).
+MIN_PAUSE_OF_ALL = 1.0
 _MAX_PAUSE_OF_ALL = 30.0
 #: Seconds for which the end of a run may still be stored after its trigger has ended. Then the worker does it, and
 #: what is stored later must not replace what the worker stored.
@@ -32,10 +33,20 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
+class Priority(IntEnum):
+    """What is stored before what."""
+
+    CHANGE = 0
+    #: The first snapshot of a trigger. After a restart all triggers have one, and the worker has stored one before.
+    FIRST = 1
+    HEARTBEAT = 2
+
+
 class TriggerSnapshotWriter:
     """Hands the newest observation of a trigger's run to the queue of its event loop.
 
     :param ti_key: ``dag_id``, ``task_id``, ``run_id`` and ``map_index``.
+    :ivar priority: of what waits.
     """
 
     def __init__(self, ti_key: dict[str, Any]) -> None:
@@ -43,20 +54,18 @@ class TriggerSnapshotWriter:
         self._cadence = Cadence()
         self._last: Snapshot | None = None
         self._pending: tuple[WorkflowInstance, float] | None = None
-        self._is_urgent = False
+        self.priority = Priority.HEARTBEAT
         self._expires = float("inf")
         self._has_failed = False
-
-    @property
-    def is_urgent(self) -> bool:
-        """Whether a change waits, not only a heartbeat."""
-        return self._is_urgent
 
     def observe(self, instance: WorkflowInstance) -> None:
         if not self._cadence.is_due(instance, _now()):
             return
         self._pending = (instance, time.time())
-        self._is_urgent = self._cadence.has_changed(instance)
+        self.priority = Priority.HEARTBEAT
+        if self._cadence.has_changed(instance):
+            is_change = self._cadence.has_stored or instance.status.is_terminal
+            self.priority = Priority.CHANGE if is_change else Priority.FIRST
         SnapshotQueue.of_this_loop().put(self)
 
     def close(self) -> None:
@@ -104,6 +113,7 @@ class SnapshotQueue:
     def __init__(self) -> None:
         self._waiting: dict[TriggerSnapshotWriter, None] = {}
         self._task: asyncio.Task[None] | None = None
+        self._write_time = WriteTime()
 
     @classmethod
     def of_this_loop(cls) -> SnapshotQueue:
@@ -117,11 +127,9 @@ class SnapshotQueue:
 
     async def _drain(self) -> None:
         while self._waiting:
-            writer = next((each for each in self._waiting if each.is_urgent), None)
-            if writer is None:
-                writer = next(iter(self._waiting))
+            writer = min(self._waiting, key=lambda each: each.priority)
             del self._waiting[writer]
             began = _now()
             if await writer.write():
-                pause = PAUSE_PER_WRITE * (_now() - began)
+                pause = self._write_time.pause_after(_now() - began)
                 await asyncio.sleep(min(_MAX_PAUSE_OF_ALL, max(MIN_PAUSE_OF_ALL, pause)))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MIN_PAUSE = 3.0
 #: Seconds after which an unchanged run is stored again, so that the page shows how fresh it is.
 HEARTBEAT = 60.0
-#: A pause is at least this many times what storing took: no more than a tenth of the time goes into it.
+#: A pause is at least this many times what storing takes: no more than a tenth of the time goes into it.
 PAUSE_PER_WRITE = 10.0
 #: Seconds after a fault until the next attempt.
 PAUSE_AFTER_FAULT = 60.0
@@ -76,6 +76,19 @@ class NullWriter:
         pass
 
 
+class WriteTime:
+    """How long writes take: the shorter of the last two, so that a slow one (the first, say) is not held against all."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def pause_after(self, took: float) -> float:
+        """Return the seconds to wait after a write that took so many."""
+        pause = PAUSE_PER_WRITE * min(took, self._last)
+        self._last = took
+        return pause
+
+
 class Cadence:
     """Decides when a snapshot is due. All times are seconds of one clock."""
 
@@ -84,6 +97,11 @@ class Cadence:
         self._nodes: object = ()
         self._at = float("-inf")
         self._not_before = float("-inf")
+        self._write_time = WriteTime()
+
+    @property
+    def has_stored(self) -> bool:
+        return self._stored is not None
 
     def has_changed(self, instance: WorkflowInstance) -> bool:
         """Return whether an instance differs from what was stored last. One without nodes says nothing of them."""
@@ -106,7 +124,7 @@ class Cadence:
         """Take note of a write that has ended at ``now`` and took ``took`` seconds."""
         self._stored, self._nodes = instance, instance.nodes or self._nodes
         self._at = now
-        self._not_before = now + max(MIN_PAUSE, PAUSE_PER_WRITE * took)
+        self._not_before = now + max(MIN_PAUSE, self._write_time.pause_after(took))
 
     def failed(self, now: float) -> None:
         self._not_before = now + PAUSE_AFTER_FAULT

@@ -7,6 +7,7 @@ key was rotated.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -41,7 +42,10 @@ async def read_settings(trigger: Any) -> SchedulerXSettings:
         trigger.group_id,
     )
     if key not in lookups:
-        lookups[key] = asyncio.create_task(SchedulerXHook.from_task(trigger).aget_settings())
+        # In an empty context: its lines are not those of the trigger that came first.
+        lookups[key] = asyncio.create_task(
+            SchedulerXHook.from_task(trigger).aget_settings(), context=contextvars.Context()
+        )
         loop.call_later(_SHARED_SECONDS, lookups.pop, key, None)
     try:
         # Shielded: if this trigger is cancelled, the others still want it.

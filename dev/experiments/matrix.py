@@ -99,6 +99,9 @@ def _judge(world: World, result: Result) -> Iterator[str]:
         elif earlier.status == 4 and not is_cleared:
             yield f"duplicate: {later.wf_instance_id} was started after {earlier.wf_instance_id} had succeeded"
     told = task.ti.xcoms.get("WfInstanceId")
+    if result.scenario.name == "kill" and told is None and not _needless(result):
+        # A user has ended it while nobody could know its run yet.
+        result.doubt = str(task.errors[-1])
     if result.doubt:
         if why := _needless(world, result):
             yield f"needless doubt ({why}): {result.doubt[:300]}"
@@ -135,10 +138,12 @@ def _needless(world: World, result: Result) -> str:
 
 def _is_ambiguous_by_itself(result: Result) -> bool:
     """Whether the service answers starts in a way that leaves open what it did."""
-    # The texts of these refusals are not documented, so they prove nothing.
-    refused = {"workflow is full": ("when_full", "queue"), "disabled": ("disabled_workflow", "run")}
-    key, clear = refused.get(result.scenario.name, ("late_refusal", "never"))
-    return result.profile["late_refusal"] != "never" or result.profile[key] != clear
+    is_full = result.scenario.name == "workflow is full"
+    # The stranger's run, which fills it, is listed only after the task has asked which runs there are.
+    is_late = result.profile["list_lag"] != "0"
+    return result.profile["late_refusal"] != "never" or (
+        is_full and (is_late or result.profile["when_full"] == "skip")
+    )
 
 
 def _should_succeed(world: World, result: Result) -> str:

@@ -10,6 +10,14 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+#: Seconds of real time to wait for something that is not simulated.
+_REAL_SECONDS = 5.0
+
+
+class StandstillError(RuntimeError):
+    """No timer is set, and nothing is ready."""
+
+
 class _JumpingSelector(selectors.BaseSelector):
     """Instead of waiting, tells the loop that the time has passed."""
 
@@ -19,7 +27,12 @@ class _JumpingSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = self._inner.select(0)
-        if not ready and timeout:
+        if not ready and timeout is None:
+            # Only something real can happen now, such as the end of a thread.
+            ready = self._inner.select(_REAL_SECONDS)
+            if not ready:
+                raise StandstillError("every task waits for something that cannot happen any more")
+        elif not ready and timeout:
             self.now += timeout
         return ready
 

@@ -79,11 +79,12 @@ def test_one_that_has_ended_is_as_it_ended_whatever_the_task_is() -> None:
     assert "was RUNNING" not in text, "its nodes were seen when it had ended"
     earlier = replace(RUNNING, snapshot=replace(ended, nodes_observed_at=NOW - 30))
     assert "was RUNNING" in shown(earlier)
+    assert "The run has ended since its nodes were seen." in shown(earlier)
 
 
 def test_silence_is_said() -> None:
-    assert "Nothing was stored" not in shown(RUNNING, 599)
-    assert "Nothing was stored for 11 min 40 s. The triggerer or worker may be down" in shown(RUNNING, 700)
+    assert "Nothing was stored" not in shown(RUNNING, 3_599)
+    assert "Nothing was stored for 1 h 1 min. The triggerer or worker may be down" in shown(RUNNING, 3_660)
     assert "Nothing was stored" not in shown(replace(RUNNING, state="success"), 7_000)
 
 

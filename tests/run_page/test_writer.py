@@ -234,6 +234,7 @@ def test_what_waits_when_a_trigger_ends_is_not_stored_after_the_worker_has(super
     async def follow() -> None:
         for number in range(10):  # ahead in the queue
             TriggerSnapshotWriter(key(f"other{number}")).observe(NODES)
+        await asyncio.sleep(0.1)
         cancelled, ended = TriggerSnapshotWriter(key("cancelled")), TriggerSnapshotWriter(key("ended"))
         cancelled.observe(NODES)
         cancelled.close()
@@ -245,14 +246,14 @@ def test_what_waits_when_a_trigger_ends_is_not_stored_after_the_worker_has(super
     assert {task for _, task, _ in supervisor.stored} == {f"other{number}" for number in range(10)}
 
 
-def test_a_thousand_waiting_runs_store_five_times_a_second_and_changes_first(supervisor: Supervisor) -> None:
+def test_a_thousand_waiting_runs_store_once_a_second_and_changes_first(supervisor: Supervisor) -> None:
     supervisor.takes = 0.005
-    changed_at = 2_000.0
+    changed_at = 3_300.0
 
     async def follow_all() -> float:
         loop = asyncio.get_running_loop()
         writers = [TriggerSnapshotWriter(key(f"t{number}")) for number in range(1_000)]
-        while loop.time() < 3_000:
+        while loop.time() < 4_000:
             for number, each in enumerate(writers):
                 is_ended = number == 999 and loop.time() >= changed_at
                 each.observe(ENDED if is_ended else NODES)
@@ -267,11 +268,26 @@ def test_a_thousand_waiting_runs_store_five_times_a_second_and_changes_first(sup
         gaps.append(at - last_seen.get(task, at))
         last_seen[task] = at
     assert len(last_seen) == 1_000
-    assert max(gaps) < 300, "each has its heartbeat, if a slower one"
+    assert max(gaps) < 1_200, "each has its heartbeat, if a slower one"
     ended = next(
         at for at, _, snapshot in supervisor.stored if snapshot.status is WorkflowInstanceStatus.SUCCESS
     )
     assert ended < changed_at + 31, "a change does not wait for heartbeats"
+
+
+def test_one_slow_write_is_not_held_against_the_next(supervisor: Supervisor) -> None:
+    """The first wakes up Airflow's API in the supervisor, which takes seconds on a busy machine."""
+    supervisor.takes = 3.0
+
+    async def follow() -> None:
+        its = TriggerSnapshotWriter(key("t"))
+        for second in range(0, 20, 5):
+            its.observe(replace(NODES, start_time=str(second)))
+            await asyncio.sleep(5)
+            supervisor.takes = 0.01
+
+    run_simulated(follow)
+    assert [round(at) for at in times(supervisor)] == [3, 10, 15]
 
 
 def test_a_slow_supervisor_is_left_alone(supervisor: Supervisor) -> None:
@@ -285,7 +301,7 @@ def test_a_slow_supervisor_is_left_alone(supervisor: Supervisor) -> None:
             await asyncio.sleep(1)
 
     run_simulated(follow_all)
-    assert len(supervisor.stored) <= 600 / 22 + 2
+    assert len(supervisor.stored) <= 600 / 22 + 3
 
 
 def test_a_cancelled_trigger_never_cancels_a_request(supervisor: Supervisor) -> None:

@@ -125,10 +125,13 @@ def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def page(chromium: Any) -> Iterator[Any]:
+def page(chromium: Any, airflow: AirflowStack) -> Iterator[Any]:
     """A page whose scripts must raise nothing, and whose frames must not break the policy."""
     context = chromium.new_context(viewport={"width": 1300, "height": 950})
     context.set_default_timeout(30_000)
+    # Below a prefix, the login of Airflow 3.1 forgets which page was asked for.
+    token = airflow._authorization.removeprefix("Bearer ")
+    context.add_cookies([{"name": "_token", "value": token, "url": airflow.url}])
     page = context.new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))

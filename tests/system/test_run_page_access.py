@@ -74,7 +74,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FabStack]:
     file = tmp_path_factory.mktemp("emulator") / "workflows.yaml"
     file.write_text(yaml.safe_dump(WORKFLOWS, allow_unicode=True))
     config = {
-        "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
+        "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+        # Airflow 3.2 asks for it whatever the auth manager is.
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
     }
     with EmulatorProcess("--workflows", str(file), "--quota", "100000", "--speed", "10") as emulator:
         with FabStack(

@@ -16,6 +16,13 @@ from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 
 
+@pytest.fixture
+def hook(emulator: EmulatorProcess, connect: Callable[..., None]) -> SchedulerXHook:
+    """With a budget in which polls five times a second are few: else the list would help out."""
+    connect(emulator.connection(calls_per_minute=10_000))
+    return SchedulerXHook()
+
+
 def trigger(wf_instance_id: int, workflow_id: int = 1, **arguments: Any) -> WorkflowInstanceTrigger:
     return WorkflowInstanceTrigger(
         **{"workflow_id": workflow_id, "wf_instance_id": wf_instance_id, "poll_interval": 0.2, **arguments}

@@ -29,6 +29,8 @@ _STOPS_IN_A_ROW = 4
 _SPARE = 0.9
 #: Seconds after which those who wait for a spare call ask again.
 _SPARE_PAUSE = 1.0
+#: Seconds.
+_SHORTEST_WAIT = 1e-6
 
 
 class Priority(IntEnum):
@@ -187,7 +189,8 @@ class RateLimiter:
             self._timer = None
         while (priority := self._next_priority()) is not None:
             if (wait := self._wait(priority)) > 0:
-                self._timer = asyncio.get_running_loop().call_later(wait, self._dispatch)
+                # A wait that rounding has left over would not move the clock.
+                self._timer = asyncio.get_running_loop().call_later(max(wait, _SHORTEST_WAIT), self._dispatch)
                 return
             future = heapq.heappop(self._waiting[priority])[2]
             if not future.done():

@@ -56,6 +56,16 @@ def report(metric: Metric, value: float = 1, **tags: str) -> None:
         _reporter(metric, value, tags)
 
 
+_followed = 0
+
+
+def count_followed(change: int) -> None:
+    """Report that runs are followed, or no longer."""
+    global _followed  # noqa: PLW0603
+    _followed += change
+    report(Metric.RUNS_FOLLOWED, _followed)
+
+
 def log_for_process(log: logging.Logger, level: int, message: str, *arguments: object) -> None:
     """Log a line that concerns the whole process.
 

@@ -11,7 +11,7 @@ from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.api.polling.congestion import now
 from airflow_provider_schedulerx.api.polling.due import DueRuns
 from airflow_provider_schedulerx.api.polling.intervals import wished_interval
-from airflow_provider_schedulerx.api.polling.reporting import Metric, report
+from airflow_provider_schedulerx.api.polling.reporting import Metric, count_followed, report
 from airflow_provider_schedulerx.api.polling.subscriptions import (
     FollowedRun,
     Observation,
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds within which a run that is new here is polled, so that a crowd that arrives together is seen by one list.
 _FIRST_POLL = 1.0
+#: Seconds at least between two checks whether a shortage has become smaller.
+_CATCH_UP = 5.0
 #: Share of the budget of single polls from which on the list is used even for the only run of a workflow.
 _MUCH = 0.5
 
@@ -77,7 +79,12 @@ class FollowedRuns:
         if run is None:
             run = FollowedRun(wf_instance_id, started_at, self._last_poll, float("inf"))
             self._runs[wf_instance_id] = run
-            _count(1)
+            count_followed(1)
+            if len(self._runs) == 2:
+                # The first one is no longer alone.
+                for other in self.all:
+                    if other.place is Place.SINGLE and self.uses_list(other):
+                        self.schedule(other, other.due_at)
         run.subscriptions[subscription] = None
         if run.place in (Place.LIST, Place.SINGLE):
             # Those who join do not make polls come later, nor at once: else 20 waits for a run would cost 20 polls.
@@ -126,7 +133,7 @@ class FollowedRuns:
     def _drop(self, run: FollowedRun) -> None:
         del self._runs[run.wf_instance_id]
         self._get_budget.leave(run)
-        _count(-1)
+        count_followed(-1)
 
     # When each is polled next.
 
@@ -140,9 +147,13 @@ class FollowedRuns:
         if self.uses_list(run):
             run.place, budget = Place.LIST, self._list_budget
             self._get_budget.leave(run)
+            if len(self._runs) == 1:
+                budget.demand(self, wished, promised)
         else:
             run.place, budget = Place.SINGLE, self._get_budget
             budget.demand(run, wished, promised)
+            if len(self._runs) == 1:
+                self._list_budget.leave(self)
         interval = budget.interval(wished, promised)
         shortest = budget.shortest_interval
         self._stretched[run.place] = max(self._stretched[run.place], shortest)
@@ -161,7 +172,7 @@ class FollowedRuns:
         :return: seconds after which to ask again; infinite without a shortage.
         """
         before = self._stretched[place]
-        if not before:
+        if not before or (self.list_due_at if place is Place.LIST else self.singles.due_at) == float("inf"):
             return float("inf")
         shortest = (self._list_budget if place is Place.LIST else self._get_budget).shortest_interval
         if shortest < 0.9 * before:
@@ -171,7 +182,7 @@ class FollowedRuns:
                     self.schedule(run, run.due_at)
             if place is Place.LIST:
                 self.schedule_list()
-        return max(1.0, before / 10)
+        return max(_CATCH_UP, before / 10)
 
     def hurry(self, subscription: Subscription) -> None:
         """Poll the run of a subscription before all others."""
@@ -236,12 +247,3 @@ class FollowedRuns:
             self.expect_list(at)
         else:
             self.singles.add(run)
-
-
-_followed = 0
-
-
-def _count(change: int) -> None:
-    global _followed  # noqa: PLW0603
-    _followed += change
-    report(Metric.RUNS_FOLLOWED, _followed)

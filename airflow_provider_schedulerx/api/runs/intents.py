@@ -39,6 +39,7 @@ class StartIntent:
     :ivar wf_instance_id: the run, once it is known.
     :ivar is_own: False if the run was not started by the task, but was there and is only followed.
     :ivar is_over: True once the task has stopped the run and seen it end.
+    :ivar is_told: True once a person was asked to look for the run, because nobody else can tell.
     """
 
     workflow_id: int
@@ -51,6 +52,7 @@ class StartIntent:
     wf_instance_id: int | None = None
     is_own: bool = True
     is_over: bool = False
+    is_told: bool = False
 
     def is_older(self, wf_instance_id: int) -> bool:
         """Whether a run was there before this start for certain.

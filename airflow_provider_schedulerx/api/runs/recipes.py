@@ -48,14 +48,15 @@ def drive(
     recipe: Recipe[T],
     perform: Callable[[Call[Any]], Any],
     *,
-    sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> T:
     """Carry out a recipe, blocking.
 
     :param perform: carries out one call; used from several threads for a batch.
-    :param sleep: waits for so many seconds. What it raises ends the recipe and passes through.
-    :param clock: gives the time in seconds.
+    :param sleep: waits for so many seconds; ``time.sleep`` by default. What it raises ends the recipe and passes
+        through.
+    :param clock: gives the time in seconds; ``time.monotonic`` by default.
     :return: what the recipe returns.
     """
 
@@ -75,8 +76,8 @@ def drive(
                 return result
             if isinstance(step, Pause):
                 if step.seconds > 0:
-                    sleep(step.seconds)
-                answer = clock()
+                    (sleep or time.sleep)(step.seconds)
+                answer = (clock or time.monotonic)()
             elif isinstance(step, Call):
                 answer = outcome(step)
             elif len(step.calls) > 1:
@@ -92,8 +93,8 @@ async def adrive(
     recipe: Recipe[T],
     perform: Callable[[Call[Any]], Awaitable[Any]],
     *,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> T:
     """:func:`drive` as a coroutine."""
     slots = asyncio.Semaphore(MAX_SIDE_BY_SIDE)
@@ -115,8 +116,8 @@ async def adrive(
                 return result
             if isinstance(step, Pause):
                 if step.seconds > 0:
-                    await sleep(step.seconds)
-                answer = clock()
+                    await (sleep or asyncio.sleep)(step.seconds)
+                answer = (clock or time.monotonic)()
             elif isinstance(step, Call):
                 answer = await outcome(step)
             else:

@@ -20,20 +20,20 @@ from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus, WorkflowInstanceSummary
 from airflow_provider_schedulerx.api.runs.intents import StartIntent, has_parameters, parameters_digest
-from airflow_provider_schedulerx.api.runs.recipes import Pause, Recipe
+from airflow_provider_schedulerx.api.runs.recipes import Batch, Pause, Recipe
 from airflow_provider_schedulerx.api.runs.tracking import is_passing
 from airflow_provider_schedulerx.api.wire import calls
 
 #: New runs whose parameters are looked up; more of them are ambiguous.
 MAX_CANDIDATES = 100
 #: Older runs whose parameters are looked up, to see whether one carries the same.
-_MAX_TWINS = 10
+_MAX_TWINS = 5
 #: Seconds between two lists.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 #: A list of at least this many runs may leave older ones out (a sibling operation lists 10).
 _SHORTEST_LIMIT = 10
-#: Seconds by which the clocks of two machines may differ.
-CLOCK_MARGIN = 300.0
+#: Seconds by which a difference of the service's times may be wrong: they are whole seconds.
+_ROUNDING = 2.0
 
 
 class Match(Enum):
@@ -138,7 +138,7 @@ def reconcile_recipe(
                 if decided is not None:
                     return decided
         left = settling - elapsed
-        now = yield Pause(min(pause, left) if left > 0 else pause)
+        now = yield Pause(min(pause, max(left, _SHORTEST_PAUSE)) if left > 0 else pause)
 
 
 def suspects_recipe(scope: Scope, intent: StartIntent, age: Age) -> Recipe[list[Candidate]]:
@@ -175,6 +175,7 @@ class _Search:
         self._shown = _Shown()
         self._older: list[int] = []
         self._older_shown: dict[int, str | None] = {}
+        self._older_by_time = 0
         self._reaches_back = True
         self._active = 0
         self._shows_waiting = False
@@ -188,11 +189,12 @@ class _Search:
             self._scope, self._intent.workflow_id
         )
         # Ids rise, so what is below an older run is older too.
-        older_by_time = 0 if age is None else _newest_older_by_time(listed, age + CLOCK_MARGIN)
+        if age is not None:
+            self._older_by_time = max(self._older_by_time, _newest_older_by_time(listed, age + _ROUNDING))
         older: list[WorkflowInstanceSummary] = []
         new: list[WorkflowInstanceSummary] = []
         for run in listed:
-            is_older = run.wf_instance_id <= older_by_time or self._intent.is_older(run.wf_instance_id)
+            is_older = run.wf_instance_id <= self._older_by_time or self._intent.is_older(run.wf_instance_id)
             (older if is_older else new).append(run)
         self._older = sorted(
             {*(run.wf_instance_id for run in older), *(self._intent.known or ())}, reverse=True
@@ -325,12 +327,31 @@ class _Search:
 
     def _older_twin(self) -> Recipe[int | None]:
         """An older run that carries the same parameters and is not the task's own, among the newest of them."""
-        others = [run for run in self._older if run not in self._intent.earlier]
-        for wf_instance_id in others[:_MAX_TWINS]:
+        others = [run for run in self._older if run not in self._intent.earlier][:_MAX_TWINS]
+        yield from self._look_up_together([run for run in others if run not in self._older_shown])
+        for wf_instance_id in others:
             text = yield from self._parameters_of_older(wf_instance_id)
             if text is not None and self._is_ours(text):
                 return wf_instance_id
         return None
+
+    def _look_up_together(self, runs: list[int]) -> Recipe[None]:
+        """Look up the parameters of older runs side by side; what fails so is left to be looked up by itself."""
+        workflow_id = self._intent.workflow_id
+        instances = yield Batch(
+            tuple(calls.get_workflow_instance(self._scope, workflow_id, run) for run in runs)
+        )
+        first: dict[int, tuple[int, int]] = {}
+        for run, instance in zip(runs, instances, strict=True):
+            nodes = () if isinstance(instance, SchedulerXError) else instance.nodes
+            for node in nodes:
+                if node.job_instance_id is not None:
+                    first.setdefault(run, (node.job_id, node.job_instance_id))
+        jobs = yield Batch(tuple(calls.get_job_instance(self._scope, *node) for node in first.values()))
+        for (run, (job_id, _)), job in zip(first.items(), jobs, strict=True):
+            if not isinstance(job, SchedulerXError):
+                text = str(job.parameters or "")
+                self._shown.by_job[job_id][run] = self._older_shown[run] = text
 
     def _look_for_a_difference(self) -> Recipe[None]:
         """See whether an older run shows other parameters: then they are those of the run for certain."""

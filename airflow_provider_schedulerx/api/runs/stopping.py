@@ -63,8 +63,9 @@ def stop_recipe(
             )
             return instance
         now = yield Pause(0)
-        now = yield Pause(max(0.0, min(pause, deadline - now)))
-        is_last_poll = now >= deadline
+        left = deadline - now
+        yield Pause(max(0.0, min(pause, left)))
+        is_last_poll = left <= pause
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 

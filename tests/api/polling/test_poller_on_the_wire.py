@@ -47,6 +47,7 @@ def start_many(emulator: EmulatorProcess, workflow_id: int, count: int) -> list[
 
 def test_many_runs_are_followed_by_one_list(emulator: EmulatorProcess) -> None:
     async def main() -> None:
+        emulator.set_profile("list_length=300")
         async with polling(emulator, 1) as made:
             ids = await asyncio.to_thread(start_many, emulator, 1, 60)
             lists, gets = emulator.calls("ListWorkflowInstance"), emulator.calls("GetWorkflowInstance")
@@ -112,7 +113,7 @@ def test_the_only_run_of_a_workflow_is_asked_for_itself(emulator: EmulatorProces
         async with polling(emulator, 1) as made:
             (only,) = await asyncio.to_thread(start_many, emulator, 1, 1)
             lists = emulator.calls("ListWorkflowInstance")
-            seen = await ended(made.subscribe(only, poll_interval=0.2, age=0))
+            seen = await ended(made.subscribe(only, poll_interval=2, age=0))
             assert len(seen.nodes) == 4
             assert emulator.calls("ListWorkflowInstance") == lists
 

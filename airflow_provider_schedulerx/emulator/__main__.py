@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +176,7 @@ def _at_end_of_stdin(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) 
         with contextlib.suppress(OSError):
             while os.read(0, 4096):
                 pass
+        print("SchedulerX emulator: standard input has ended, so this ends too", file=sys.stderr, flush=True)
         with contextlib.suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(call)
 

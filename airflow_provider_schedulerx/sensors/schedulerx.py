@@ -188,7 +188,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
             return super().execute(context)
         # Polled here first, once: a run that has ended already never defers, and all else waits in the triggerer,
         # whose calls keep to a budget.
-        if done := self._take(self._poll_once):
+        if done := self._take(lambda: self._poll_once(workflow_id, wf_instance_id)):
             return done.xcom_value
         from airflow_provider_schedulerx.triggers.schedulerx import DEFERRAL_MARGIN, WorkflowInstanceTrigger
 
@@ -219,9 +219,9 @@ class WorkflowInstanceSensor(BaseSensorOperator):
             self._waited(context),
         )
 
-    def _poll_once(self) -> WorkflowInstance:
+    def _poll_once(self, workflow_id: int, wf_instance_id: int) -> WorkflowInstance:
         """Poll in one try: a passing fault is the triggerer's to wait out."""
-        call = api.calls.get_workflow_instance(self.hook.scope, self.workflow_id, self.wf_instance_id)
+        call = api.calls.get_workflow_instance(self.hook.scope, workflow_id, wf_instance_id)
         return self.hook._single_try_transport.perform(call)
 
     def _take(self, poll: Callable[[], WorkflowInstance], waited: float = 0.0) -> PokeReturnValue:
@@ -275,6 +275,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         :return: the ``WfInstanceId``.
         :raises AirflowSensorTimeout: if ``timeout`` has passed.
         :raises WorkflowInstanceFailedError: if the run has failed.
+        :raises WorkflowInstanceNotFollowableError: if no retry can follow it either: see there.
         :raises WorkflowInstanceSensorError: if it can no longer be followed.
         """
         with _configuration_faults_are_final():
@@ -293,12 +294,24 @@ class WorkflowInstanceSensor(BaseSensorOperator):
                 f"Workflow instance {wf_instance_id} has not ended within timeout={self.timeout:g} s ({ended.message})"
             )
         if ended.instance is None:
-            raise WorkflowInstanceSensorError(
+            raise self._after_trigger_gave_up(workflow_id, wf_instance_id)(
                 f"Workflow instance {wf_instance_id} can no longer be followed: {ended.message}"
             )
         self._snapshots = for_task(context["ti"], self.log)
         self._finish(ended.instance)
         return wf_instance_id
+
+    def _after_trigger_gave_up(
+        self, workflow_id: int, wf_instance_id: int
+    ) -> type[WorkflowInstanceSensorError]:
+        """Look once more, since the trigger's event does not say whether a retry can change anything."""
+        try:
+            self._poll_once(workflow_id, wf_instance_id)
+        except (SchedulerXConfigurationError, SchedulerXNotFoundError):
+            return WorkflowInstanceNotFollowableError
+        except Exception as error:
+            self.log.warning("Workflow instance %s cannot be polled: %s", wf_instance_id, error)
+        return WorkflowInstanceSensorError
 
     def _finish(self, instance: WorkflowInstance) -> PokeReturnValue:
         learn_secrets(self.hook)

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
     SchedulerXConfigurationError,
@@ -105,6 +106,26 @@ def test_a_wrong_connection_is_final(
         run(**mode)
     with pytest.raises(AirflowSkipException):
         run(soft_fail=True, **mode)
+
+
+def test_what_the_trigger_gives_up_is_final_if_the_run_is_not_existed(
+    hook: SchedulerXHook, emulator: EmulatorProcess, connect: Callable[..., None]
+) -> None:
+    def resume(wf_instance_id: int) -> type[BaseException]:
+        made = WorkflowInstanceSensor(task_id="wait", workflow_id=3, wf_instance_id=wf_instance_id)
+        event = TerminalEvent(Outcome.UNDECIDED, 3, wf_instance_id, message="gone").to_payload()
+        context: Any = {"ti": TaskInstance()}
+        with pytest.raises(WorkflowInstanceSensorError, match="gone") as caught:
+            made.execute_complete(context, event, 3, wf_instance_id)
+        return caught.type
+
+    endless = hook.execute_workflow(3)
+    assert resume(987_654) is WorkflowInstanceNotFollowableError
+    assert resume(endless) is WorkflowInstanceSensorError
+    emulator.add_fault("GetWorkflowInstance", "error", status=500, count=1000)
+    assert resume(endless) is WorkflowInstanceSensorError
+    connect(emulator.connection(region_id=None))
+    assert resume(endless) is WorkflowInstanceNotFollowableError
 
 
 # A link is never worth a failed task.

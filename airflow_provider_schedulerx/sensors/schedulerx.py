@@ -60,13 +60,12 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     It fails as soon as the run has failed, naming the failed nodes, rather than poke until its timeout.
     It never stops a run, since it did not start it.
 
-    The usual arguments of a sensor apply: ``mode`` (``poke`` or ``reschedule``), ``poke_interval`` (seconds, at
-    least 0.1), ``timeout``, ``soft_fail``.
+    The usual arguments of a sensor apply: ``mode`` (``poke`` or ``reschedule``), ``poke_interval``
+    (seconds, at least 0.1), ``timeout``, ``soft_fail``.
 
-    In mode ``reschedule`` every poke is a new process, which knows only when the first one was. Within the first 60
-    seconds after it the run may be unknown to the service; later that is final. A status that is not documented
-    fails the sensor after them if a node has failed and none is in progress; otherwise it is followed until
-    ``timeout``.
+    In mode ``reschedule`` every poke is a new process, which knows only when the first one was. For 60 seconds
+    after that the service may not know the run; later that is final. A status that is not documented then fails
+    the sensor if a node has failed and none is in progress; otherwise the run is followed until ``timeout``.
 
     :param workflow_id: id of the workflow. (templated)
     :param wf_instance_id: id of the run, such as ``operator.output`` of an
@@ -78,8 +77,8 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     :param namespace_source: source of the namespace. (templated)
     :param group_id: application group. (templated)
     :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one
-        (network); at least three of them have to fail, and throttled ones do not count. In mode ``reschedule``
-        passing faults are tolerated until ``timeout``.
+        (network); at least three of them have to fail, and throttled ones do not count. In mode
+        ``reschedule`` passing faults are tolerated until ``timeout``.
     :param deferrable: wait in the triggerer, which shares its calls between all that wait for runs of
         the same workflow; by default as ``[operators] default_deferrable`` says. ``poke_interval`` is then
         how late the end may be noticed.
@@ -89,8 +88,8 @@ class WorkflowInstanceSensor(BaseSensorOperator):
 
     # Not start_from_trigger, though Airflow 3.3 renders the templates of a trigger: the arguments of such a
     # trigger are fixed when the DAG is serialized, so they cannot say when this try times out. Airflow's own
-    # timeout would end the task without execute_complete, hence without soft_fail and the error of a sensor, and
-    # nobody would push the link.
+    # timeout would end the task without execute_complete, hence without soft_fail and the error of a sensor,
+    # and nobody would push the link.
     template_fields: Sequence[str] = (
         "workflow_id",
         "wf_instance_id",
@@ -186,8 +185,8 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         self._snapshots = for_task(context["ti"], self.log)
         if not self.deferrable:
             return super().execute(context)
-        # Polled here first, once: a run that has ended already never defers, and all else waits in the triggerer,
-        # whose calls keep to a budget.
+        # Polled here first, once: a run that has ended already never defers, and all else waits in the
+        # triggerer, whose calls keep to a budget.
         if done := self._take(lambda: self._poll_once(workflow_id, wf_instance_id)):
             return done.xcom_value
         from airflow_provider_schedulerx.triggers.schedulerx import DEFERRAL_MARGIN, WorkflowInstanceTrigger
@@ -249,11 +248,11 @@ class WorkflowInstanceSensor(BaseSensorOperator):
             self.log.info("%s", line)
         if verdict is api.tracking.Verdict.UNDECIDED:
             raise WorkflowInstanceSensorError(
-                f"Workflow instance {self.wf_instance_id} shows the status {instance.status.value}, which is not "
-                "documented"
+                f"Workflow instance {self.wf_instance_id} shows the status {instance.status.value}, which is "
+                "not documented"
             )
-        # Polls in a row that show a status outside the documented ones cannot be counted across processes. What a run
-        # shows that has failed for certain does not pass, so one look is enough.
+        # Polls in a row that show a status outside the documented ones cannot be counted across processes.
+        # What a run shows that has failed for certain does not pass, so one look is enough.
         is_certain = waited > api.tracking.SETTLING_SECONDS and api.tracking.has_failed(instance)
         if verdict is api.tracking.Verdict.ACTIVE and not is_certain:
             return PokeReturnValue(is_done=False)
@@ -269,8 +268,8 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         """Finish after the wait in the triggerer, exactly as without one.
 
         :param event: of :class:`~airflow_provider_schedulerx.triggers.schedulerx.WorkflowInstanceTrigger`.
-        :param workflow_id: as it was at the first poll. ``dag.test()`` of Airflow 2.11 loses this and the next one;
-            then the sensor's own are taken.
+        :param workflow_id: as it was at the first poll. ``dag.test()`` of Airflow 2.11 loses this and the next
+            one; then the sensor's own are taken.
         :param wf_instance_id: the run that was deferred for.
         :return: the ``WfInstanceId``.
         :raises AirflowSensorTimeout: if ``timeout`` has passed.
@@ -291,7 +290,8 @@ class WorkflowInstanceSensor(BaseSensorOperator):
             raise WorkflowInstanceSensorError(f"The trigger's event cannot be used: {error}") from None
         if ended.outcome is api.events.Outcome.TIMEOUT:
             raise AirflowSensorTimeout(
-                f"Workflow instance {wf_instance_id} has not ended within timeout={self.timeout:g} s ({ended.message})"
+                f"Workflow instance {wf_instance_id} has not ended within timeout={self.timeout:g} s "
+                f"({ended.message})"
             )
         if ended.instance is None:
             raise self._after_trigger_gave_up(workflow_id, wf_instance_id)(

@@ -63,9 +63,10 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     The usual arguments of a sensor apply: ``mode`` (``poke`` or ``reschedule``), ``poke_interval``
     (seconds, at least 0.1), ``timeout``, ``soft_fail``.
 
-    In mode ``reschedule`` every poke is a new process, which knows only when the first one was. For 60 seconds
-    after that the service may not know the run; later that is final. A status that is not documented then fails
-    the sensor if a node has failed and none is in progress; otherwise the run is followed until ``timeout``.
+    In mode ``reschedule`` every poke is a new process, which knows only when the first one was. For 60
+    seconds after that the service may not know the run; later that is final. A status that is not documented
+    then fails the sensor if a node has failed and none is in progress; otherwise the run is followed until
+    ``timeout``.
 
     :param workflow_id: id of the workflow. (templated)
     :param wf_instance_id: id of the run, such as ``operator.output`` of an
@@ -268,8 +269,8 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         """Finish after the wait in the triggerer, exactly as without one.
 
         :param event: of :class:`~airflow_provider_schedulerx.triggers.schedulerx.WorkflowInstanceTrigger`.
-        :param workflow_id: as it was at the first poll. ``dag.test()`` of Airflow 2.11 loses this and the next
-            one; then the sensor's own are taken.
+        :param workflow_id: as it was at the first poll. ``dag.test()`` of Airflow 2.11 loses this and the
+            next one; then the sensor's own are taken.
         :param wf_instance_id: the run that was deferred for.
         :return: the ``WfInstanceId``.
         :raises AirflowSensorTimeout: if ``timeout`` has passed.

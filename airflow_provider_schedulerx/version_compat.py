@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.providers.common.compat.sdk import Connection, Context
 
 # 3.3: a store for each task instance that survives its retries.
@@ -258,6 +260,34 @@ def form_widgets(fields: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         return StringField(label, widget=BS3TextFieldWidget(), description=description, validators=validators)
 
     return {name: widget(field) for name, field in fields.items()}
+
+
+# 3.0: a task asks its supervisor when it was rescheduled first. Before, the database.
+
+
+def first_reschedule_date(context: Context) -> datetime | None:
+    """Return when a sensor in mode ``reschedule`` poked first. None if it has not been rescheduled since.
+
+    It is that of the first try, as for the sensor's ``timeout``: retries do not start anew, clearing does.
+    """
+    ti: Any = context["ti"]
+    if hasattr(ti, "get_first_reschedule_date"):
+        found: datetime | None = ti.get_first_reschedule_date(context)
+        return found
+    from airflow.models.taskreschedule import TaskReschedule
+    from airflow.utils.session import create_session
+
+    model: Any = TaskReschedule
+    first_try = (ti.max_tries or 0) - (ti.task.retries or 0) + 1
+    with create_session() as session:
+        row = (
+            session.query(model.start_date)
+            .filter_by(dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
+            .filter_by(try_number=first_try)
+            .order_by(model.id)
+            .first()
+        )
+    return None if row is None else row[0]
 
 
 # 3.1: plugins can add tabs to the pages of task instances and DAG runs; and what runs a task or trigger hands its XComs to

@@ -44,7 +44,7 @@ LAYERS = {
         "triggers",
         "operators",
     },
-    "sensors": {"api", "exceptions", "hooks", "links", "run_page", "triggers", "sensors"},
+    "sensors": {"api", "exceptions", "version_compat", "hooks", "links", "run_page", "triggers", "sensors"},
     "doctor": {"api", "hooks", "doctor"},
     "cli": {"api", "exceptions", "hooks", "doctor", "cli"},
     "__main__": {"cli"},

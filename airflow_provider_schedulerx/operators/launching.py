@@ -20,9 +20,10 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXThrottledError,
 )
 from airflow_provider_schedulerx.api.parameters import (
-    check_id,
+    check_literal_id,
     check_run_marker,
     encode_instance_parameters,
+    is_literal,
     with_run_marker,
 )
 from airflow_provider_schedulerx.exceptions import (
@@ -79,23 +80,11 @@ def check_literals(workflow_id: Any, instance_parameters: Any, marker_key: str |
 
     :raises SchedulerXConfigurationError: naming the argument.
     """
-    if _is_literal(workflow_id):
-        check_id("workflow_id", workflow_id)
-    if _is_literal(instance_parameters):
+    check_literal_id("workflow_id", workflow_id)
+    if is_literal(instance_parameters):
         encode_instance_parameters(instance_parameters)
         if marker_key:
             with_run_marker(instance_parameters, marker_key, "x" * MARKER_LENGTH)
-
-
-def _is_literal(value: Any) -> bool:
-    """Whether a templated field's value is final: no template, no XCom of another task in it."""
-    if isinstance(value, str):
-        return "{{" not in value and "{%" not in value
-    if isinstance(value, dict):
-        return all(_is_literal(key) and _is_literal(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return all(map(_is_literal, value))
-    return value is None or isinstance(value, int | float)
 
 
 class StartPolicy(NamedTuple):

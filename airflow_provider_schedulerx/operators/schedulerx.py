@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.parameters import (
+    MIN_POLL_INTERVAL,
     check_choice,
     check_count,
     check_flag,
@@ -51,9 +52,6 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.models import WorkflowInstance
 
 __all__ = ["XCOM_WF_INSTANCE_ID", "ExecuteWorkflowOperator"]
-
-#: Seconds; the quota allows a call in 0.6.
-MIN_POLL_INTERVAL = 0.1
 
 
 class ExecuteWorkflowOperator(BaseOperator):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_schedulerx import version_compat
+
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.polling.reporting import Metric
 
@@ -45,8 +47,4 @@ def _send(metric: Metric, value: float, tags: dict[str, str]) -> None:
 
 @functools.cache
 def _stats() -> Any:
-    try:
-        from airflow.providers.common.compat.sdk import Stats
-    except ImportError:  # where common-compat is older
-        from airflow.stats import Stats
-    return Stats
+    return version_compat.stats()

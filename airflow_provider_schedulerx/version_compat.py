@@ -372,3 +372,15 @@ def _alarms_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+# common-compat gives Stats from some version on that the constraints of Airflow 2.11 do not reach.
+
+
+def stats() -> Any:
+    """Return what takes metrics: ``incr``, ``gauge`` and ``timing``."""
+    try:
+        from airflow.providers.common.compat.sdk import Stats
+    except ImportError:
+        from airflow.stats import Stats
+    return Stats

@@ -172,19 +172,6 @@ async def aget_connection(conn_id: str) -> tuple[Connection, dict[str, Any]]:
     return await sync_to_async(look_up)()
 
 
-# Airflow's metrics are in the compat layer from some version of it on.
-
-
-@functools.cache
-def stats() -> Any:
-    """Return Airflow's ``Stats``: StatsD, OpenTelemetry or Datadog, whatever is configured."""
-    try:
-        from airflow.providers.common.compat.sdk import Stats
-    except ImportError:
-        from airflow.stats import Stats
-    return Stats
-
-
 # What keeps secrets out of logs was moved in 3.0 and in 3.1.
 _MASKERS = (
     "airflow.sdk.log",
@@ -377,6 +364,7 @@ def _alarms_held() -> Iterator[None]:
 # common-compat gives Stats from some version on that the constraints of Airflow 2.11 do not reach.
 
 
+@functools.cache
 def stats() -> Any:
     """Return what takes metrics: ``incr``, ``gauge`` and ``timing``."""
     try:

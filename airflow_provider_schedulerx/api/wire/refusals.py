@@ -69,7 +69,8 @@ _NAMES_A_THING = (
 )
 # Of a start only these: "workflow instance 12 is not existed" or "worker not found" may be said of a run that was started.
 _OUTSIDE_A_RUN = re.compile(
-    r"\s*(the )?(wo[a-z]{0,2}kflow|(app ?)?group|namespace)(id)?(\s*[=:]\s*\S+|\s+\d+)?,? (is |was |does )?"
+    r"\s*(the )?(wo[a-z]{0,2}kflow(id)?(\s*[=:]\s*\S+|\s+\d+)?"
+    r"|((app ?)?group|namespace)(id)?(\s*[=:]?\s*(?!worker|job|instance)\S+)?),? (is |was |does )?"
     r"not (exist|found|match group_?id)",
     re.IGNORECASE,
 )

@@ -1,0 +1,201 @@
+"""What an adversary found beside the matrix: answers that come late, clocks that differ, runs that end in between."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_schedulerx.emulator import profile as profiles
+from airflow_provider_schedulerx.operators import launching
+from airflow_provider_schedulerx.operators.run_owner import RunOwner
+from dev.experiments import matrix
+from dev.experiments.airflow_stand_in import Task
+from dev.experiments.inprocess import START, LocalService
+from dev.experiments.scenarios import GOOD, Variant, World, workflows
+from dev.experiments.virtual import VirtualClock
+
+pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
+
+#: A run of ten seconds, which ends before its lost answer is given up.
+SHORT = 9
+SUCCESS, FAILED = 4, 5
+
+
+def definitions() -> dict[str, Any]:
+    known = workflows()
+    nodes = [{"name": "a", "duration": 6}, {"name": "b", "after": "a", "duration": 4}]
+    known["workflows"].append({**known["workflows"][0], "id": SHORT, "nodes": nodes})
+    return known
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., World]]:
+    """A world with three older runs, in which the service and the virtual clock are in force."""
+    with matrix.silenced():
+
+        def make_world(
+            *, deferrable: bool = False, marker: bool = False, profile: str = "documented"
+        ) -> World:
+            clock = VirtualClock()
+            service = LocalService(definitions(), profiles.parse(profile), clock, 1)
+            return World(
+                service,
+                clock,
+                Variant(deferrable, parameters=True, marker=marker, history=3),
+                random.Random(1),
+            )
+
+        yield make_world
+
+
+def lose_the_answer_late(world: World, seconds: float, meanwhile: Callable[[], None] | None = None) -> None:
+    """Let the first start's answer be given up after so many seconds, as a read timeout does."""
+    world.service.add_fault("drop", when="after")
+
+    def at(operation: str, stage: str) -> None:
+        if operation == START and stage == "after":
+            world.service.at = world.alive
+            if meanwhile is not None:
+                world.clock.now += 5
+                meanwhile()
+            world.clock.now += seconds
+
+    world.service.at = at
+
+
+@pytest.mark.parametrize("profile", ["documented", "hostile,late_refusal=never"])
+@pytest.mark.parametrize("marker", [False, True])
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_run_that_ends_before_its_answer_is_given_up_is_found(
+    make: Callable[..., World], deferrable: bool, marker: bool, profile: str
+) -> None:
+    world = make(deferrable=deferrable, marker=marker, profile=profile)
+    with world.service.in_force():
+        world.define(SHORT, retries=2)
+        lose_the_answer_late(world, 30)
+        world.task.run()
+    assert [run.status for run in world.service.own] == [SUCCESS]
+    assert world.task.state == "success"
+
+
+@pytest.mark.parametrize("marker", [False, True])
+def test_a_run_of_somebody_else_meanwhile_makes_ours_no_older(
+    make: Callable[..., World], marker: bool
+) -> None:
+    world = make(marker=marker)
+    with world.service.in_force():
+        world.define(GOOD, retries=2)
+        lose_the_answer_late(
+            world, 10, lambda: world.service.start_as_a_stranger(GOOD, '{"day":99}') and None
+        )
+        world.task.run()
+    assert len(world.service.own) == 1
+    assert world.task.state == "success"
+
+
+def test_clocks_of_two_workers_that_differ_start_no_second_run(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    behind = 0
+    monkeypatch.setattr(launching, "time", SimpleNamespace(time=lambda: time.time() - behind))
+    with world.service.in_force():
+        world.define(GOOD, retries=2)
+        world.die_at("after")
+        one_try = world.task._try
+
+        def try_elsewhere() -> None:
+            nonlocal behind
+            if world.task.ti.try_number == 2:
+                behind = 660
+                world.service.start_as_a_stranger(GOOD, '{"day":99}')
+                world.clock.sleep(10)
+            one_try()
+
+        monkeypatch.setattr(world.task, "_try", try_elsewhere)
+        world.task.run()
+    assert len(world.service.own) == 1
+    assert world.task.state == "success"
+
+
+def test_a_run_that_succeeds_just_before_its_stop_is_returned(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    stop = RunOwner._stop
+
+    def late(self: RunOwner, run: Any) -> Any:
+        world.clock.now += 60
+        return stop(self, run)
+
+    monkeypatch.setattr(RunOwner, "_stop", late)
+    with world.service.in_force():
+        world.define(GOOD, retries=1, timeout=40)
+        world.task.run()
+    assert [run.status for run in world.service.own] == [SUCCESS]
+    assert world.task.state == "success"
+
+
+def test_a_run_that_succeeds_while_its_task_waits_for_a_worker_is_a_success(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make(deferrable=True)
+    deferred = Task._deferred
+
+    def queued(self: Task, deferral: Any) -> Any:
+        event = deferred(self, deferral)
+        self._clock.sleep(60)
+        return event
+
+    monkeypatch.setattr(Task, "_deferred", queued)
+    with world.service.in_force():
+        world.define(GOOD, retries=0, timeout=50)
+        world.task.run()
+    assert [run.status for run in world.service.own] == [SUCCESS]
+    assert world.task.state == "success"
+
+
+def test_retries_that_were_lowered_hide_no_earlier_try(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below Airflow 3.3, where only the marker shows the run of an earlier try."""
+    world = make(marker=True)
+    monkeypatch.setattr(Task, "context", property(lambda self: {"ti": self.ti, "outlet_events": {}}))
+    with world.service.in_force():
+        world.define(GOOD, retries=3)
+        make_operator = world.task._make
+
+        def with_fewer() -> Any:
+            operator = make_operator()
+            if world.task.ti.try_number >= 2:
+                operator.retries = 2
+            return operator
+
+        monkeypatch.setattr(world.task, "_make", with_fewer)
+        world.die_at("after")
+        world.task.run()
+    assert [run.status for run in world.service.own] == [SUCCESS]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_cleared_task_whose_run_the_service_has_forgotten_starts(
+    make: Callable[..., World], deferrable: bool
+) -> None:
+    world = make(deferrable=deferrable, marker=True)
+    with world.service.in_force():
+        world.define(GOOD, retries=2)
+        world.task.run()
+        (old,) = world.service.own
+        world.clock.sleep(40 * 86_400)
+        engine = world.service.engine
+        del engine.instances[old.wf_instance_id]
+        engine._by_workflow[GOOD].remove(old)
+        world.task.clear()
+        world.task.run()
+    assert world.task.state == "success"
+    assert len({run.wf_instance_id for run in world.service.own} - {old.wf_instance_id}) == 1

@@ -42,6 +42,7 @@ __all__ = [
     "SchedulerXUnavailableError",
     "WorkflowInstanceFailedError",
     "WorkflowInstanceLostError",
+    "WorkflowInstanceNotFollowableError",
     "WorkflowInstanceRunningError",
     "WorkflowInstanceSensorError",
     "WorkflowInstanceStoppedError",
@@ -62,6 +63,12 @@ class WorkflowInstanceStoppedError(AirflowException):
 
 class WorkflowInstanceSensorError(AirflowException):
     """A sensor can no longer follow a run. A retry of the sensor looks again, and starts nothing."""
+
+
+class WorkflowInstanceNotFollowableError(WorkflowInstanceSensorError, AirflowFailException):
+    """A sensor cannot follow a run, and no retry can change that: a field of the connection or an argument is wrong,
+    or the service does not know the run. Airflow does not retry the task.
+    """
 
 
 class WorkflowInstanceLostError(AirflowException):

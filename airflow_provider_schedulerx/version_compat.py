@@ -1,4 +1,4 @@
-"""All that differs between the versions of Airflow that we run on, 2.11 to 3.3, and their own compat layer does not level.
+"""Adapts to the versions of Airflow that we run on, 2.11 to 3.3, where their own compat layer does not level them.
 
 What has moved or been renamed comes from ``airflow.providers.common.compat.sdk`` everywhere.
 """
@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.providers.common.compat.sdk import Connection, Context
 
 # 3.3: a store for each task instance that survives its retries.
@@ -34,7 +36,7 @@ def store_for_good(store: Any, key: str, value: Any) -> None:
     store.set(key, value, retention=NEVER_EXPIRE)
 
 
-# 3.3: triggers are told that a user has ended their task. Before, only the state of the task shows it.
+# 3.3: triggers are notified that a user has ended their task. Before, only the state of the task shows it.
 
 
 def triggers_are_told_of_kills() -> bool:
@@ -72,7 +74,7 @@ async def user_acted_on(task_instance: Any) -> bool:
     """Return whether a task is no longer deferred, so that its trigger was cancelled because of a user.
 
     For where :func:`triggers_are_told_of_kills` is False. In a shutdown or redistribution of the triggerer the task
-    still is deferred. If its state cannot be had, the answer is no: a run that goes on is better than one that a
+    still is deferred. If its state could not be fetched, the answer is no: a run that keeps running is better than one that a
     restart stops.
     """
     if task_instance is None:
@@ -139,7 +141,7 @@ def task_state(task_instance: Any, seconds: float) -> str | None:
         with contextlib.suppress(Exception):
             found.append(_state(task_instance))
 
-    # In a thread, because the supervisor may be gone; a daemon, because the task must be able to end all the same.
+    # In a thread, because the supervisor may be gone; a daemon, because the task must be able to end anyway.
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(seconds)
@@ -168,19 +170,6 @@ async def aget_connection(conn_id: str) -> tuple[Connection, dict[str, Any]]:
         return found, found.extra_dejson
 
     return await sync_to_async(look_up)()
-
-
-# Airflow's metrics are in the compat layer from some version of it on.
-
-
-@functools.cache
-def stats() -> Any:
-    """Return Airflow's ``Stats``: StatsD, OpenTelemetry or Datadog, whatever is configured."""
-    try:
-        from airflow.providers.common.compat.sdk import Stats
-    except ImportError:
-        from airflow.stats import Stats
-    return Stats
 
 
 # What keeps secrets out of logs was moved in 3.0 and in 3.1.
@@ -258,6 +247,34 @@ def form_widgets(fields: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         return StringField(label, widget=BS3TextFieldWidget(), description=description, validators=validators)
 
     return {name: widget(field) for name, field in fields.items()}
+
+
+# 3.0: a task asks its supervisor when it was rescheduled first. Before, the database.
+
+
+def first_reschedule_date(context: Context) -> datetime | None:
+    """Return when a sensor in mode ``reschedule`` poked first. None if it has not been rescheduled since.
+
+    It is that of the first try, as for the sensor's ``timeout``: retries do not start anew, clearing does.
+    """
+    ti: Any = context["ti"]
+    if hasattr(ti, "get_first_reschedule_date"):
+        found: datetime | None = ti.get_first_reschedule_date(context)
+        return found
+    from airflow.models.taskreschedule import TaskReschedule
+    from airflow.utils.session import create_session
+
+    model: Any = TaskReschedule
+    first_try = (ti.max_tries or 0) - (ti.task.retries or 0) + 1
+    with create_session() as session:
+        row = (
+            session.query(model.start_date)
+            .filter_by(dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
+            .filter_by(try_number=first_try)
+            .order_by(model.id)
+            .first()
+        )
+    return None if row is None else row[0]
 
 
 # 3.1: plugins can add tabs to the pages of task instances and DAG runs; and what runs a task or trigger hands its XComs to
@@ -342,3 +359,16 @@ def _alarms_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+# common-compat gives Stats from some version on that the constraints of Airflow 2.11 do not reach.
+
+
+@functools.cache
+def stats() -> Any:
+    """Return what takes metrics: ``incr``, ``gauge`` and ``timing``."""
+    try:
+        from airflow.providers.common.compat.sdk import Stats
+    except ImportError:
+        from airflow.stats import Stats
+    return Stats

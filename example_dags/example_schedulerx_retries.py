@@ -1,4 +1,4 @@
-"""What a retry does: it takes up the run of the try before (first DAG), or runs only its failed nodes again (second).
+"""What a retry does: it takes up the run of the previous try (first DAG), or runs only its failed nodes again (second).
 
 Needs Airflow 3.3, which keeps the id of the run over tries.
 """

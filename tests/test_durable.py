@@ -786,7 +786,7 @@ def test_the_log_of_a_node_of_another_group_is_reported_and_not_fatal(
     with pytest.raises(WorkflowInstanceFailedError):
         ti.run(operator(workflow_id=workflow_id))
     log = task_log()
-    assert "The log of node only (job 82301) cannot be had" in log
+    assert "Could not fetch the log of node only (job 82301)" in log
     assert "belongs to another application group" in log
 
 

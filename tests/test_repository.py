@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,24 @@ def test_no_address_of_this_project_is_invented() -> None:
     texts = [*PAGES, *(file for file in (ROOT / ".github").rglob("*") if file.is_file())]
     addresses = re.compile(r"https?://\S+|[\w.-]+@[\w-]+\.[\w.]+|@[\w-]+/[\w-]+")
     assert {file.name: found for file in texts if (found := addresses.findall(file.read_text()))} == {}
+
+
+# Docstrings
+
+
+def docstrings(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+def test_fields_of_docstrings_start_their_line() -> None:
+    """In the middle of a line, the API reference prints them as text."""
+    field = re.compile(r"\S\s+:(?:param|return|raises|ivar)\b[^:`]*:")
+    files = sorted((ROOT / "airflow_provider_schedulerx").rglob("*.py"))
+    lines = [(file.name, line) for file in files for text in docstrings(file) for line in text.splitlines()]
+    assert sum(line.startswith(":return:") for _, line in lines) >= 30
+    assert [(name, line) for name, line in lines if field.search(line)] == []
 
 
 # .github

@@ -20,6 +20,9 @@ RUN_MARKER_KEY = "airflow_run"
 MAX_ID = 2**63 - 1
 _MAX_DIGITS = len(str(MAX_ID))
 
+#: Seconds: the least that a task may ask for between two polls. The quota allows a call in 0.6.
+MIN_POLL_INTERVAL = 0.1
+
 
 def check_id(field: str, value: Any) -> int:
     """Return an id of the service, a positive signed 64-bit integer, as an int.
@@ -43,6 +46,27 @@ def check_id(field: str, value: Any) -> int:
             problem = f"must be an integer or a string of digits, not {_shown(value)}"
         raise SchedulerXConfigurationError(f"{field} {problem}", field=field)
     return number
+
+
+def check_literal_id(field: str, value: Any) -> None:
+    """Check an id that is written out in the DAG file, which is wrong already when the file is parsed.
+
+    :param value: of a templated field; a template or an XCom of another task is not checked.
+    :raises SchedulerXConfigurationError: naming ``field`` and what is wrong with the value.
+    """
+    if is_literal(value):
+        check_id(field, value)
+
+
+def is_literal(value: Any) -> bool:
+    """Return whether a templated field's value is final: no template, no XCom of another task in it."""
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value
+    if isinstance(value, dict):
+        return all(is_literal(key) and is_literal(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_literal, value))
+    return value is None or isinstance(value, int | float)
 
 
 def _shown(value: Any) -> str:

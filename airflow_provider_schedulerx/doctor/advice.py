@@ -16,7 +16,9 @@ _DEFAULT_SETTLING_TIME = 60
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """:ivar value: what to set; None if that is not known. :ivar why: in a sentence."""
+    """:ivar value: what to set; None if that is not known.
+    :ivar why: in a sentence.
+    """
 
     setting: str
     value: str | None

@@ -136,7 +136,7 @@ def examine(
     """Find out everything that ``options`` allow.
 
     :param may_start: asks the person a question before anything is started.
-    :param progress: is told what is being looked at.
+    :param progress: is called with what is being examined.
     :param sleep: waits for so many seconds.
     """
     session = Session(hook, options, Scrubber(), may_start, sleep)

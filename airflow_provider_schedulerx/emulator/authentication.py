@@ -1,4 +1,4 @@
-"""Who is calling? Checks signatures V3 and V1 from their documentation, with no code of any client.
+"""Authenticates callers: checks signatures V3 and V1 from their documentation, with no code of any client.
 
 Only here is the other side of the wire written down independently: a request that passes was
 signed as Alibaba Cloud documents it, not as our own signing happens to do it.
@@ -40,7 +40,9 @@ class GatewayError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """:ivar headers: with lower-case names; :ivar query: decoded, from the URL only."""
+    """:ivar headers: with lower-case names.
+    :ivar query: decoded, from the URL only.
+    """
 
     method: str
     path: str
@@ -62,7 +64,10 @@ class Authenticator:
         self._nonces: dict[str, float] = {}
 
     def authenticate(self, request: Request) -> Account:
-        """Say who signed a request. :raises GatewayError: as the gateway answers otherwise."""
+        """Say who signed a request.
+
+        :raises GatewayError: as the gateway answers otherwise.
+        """
         if (token := request.headers.get("x-acs-bearer-token")) is not None:
             return self._bearer(token, request)
         if request.headers.get("authorization", "").startswith(_V3 + " "):

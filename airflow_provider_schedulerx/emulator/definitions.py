@@ -105,7 +105,11 @@ class Workflow:
 
 @dataclass(frozen=True)
 class Namespace:
-    """A namespace. :ivar uid: what calls name it by; :ivar name: what people do."""
+    """A namespace.
+
+    :ivar uid: what calls name it by.
+    :ivar name: what people do.
+    """
 
     uid: str
     name: str
@@ -114,7 +118,10 @@ class Namespace:
 
 @dataclass(frozen=True)
 class Definitions:
-    """All of a file. :ivar namespaces: by uid."""
+    """All of a file.
+
+    :ivar namespaces: by uid.
+    """
 
     accounts: Mapping[str, Account]
     namespaces: Mapping[str, Namespace]
@@ -122,7 +129,10 @@ class Definitions:
 
 
 def load(path: Path) -> Definitions:
-    """Read a file. :raises DefinitionError: if it is not as it should be."""
+    """Read a file.
+
+    :raises DefinitionError: if it is not as it should be.
+    """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -131,7 +141,10 @@ def load(path: Path) -> Definitions:
 
 
 def parse(data: Any) -> Definitions:
-    """Make definitions from what a YAML file holds. :raises DefinitionError: naming the place."""
+    """Make definitions from what a YAML file holds.
+
+    :raises DefinitionError: naming the place.
+    """
     root = _Place("file", data)
     accounts = [parse_account(place.value) for place in root.items("accounts")]
     namespaces = {}

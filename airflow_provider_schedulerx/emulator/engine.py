@@ -27,7 +27,10 @@ _KILLED = "killed from server"
 
 
 class Refused(Exception):
-    """A business error: answered with ``Success: false``. :ivar details: more fields of the body."""
+    """A business error: answered with ``Success: false``.
+
+    :ivar details: more fields of the body.
+    """
 
     def __init__(self, message: str, code: int | None = 400, **details: object) -> None:
         super().__init__(message)
@@ -152,7 +155,10 @@ class Engine:
         return self._clock()
 
     def execute(self, workflow: Workflow, parameters: str | None) -> InstanceRun | None:
-        """Start an instance. :return: None if the start was skipped without a word."""
+        """Start an instance.
+
+        :return: None if the start was skipped without a word.
+        """
         self.advance(workflow)
         if not workflow.enabled and self.profile["disabled_workflow"] == "refuse":
             raise Refused(f"workflow is disabled, workflowId={workflow.workflow_id}")

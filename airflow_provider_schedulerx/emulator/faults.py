@@ -40,7 +40,8 @@ class Fault:
         answer; ``error``: answer ``status`` with ``body``, or ``code`` and ``message``; ``throttle``.
     :ivar when: ``before`` or ``after`` the request is carried out. A truncated answer is always
         after, a throttled request never carried out.
-    :ivar count: how often it still happens; :ivar skip: how many calls pass before that.
+    :ivar count: how often it still happens.
+    :ivar skip: how many calls pass before that.
     :ivar parameters: only calls whose ``InstanceParameters`` contain this text; None means all.
     :ivar retry_after_ms: for ``throttle``: value of ``x-acs-retry-after``; None leaves it out.
     """

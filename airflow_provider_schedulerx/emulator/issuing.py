@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from airflow_provider_schedulerx.emulator.definitions import DEFAULT_OWNER, Account
 
-#: Seconds for which an expired key is remembered, so that it is told from one that never existed.
+#: Seconds for which an expired key is remembered, so that it differs from one that never existed.
 _REMEMBERED = 3600.0
 
 

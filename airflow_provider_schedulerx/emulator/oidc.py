@@ -21,7 +21,10 @@ class IdentityProvider:
         self._key = secrets.token_bytes(32)
 
     def token(self, expires: float, audience: str = AUDIENCE) -> str:
-        """Make a token. :param expires: epoch seconds."""
+        """Make a token.
+
+        :param expires: epoch seconds.
+        """
         header = {"alg": "HS256", "typ": "JWT"}
         claims = {
             "iss": "https://emulator.invalid",

@@ -18,7 +18,7 @@ _ANSWER_SECONDS = 30
 
 
 class EmulatorError(RuntimeError):
-    """The emulator did not start, or refused what it was told."""
+    """The emulator did not start, or refused an order."""
 
 
 class EmulatorProcess:
@@ -51,7 +51,10 @@ class EmulatorProcess:
         self.metadata = ""
 
     def start(self) -> Self:
-        """Start it and wait until it listens. :raises EmulatorError: with what it printed."""
+        """Start it and wait until it listens.
+
+        :raises EmulatorError: with what it printed.
+        """
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", _MODULE, "--end-with-stdin", *self._arguments],
             # It ends when its other end closes, however this process dies.
@@ -83,7 +86,7 @@ class EmulatorProcess:
         self._end(signal.SIGKILL)
 
     def restart(self) -> Self:
-        """Start it again on the same ports, so that nobody has to be told."""
+        """Start it again on the same ports, so that its clients need not change."""
         if (ca_file := self.ca_file or self.token_ca_file) and "--tls-folder" not in self._arguments:
             self._arguments += ["--tls-folder", os.path.dirname(ca_file)]
         for name, url in (
@@ -176,7 +179,10 @@ class EmulatorProcess:
         self._ask("PUT", "/issuer", wanted)
 
     def issued(self, kind: str) -> int:
-        """How many keys were issued. :param kind: ``AssumeRole``, ``AssumeRoleWithOIDC`` or ``metadata``."""
+        """How many keys were issued.
+
+        :param kind: ``AssumeRole``, ``AssumeRoleWithOIDC`` or ``metadata``.
+        """
         return int(self._ask("GET", "/issuer")["issued"].get(kind, 0))
 
     def revoke_issued(self) -> None:
@@ -192,7 +198,10 @@ class EmulatorProcess:
         self._ask("POST", "/roles", role)
 
     def oidc_token(self, **wanted: Any) -> str:
-        """A token of the emulator's identity provider. :param wanted: ``seconds`` and ``audience``."""
+        """A token of the emulator's identity provider.
+
+        :param wanted: ``seconds`` and ``audience``.
+        """
         return str(self._ask("POST", "/oidc-tokens", wanted)["token"])
 
     def _set_argument(self, name: str, value: str) -> None:

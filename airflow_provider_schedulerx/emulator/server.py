@@ -35,7 +35,10 @@ def service(emulator: Emulator) -> web.Application:
 async def listen(
     app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
 ) -> tuple[web.AppRunner, int]:
-    """Serve an application. :return: its runner, and the port it listens on."""
+    """Serve an application.
+
+    :return: its runner, and the port it listens on.
+    """
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024)

@@ -79,7 +79,10 @@ class Emulator:
         self.engine.profile = profile
 
     def handle(self, request: Request) -> Generator[float, None, Answer]:
-        """Answer a request. :return: a generator of seconds to wait, which returns the answer."""
+        """Answer a request.
+
+        :return: a generator of seconds to wait, which returns the answer.
+        """
         operation = request.headers.get("x-acs-action") or request.parameter("Action") or ""
         outcome = "ok"
         fault: Fault | None = None

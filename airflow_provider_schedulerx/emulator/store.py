@@ -33,7 +33,10 @@ class Store:
             raise self._wrong(error) from error
 
     def load(self) -> list[InstanceRun]:
-        """All instances, oldest first. :raises StateError: if one cannot be read."""
+        """All instances, oldest first.
+
+        :raises StateError: if one cannot be read.
+        """
         try:
             rows = self._db.execute("SELECT run FROM instance ORDER BY id").fetchall()
             return [InstanceRun.from_json(json.loads(run)) for (run,) in rows]

@@ -17,7 +17,9 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Certificate:
-    """:ivar ca_file: PEM for clients to trust; :ivar chain_file: PEM with the server's key, private."""
+    """:ivar ca_file: PEM for clients to trust.
+    :ivar chain_file: PEM with the server's key, private.
+    """
 
     ca_file: Path
     chain_file: Path

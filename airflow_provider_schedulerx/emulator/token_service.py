@@ -92,7 +92,10 @@ class TokenService:
         return web.json_response({"RequestId": request_id, **body}, status=status)
 
     def answer(self, request: Request) -> dict[str, Any]:
-        """Carry out a request. :raises GatewayError: as STS answers otherwise."""
+        """Carry out a request.
+
+        :raises GatewayError: as STS answers otherwise.
+        """
         action = request.headers.get("x-acs-action") or request.parameter("Action")
         version = request.headers.get("x-acs-version") or request.parameter("Version")
         if version != API_VERSION:

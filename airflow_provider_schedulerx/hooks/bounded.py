@@ -19,7 +19,10 @@ class Transport(Protocol):
     """What carries out calls."""
 
     def perform(self, call: Call[T]) -> T:
-        """Carry out a call. :raises SchedulerXError: if it failed."""
+        """Carry out a call.
+
+        :raises SchedulerXError: if it failed.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""How the hook knows its connection: the form, the settings that come of it, and whether it works."""
+"""Mixin that gives the hook its connection: the form, the settings read from it, and the connection test."""
 
 from __future__ import annotations
 
@@ -132,7 +132,10 @@ class ConnectionMixin(_Hook):
         return works, " ".join([found, *_remarks(settings)])
 
     def _look_around(self, settings: SchedulerXSettings) -> str:
-        """What a read finds. :raises SchedulerXError: if it fails."""
+        """What a read finds.
+
+        :raises SchedulerXError: if it fails.
+        """
         scope, transport = settings.scope, self._single_try_transport
         if scope.missing:
             namespaces = transport.perform(api.calls.list_namespaces(scope))
@@ -152,7 +155,10 @@ class ConnectionMixin(_Hook):
 
     @staticmethod
     def _ask_for_no_workflow(scope: Scope, transport: SyncTransport) -> None:
-        """Ask for a workflow that cannot exist. :raises SchedulerXError: if the answer is not that it does not."""
+        """Ask for a workflow that cannot exist.
+
+        :raises SchedulerXError: if the answer is not that it does not.
+        """
         try:
             transport.perform(api.calls.get_workflow(scope, api.parameters.MAX_ID))
         except SchedulerXNotFoundError as error:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceNode
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 
-#: Lines of a failed node's log that are shown unless told otherwise.
+#: Lines of a failed node's log that are shown by default.
 DEFAULT_LOG_LINES = 50
 #: Failed nodes whose log is fetched.
 _MAX_LOGS = 5
@@ -44,7 +44,7 @@ def learn_secrets(hook: SchedulerXHook) -> None:
 
     It masks those that were read in the same process, and one that resumes after a deferral has read none yet.
     """
-    with contextlib.suppress(Exception):  # without the connection, all else goes on
+    with contextlib.suppress(Exception):  # without the connection, the rest continues
         _ = hook.settings
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds of history that :meth:`SchedulerXHook.get_job_instance_log` looks at unless told otherwise.
+#: Seconds of history that :meth:`SchedulerXHook.get_job_instance_log` reads by default.
 _LOG_HISTORY = 7 * 24 * 3600
 
 
@@ -40,7 +40,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
     """Signed calls to SchedulerX 2.0 (OpenAPI version 2019-04-30) with an Airflow connection.
 
     Every call may raise a :class:`~airflow_provider_schedulerx.exceptions.SchedulerXError`; its
-    class says whether the call may be repeated. Calls that surely changed nothing are repeated by
+    class says whether the call may be repeated. Calls that certainly changed nothing are repeated by
     the hook itself after passing faults and throttling, a limited time and with jitter.
 
     :param schedulerx_conn_id: connection of type ``schedulerx``, or ``alibaba_cloud`` of the official provider.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
@@ -57,6 +57,30 @@ class RunPageLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the URL, or an empty text if nothing was started."""
         return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
+
+
+class _Console(Protocol):
+    """What knows where a run is shown in the console: the hook."""
+
+    def console_link(self, workflow_id: int, wf_instance_id: int) -> str: ...
+
+
+def persist_links(
+    context: Context, console: _Console, workflow_id: int, wf_instance_id: int, log: Any
+) -> None:
+    """Keep the URLs of all :data:`RUN_LINKS` for this task instance. A link is never worth a failed task.
+
+    :param console: the hook.
+    :param log: is told of the URL, or of why it could not be kept.
+    """
+    try:
+        url = console.console_link(workflow_id, wf_instance_id)
+        WorkflowInstanceLink.persist(context, url)
+        RunPageLink.persist(context)
+    except Exception as error:
+        log.warning("The link to the console could not be kept: %s: %s", type(error).__name__, error)
+    else:
+        log.info("Workflow instance %s in the console: %s", wf_instance_id, url)
 
 
 #: What an operator or sensor that follows a run has as ``operator_extra_links``.

@@ -1,4 +1,4 @@
-"""Who is told of a run, and how: XCom, the task's link, and the events of its outlets."""
+"""Publishes a run: XCom, the task's links, and the events of its outlets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Asset
 
-from airflow_provider_schedulerx.links.schedulerx import RunPageLink, WorkflowInstanceLink
+from airflow_provider_schedulerx.links.schedulerx import persist_links
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -20,16 +20,9 @@ XCOM_WF_INSTANCE_ID = "WfInstanceId"
 
 
 def announce(context: Context, hook: SchedulerXHook, run: TaskRun, log: Any) -> None:
-    """Let everybody know of a run, before the wait. A link is never worth a failed task."""
+    """Let everybody know of a run, before the wait."""
     context["ti"].xcom_push(key=XCOM_WF_INSTANCE_ID, value=run.wf_instance_id)
-    try:
-        url = hook.console_link(run.workflow_id, run.wf_instance_id)
-        WorkflowInstanceLink.persist(context, url)
-        RunPageLink.persist(context)
-    except Exception as error:
-        log.warning("The link to the console could not be kept: %s: %s", type(error).__name__, error)
-    else:
-        log.info("Workflow instance %s in the console: %s", run.wf_instance_id, url)
+    persist_links(context, hook, run.workflow_id, run.wf_instance_id, log)
 
 
 def pulled_wf_instance_id(context: Context) -> Any:

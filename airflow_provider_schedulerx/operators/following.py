@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def poll_until_end(task: Any, owner: RunOwner, run: TaskRun) -> WorkflowInstance:
-    """Poll the run of an operator until it has ended. :return: how it was then."""
+    """Poll the run of an operator until it has ended.
+
+    :return: how it was then.
+    """
     tracker = api.tracking.RunTracker(task.poll_failure_tolerance, task.settling_time)
     while True:
         # Whether time is up is asked first, so that a run that ended meanwhile still counts.
@@ -87,6 +90,16 @@ def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) 
         # The trigger keeps the deadline itself; this is for a triggerer that is away.
         timeout=timedelta(seconds=left + DEFERRAL_MARGIN) if is_limited else None,
     )
+
+
+def ended_meanwhile(task: Any, run: TaskRun) -> WorkflowInstance | None:
+    """Return the run if it has ended. None if it has not, or if it could not be polled."""
+    try:
+        instance: WorkflowInstance = task.hook.get_workflow_instance(run.workflow_id, run.wf_instance_id)
+    except SchedulerXError as error:
+        task.log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
+        return None
+    return instance if instance.status.is_terminal else None
 
 
 def after_trigger_gave_up(task: Any, owner: RunOwner, run: TaskRun, why: str) -> Exception:

@@ -15,13 +15,15 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAmbiguousError,
     SchedulerXAuthorizationError,
     SchedulerXError,
+    SchedulerXNotFoundError,
     SchedulerXRejectedError,
     SchedulerXThrottledError,
 )
 from airflow_provider_schedulerx.api.parameters import (
-    check_id,
+    check_literal_id,
     check_run_marker,
     encode_instance_parameters,
+    is_literal,
     with_run_marker,
 )
 from airflow_provider_schedulerx.exceptions import (
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.reconciling import Age
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
     from airflow_provider_schedulerx.operators.run_owner import RunOwner
-    from airflow_provider_schedulerx.operators.start_store import StartStore
+    from airflow_provider_schedulerx.operators.start_store import StartStore, StoredStart
 
 OnRetry = Literal["reattach", "restart", "rerun_failed"]
 IfRunning = Literal["start", "reattach", "skip", "fail"]
@@ -49,7 +51,7 @@ IfRunning = Literal["start", "reattach", "skip", "fail"]
 #: Starts in a row, each of which was not carried out, before the task gives up.
 _MAX_STARTS = 3
 #: Seconds by which the clocks of two machines may differ.
-_CLOCK_MARGIN = 300.0
+_CLOCK_MARGIN = 1800.0
 #: Earlier runs of the task that an intent names.
 _MAX_EARLIER = 20
 #: Characters of a run marker.
@@ -78,23 +80,11 @@ def check_literals(workflow_id: Any, instance_parameters: Any, marker_key: str |
 
     :raises SchedulerXConfigurationError: naming the argument.
     """
-    if _is_literal(workflow_id):
-        check_id("workflow_id", workflow_id)
-    if _is_literal(instance_parameters):
+    check_literal_id("workflow_id", workflow_id)
+    if is_literal(instance_parameters):
         encode_instance_parameters(instance_parameters)
         if marker_key:
             with_run_marker(instance_parameters, marker_key, "x" * MARKER_LENGTH)
-
-
-def _is_literal(value: Any) -> bool:
-    """Whether a templated field's value is final: no template, no XCom of another task in it."""
-    if isinstance(value, str):
-        return "{{" not in value and "{%" not in value
-    if isinstance(value, dict):
-        return all(_is_literal(key) and _is_literal(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return all(map(_is_literal, value))
-    return value is None or isinstance(value, int | float)
 
 
 class StartPolicy(NamedTuple):
@@ -134,7 +124,7 @@ class StartPolicy(NamedTuple):
 class Launcher:
     """Finds or starts the run of one try of a task.
 
-    :param owner: is told of each step.
+    :param owner: is informed of each step.
     :param store: what earlier tries have left.
     """
 
@@ -159,6 +149,8 @@ class Launcher:
         self._context = context
         self._log = log
         self._marker = run_marker(context["ti"], policy.marker_key) if policy.marker_key else None
+        #: What an earlier try has left.
+        self._stored: StoredStart | None = None
         #: Runs that the task instance has started before.
         self._earlier: tuple[int, ...] = ()
 
@@ -183,10 +175,15 @@ class Launcher:
         :raises WorkflowInstanceLostError: if a run may exist, and a later try may find it.
         :raises WorkflowNotStartedError: if the service did not start one.
         """
-        stored = self._store.load()
+        stored = self._stored = self._store.load()
         run = None
         if stored is None:
-            if self._policy.durable and not self._store.is_kept and self._is_retry:
+            # With a marker every later try looks, since is_retry can err where somebody has lowered `retries`.
+            if (
+                self._policy.durable
+                and not self._store.is_kept
+                and (self._is_retry or self._is_marked_later_try)
+            ):
                 run = self._find_without_store()
         elif stored.was_cleared:
             self._stop_before_new_start(stored.intent)
@@ -196,7 +193,7 @@ class Launcher:
 
     @property
     def _is_retry(self) -> bool:
-        """Whether there was a try before this one, since the task was cleared last.
+        """Whether there was an earlier try, since the task was cleared last.
 
         Clearing sets ``max_tries`` to the number of tries so far plus the task's ``retries``.
         """
@@ -204,6 +201,10 @@ class Launcher:
         try_number, max_tries = getattr(ti, "try_number", None) or 1, getattr(ti, "max_tries", None)
         is_first = max_tries is not None and try_number == max_tries - self._policy.retries + 1
         return try_number > 1 and not is_first
+
+    @property
+    def _is_marked_later_try(self) -> bool:
+        return self._marker is not None and (getattr(self._context["ti"], "try_number", None) or 1) > 1
 
     # A retry: what has become of the earlier try's run?
 
@@ -263,8 +264,11 @@ class Launcher:
         if not api.tracking.has_failed(instance):
             if self._policy.on_retry == "restart" and run.is_own:
                 self._log.info("%s: stopping it, because on_retry is 'restart'", seen)
-                self._stop(self._hook, run)
-                return False
+                last = self._stop(self._hook, run)
+                if last.status is not api.models.WorkflowInstanceStatus.SUCCESS:
+                    return False
+                self._log.info("It succeeded before it was stopped: nothing is left to do")
+                return True
             self._log.info("%s: following it", seen)
             return True
         if self._policy.on_retry == "rerun_failed" and run.is_own and self._rerun_failed(instance):
@@ -329,6 +333,8 @@ class Launcher:
             instance = hook.get_workflow_instance(run.workflow_id, run.wf_instance_id)
         except SchedulerXError as error:
             self._log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
+            if self._is_forgotten(earlier, error):
+                return
         else:
             if instance.status.is_terminal or api.tracking.has_failed(instance):
                 return
@@ -342,6 +348,11 @@ class Launcher:
         if self._policy.cancel_on_kill:
             self._log.info("Stopping workflow instance %s first", run.wf_instance_id)
             self._stop(hook, run)
+
+    def _is_forgotten(self, earlier: StartIntent, error: SchedulerXError) -> bool:
+        """Whether the service no longer knows a run, so that nothing of it can be active."""
+        age = time.time() - earlier.began
+        return isinstance(error, SchedulerXNotFoundError) and age > self._policy.settling_time + _CLOCK_MARGIN
 
     def _find_before_new_start(self, hook: SchedulerXHook, earlier: StartIntent) -> StartIntent:
         """The task was cleared after it had begun to start a run that is not known.
@@ -377,7 +388,7 @@ class Launcher:
             )
         return earlier
 
-    def _stop(self, hook: SchedulerXHook, run: TaskRun) -> None:
+    def _stop(self, hook: SchedulerXHook, run: TaskRun) -> WorkflowInstance:
         last = hook.stop_workflow_instance(run.workflow_id, run.wf_instance_id)
         if last is None or not api.tracking.is_over(last):
             raise WorkflowInstanceLostError(
@@ -389,9 +400,13 @@ class Launcher:
                     else ". A retry tries again"
                 )
             )
+        return last
 
     def _rerun_failed(self, instance: WorkflowInstance) -> bool:
-        """Run the failed nodes of a run again. :return: False if there are none to run again."""
+        """Run the failed nodes of a run again.
+
+        :return: False if there are none to run again.
+        """
         rerun = self._hook.rerun_workflow_instance(
             instance, settling_time=self._policy.settling_time, sleep=self._owner.bounded_pause
         )
@@ -420,7 +435,7 @@ class Launcher:
             self._refuse_beside_active(age)
             return None
         self._log.info("This is a retry: looking for a run of an earlier try, by its marker")
-        found = self._reconcile(self._intent(None), age=age, may_be_several=True)
+        found = self._reconcile(self._intent(None), age=age, may_be_several=True, settles=self._is_retry)
         if found.wf_instance_id is None:
             self._owner.nothing_started()
             return None
@@ -509,7 +524,12 @@ class Launcher:
 
     def _nothing_started(self) -> None:
         self._owner.nothing_started()
-        self._store.discard()
+        stored = self._stored
+        if stored is None or stored.intent.wf_instance_id is None:
+            self._store.discard()
+        else:
+            # The next try has to know the task's earlier run as well as this one.
+            self._store.save(stored.intent, of_this_life=not stored.was_cleared)
 
     @property
     def _needs_list(self) -> bool:
@@ -596,9 +616,9 @@ class Launcher:
             )
 
     def _age_of(self, earlier: StartIntent) -> Age:
-        """How old the request of an earlier try is: by the clocks of two machines, so neither limit is exact."""
+        """How old the request of an earlier try is at least: by the clocks of two machines, so in doubt not old."""
         elapsed = max(0.0, time.time() - earlier.began)
-        return api.reconciling.Age(min(self._policy.retry_delay, elapsed), elapsed + _CLOCK_MARGIN)
+        return api.reconciling.Age(min(self._policy.retry_delay, elapsed))
 
     def _reconcile(
         self,
@@ -607,17 +627,19 @@ class Launcher:
         age: Age | None = None,
         may_be_several: bool = False,
         cause: SchedulerXAmbiguousError | None = None,
+        settles: bool = True,
     ) -> StartIntent:
         """Return the intent, with its run if there is one.
 
         :param cause: why this try does not know it.
+        :param settles: False lists once, where a request would have been made long ago.
         :raises WorkflowInstanceUndecidedError: if nobody can tell.
         :raises WorkflowInstanceLostError: if nobody can tell yet, and a retry may.
         """
         self._starting(intent, age)
         result = self._hook.reconcile(
             intent,
-            settling_time=self._policy.settling_time,
+            settling_time=self._policy.settling_time if settles else 0.0,
             # A refusal is most likely true. What remains unclear after the settling time is left to a retry.
             patience=0.0 if cause and _is_refusal(cause) and self._owner.is_kept else self._policy.patience,
             age=age,
@@ -645,7 +667,7 @@ class Launcher:
     def _undecided(self, why: str) -> WorkflowInstanceUndecidedError:
         return WorkflowInstanceUndecidedError(
             f"A run of workflow {self._workflow_id} may have been started: {why}. The task is not retried, because that "
-            f"could start a second one: {_DECIDE}. (run_marker=True makes the runs of a task certain to be told apart; "
+            f"could start a second one: {_DECIDE}. (run_marker=True makes the task's runs distinguishable; "
             "the RAM action edas:ReadSchedulerxJobInstanceQuery lets their parameters be seen.)"
         )
 

@@ -1,4 +1,4 @@
-"""What OpenLineage is told about a run; imported only where OpenLineage asks."""
+"""What OpenLineage gets about a run; imported only where OpenLineage asks."""
 
 from __future__ import annotations
 

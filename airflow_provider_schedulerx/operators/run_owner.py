@@ -1,4 +1,4 @@
-"""One run, one owner: what the end of a try means for its run, and for the task."""
+"""Owner of one try's run: decides what the end of the try means for the run and for the task."""
 
 from __future__ import annotations
 
@@ -244,7 +244,10 @@ class RunOwner:
         return self.time_is_up(limit)
 
     def time_is_up(self, limit: str, why: str = "") -> BaseException:
-        """Stop the run, if this task may, because a limit has passed. :return: what to raise."""
+        """Stop the run, if this task may, because a limit has passed.
+
+        :return: what to raise.
+        """
         run = self._known_run
         waited = f"Workflow instance {run.wf_instance_id} has not ended within {limit}" + (
             f" ({why})" if why else ""
@@ -254,8 +257,19 @@ class RunOwner:
         self._log.error("%s; stopping it", waited)
         if last := self._stop(run):
             self.snapshots.observe(last)
+            if self._has_succeeded:
+                return self._succeeded_meanwhile(waited)
             return WorkflowInstanceStoppedError(f"{waited}; it was stopped and is {last.status.name}")
         return self.lost(f"{waited}; its stop was requested, but it had not ended at the last check")
+
+    def _succeeded_meanwhile(self, why: str) -> WorkflowInstanceLostError | WorkflowInstanceUndecidedError:
+        what = f"{why}, but it succeeded before it was stopped"
+        if self.is_kept and not self.is_last_try:
+            return WorkflowInstanceLostError(f"{what}. A retry returns it, and starts none")
+        return WorkflowInstanceUndecidedError(
+            f"{what}. The task is not retried, because that would start another run: mark it as success if its run is "
+            "all that matters"
+        )
 
     def lost(self, why: str) -> WorkflowInstanceLostError | WorkflowInstanceUndecidedError:
         """Return the error for a run that may be active and is no longer followed."""
@@ -266,8 +280,8 @@ class RunOwner:
         if not self.is_last_try:
             return WorkflowInstanceLostError(f"{why}. A retry takes it up again")
         return WorkflowInstanceLostError(
-            f"{why}. This was the last try, so nothing follows the run now: stop it in the SchedulerX console, or "
-            "clear the task, which stops it and starts another"
+            f"{why}. This was the last try, so nothing follows the run now: stop it in the SchedulerX console"
+            + (", or clear the task, which stops it and starts another" if self._cancel_on_kill else "")
         )
 
     @property
@@ -314,10 +328,10 @@ class RunOwner:
             return WorkflowNotStartedError(f"{killed}; nothing was started")
         killed = f"The task was killed while workflow instance {run.wf_instance_id} ran"
         if self.phase is Phase.ENDED:
-            return WorkflowInstanceStoppedError(f"{killed}, and it was stopped")
+            return self._after_stop(killed)
         if is_wanted:
             return self.lost(
-                f"The worker is told to end, but Airflow still wants this task (its state is running), so workflow "
+                f"The worker was asked to shut down, but Airflow still wants this task (its state is running), so workflow "
                 f"instance {run.wf_instance_id} keeps running"
             )
         if reason := self._why_not_stopped(run):
@@ -326,8 +340,13 @@ class RunOwner:
             self._log.info("Stopping workflow instance %s", run.wf_instance_id)
             if last := self._stop(run):
                 self.snapshots.observe(last)
-                return WorkflowInstanceStoppedError(f"{killed}, and it was stopped")
+                return self._after_stop(killed)
         return self.lost(f"{killed}; its stop was requested, but it had not ended at the last check")
+
+    def _after_stop(self, killed: str) -> BaseException:
+        if self._has_succeeded:
+            return self._succeeded_meanwhile(killed)
+        return WorkflowInstanceStoppedError(f"{killed}, and it was stopped")
 
     def _look_for_started(self) -> None:
         """See whether the run that was being started is known to be ours, so that it can be stopped."""
@@ -361,7 +380,10 @@ class RunOwner:
         return "" if run.is_own else "this task has not started it"
 
     def _stop(self, run: TaskRun) -> WorkflowInstance | None:
-        """Stop the run. Never raises. :return: the run, if it has ended."""
+        """Stop the run. Never raises.
+
+        :return: the run, if it has ended.
+        """
         self._stop_was_tried = True
         try:
             last = self._hook.stop_workflow_instance(run.workflow_id, run.wf_instance_id)
@@ -375,6 +397,7 @@ class RunOwner:
             return None
         if last is None or not api.tracking.is_over(last):
             return None
-        self.phase = Phase.ENDED
-        self._on_stopped(run)
+        self.ended(last)
+        if not self._has_succeeded:
+            self._on_stopped(run)
         return last

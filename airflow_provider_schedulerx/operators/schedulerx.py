@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.parameters import (
+    MIN_POLL_INTERVAL,
     check_choice,
     check_count,
     check_flag,
@@ -36,6 +37,7 @@ from airflow_provider_schedulerx.operators.announcing import (
 from airflow_provider_schedulerx.operators.following import (
     after_trigger_gave_up,
     defer_until_end,
+    ended_meanwhile,
     poll_until_end,
 )
 from airflow_provider_schedulerx.operators.launching import IfRunning, Launcher, OnRetry, check_literals
@@ -50,9 +52,6 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.models import WorkflowInstance
 
 __all__ = ["XCOM_WF_INSTANCE_ID", "ExecuteWorkflowOperator"]
-
-#: Seconds; the quota allows a call in 0.6.
-MIN_POLL_INTERVAL = 0.1
 
 
 class ExecuteWorkflowOperator(BaseOperator):
@@ -175,7 +174,10 @@ class ExecuteWorkflowOperator(BaseOperator):
         return SchedulerXHook.from_task(self)
 
     def execute(self, context: Context) -> int:
-        """Start the run, or take up that of an earlier try, and follow it. :return: the ``WfInstanceId``."""
+        """Start the run, or take up that of an earlier try, and follow it.
+
+        :return: the ``WfInstanceId``.
+        """
         return self._run_try(context)
 
     def _run_try(self, context: Context) -> int:
@@ -215,14 +217,15 @@ class ExecuteWorkflowOperator(BaseOperator):
         is_own: bool | None = None,
         try_number: int | None = None,
     ) -> int:
-        """Continue after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``.
+        """Continue after the wait in the triggerer, exactly as without one.
 
         :param event: of :class:`~airflow_provider_schedulerx.triggers.schedulerx.WorkflowInstanceTrigger`.
         :param workflow_id: as it was at the start, whatever a template gives now. ``dag.test()`` of Airflow
             2.11 loses this and the next ones; then they are looked up again.
         :param wf_instance_id: the run that was deferred for.
         :param is_own: whether the task has started it.
-        :param try_number: that has deferred. Airflow 3.0 lets a retry resume with the event of the try before.
+        :param try_number: that has deferred. Airflow 3.0 lets a retry resume with the event of the previous try.
+        :return: the ``WfInstanceId``.
         """
         if try_number is not None and try_number != getattr(context["ti"], "try_number", try_number):
             self.log.info("The event is that of try %s, so this try starts anew", try_number)
@@ -237,11 +240,15 @@ class ExecuteWorkflowOperator(BaseOperator):
                 raise owner.lost(
                     f"The trigger's event cannot be used: {error}. Workflow instance {run.wf_instance_id} may be active"
                 ) from None
+            instance = ended.instance
             if ended.outcome is api.events.Outcome.TIMEOUT:
-                raise owner.time_is_up(str(owner.limit), ended.message)
-            if ended.instance is None:
+                # The run may have ended while the task waited for a worker.
+                instance = ended_meanwhile(self, run)
+                if instance is None:
+                    raise owner.time_is_up(str(owner.limit), ended.message)
+            if instance is None:
                 raise after_trigger_gave_up(self, owner, run, ended.message)
-            self._finish(context, owner, run, ended.instance)
+            self._finish(context, owner, run, instance)
         return run.wf_instance_id
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -256,6 +263,9 @@ class ExecuteWorkflowOperator(BaseOperator):
                 if reason.get("traceback"):
                     self.log.error("The trigger failed:\n%s", "\n".join(reason["traceback"]))
                 if reason.get("error") == "Trigger timeout":
+                    if (instance := ended_meanwhile(self, run)) is not None:
+                        self._finish(context, owner, run, instance)
+                        return run.wf_instance_id
                     raise owner.time_is_up(str(owner.limit), "Airflow ended the deferral")
                 raise after_trigger_gave_up(self, owner, run, str(reason.get("error", "Unknown")))
         return super().resume_execution(next_method, next_kwargs, context)
@@ -290,7 +300,7 @@ class ExecuteWorkflowOperator(BaseOperator):
         self.log.info("Workflow instance %s succeeded", instance.wf_instance_id)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Return what OpenLineage is told: the run, its workflow, and where to look at it. Also of a failed task."""
+        """Return what OpenLineage gets: the run, its workflow, and where to look at it. Also of a failed task."""
         run = None if self._owner is None else self._owner.run
         if run is None:
             return None

@@ -38,7 +38,7 @@ class TaskRun:
 
 
 class Killed(BaseException):
-    """The task was told to end; raised where the main flow notices."""
+    """The task was asked to end; raised where the main flow notices."""
 
 
 class TimeIsUp(BaseException):

@@ -75,7 +75,10 @@ class TriggerSnapshotWriter:
             self._pending = None
 
     async def write(self) -> bool:
-        """Store the newest observation. :return: whether there was one."""
+        """Store the newest observation.
+
+        :return: whether there was one.
+        """
         pending, self._pending = self._pending, None
         if pending is None or _now() > self._expires:
             return False

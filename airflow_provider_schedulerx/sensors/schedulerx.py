@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,23 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_schedulerx import api
-from airflow_provider_schedulerx.api.exceptions import SchedulerXError
-from airflow_provider_schedulerx.api.parameters import check_count, check_id, check_seconds
+from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXConfigurationError,
+    SchedulerXError,
+    SchedulerXNotFoundError,
+)
+from airflow_provider_schedulerx.api.parameters import (
+    MIN_POLL_INTERVAL,
+    check_count,
+    check_flag,
+    check_id,
+    check_literal_id,
+    check_seconds,
+)
 from airflow_provider_schedulerx.exceptions import (
     WorkflowInstanceFailedError,
+    WorkflowInstanceNotFollowableError,
     WorkflowInstanceSensorError,
     raise_unless_successful,
 )
@@ -32,7 +45,7 @@ from airflow_provider_schedulerx.hooks.report import (
     with_nodes,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.links.schedulerx import RUN_LINKS, RunPageLink, WorkflowInstanceLink
+from airflow_provider_schedulerx.links.schedulerx import RUN_LINKS, persist_links
 from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_task
 
 if TYPE_CHECKING:
@@ -47,8 +60,13 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     It fails as soon as the run has failed, naming the failed nodes, rather than poke until its timeout.
     It never stops a run, since it did not start it.
 
-    The usual arguments of a sensor apply: ``mode`` (``poke`` or ``reschedule``), ``poke_interval``,
-    ``timeout``, ``soft_fail``.
+    The usual arguments of a sensor apply: ``mode`` (``poke`` or ``reschedule``), ``poke_interval``
+    (seconds, at least 0.1), ``timeout``, ``soft_fail``.
+
+    In mode ``reschedule`` every poke is a new process, which knows only when the first one was. For 60
+    seconds after that the service may not know the run; later that is final. A status that is not documented
+    then fails the sensor if a node has failed and none is in progress; otherwise the run is followed until
+    ``timeout``.
 
     :param workflow_id: id of the workflow. (templated)
     :param wf_instance_id: id of the run, such as ``operator.output`` of an
@@ -60,16 +78,19 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     :param namespace_source: source of the namespace. (templated)
     :param group_id: application group. (templated)
     :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one
-        (network); at least three of them have to fail, and throttled ones do not count. In mode ``reschedule`` passing faults are tolerated until ``timeout``.
+        (network); at least three of them have to fail, and throttled ones do not count. In mode
+        ``reschedule`` passing faults are tolerated until ``timeout``.
     :param deferrable: wait in the triggerer, which shares its calls between all that wait for runs of
         the same workflow; by default as ``[operators] default_deferrable`` says. ``poke_interval`` is then
         how late the end may be noticed.
     :param log_lines_on_failure: last lines of each failed node's own log to show; 0 for none.
+    :raises SchedulerXConfigurationError: if an argument cannot be used, naming it.
     """
 
-    # Not start_from_trigger, though Airflow 3.3 renders the templates of a trigger: the arguments of such a trigger are
-    # fixed when the DAG is serialized, so they cannot say when this try times out. Airflow's own timeout would end the
-    # task without execute_complete, hence without soft_fail and the error of a sensor, and nobody would push the link.
+    # Not start_from_trigger, though Airflow 3.3 renders the templates of a trigger: the arguments of such a
+    # trigger are fixed when the DAG is serialized, so they cannot say when this try times out. Airflow's own
+    # timeout would end the task without execute_complete, hence without soft_fail and the error of a sensor,
+    # and nobody would push the link.
     template_fields: Sequence[str] = (
         "workflow_id",
         "wf_instance_id",
@@ -98,7 +119,8 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         log_lines_on_failure: int = DEFAULT_LOG_LINES,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, **kwargs)
+        interval = check_seconds("poke_interval", poke_interval, minimum=MIN_POLL_INTERVAL)
+        super().__init__(poke_interval=interval, **kwargs)
         self.workflow_id = workflow_id
         self.wf_instance_id = wf_instance_id
         self.schedulerx_conn_id = schedulerx_conn_id
@@ -107,8 +129,10 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         self.namespace_source = namespace_source
         self.group_id = group_id
         self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
-        self.deferrable = deferrable
+        self.deferrable = check_flag("deferrable", deferrable)
         self.log_lines_on_failure = check_count("log_lines_on_failure", log_lines_on_failure)
+        check_literal_id("workflow_id", workflow_id)
+        check_literal_id("wf_instance_id", wf_instance_id)
         self._snapshots: SnapshotWriter = NullWriter()
 
     @cached_property
@@ -118,32 +142,54 @@ class WorkflowInstanceSensor(BaseSensorOperator):
 
     @cached_property
     def _tracker(self) -> api.tracking.RunTracker:
-        # In mode reschedule every poke is a new process, which cannot know for how long polls have failed.
-        return api.tracking.RunTracker(float("inf") if self.reschedule else self.poll_failure_tolerance)
+        return api.tracking.RunTracker(self.poll_failure_tolerance)
+
+    def _tracker_after(self, waited: float) -> api.tracking.RunTracker:
+        """What decides by a poll, ``waited`` seconds after the first one of another process."""
+        if not self.reschedule:
+            return self._tracker
+        # It cannot know for how long polls have failed, but how much of the settling time is left.
+        return api.tracking.RunTracker(float("inf"), api.tracking.SETTLING_SECONDS - waited)
+
+    def _waited(self, context: Context) -> float:
+        """Seconds since the first poke, in mode ``reschedule``; 0 in others, and for the first."""
+        began = version_compat.first_reschedule_date(context) if self.reschedule else None
+        return 0.0 if began is None else max(0.0, (datetime.now(UTC) - began).total_seconds())
 
     @cached_property
     def _faults(self) -> FaultLog:
         return FaultLog(self.log, self.wf_instance_id)
 
     def execute(self, context: Context) -> Any:
-        """Wait here or, if deferrable, in the triggerer. :return: the ``WfInstanceId``."""
-        workflow_id = check_id("workflow_id", self.workflow_id)
-        wf_instance_id = check_id("wf_instance_id", self.wf_instance_id)
-        WorkflowInstanceLink.persist(context, self.hook.console_link(workflow_id, wf_instance_id))
-        RunPageLink.persist(context)
-        self._snapshots = for_task(context["ti"], self.log)
+        """Wait here or, if deferrable, in the triggerer.
+
+        :return: the ``WfInstanceId``.
+        :raises WorkflowInstanceFailedError: if the run has failed.
+        :raises WorkflowInstanceNotFollowableError: if no retry can follow it either: see there.
+        :raises WorkflowInstanceSensorError: if it can no longer be followed.
+        """
         try:
-            if not self.deferrable:
-                return super().execute(context)
-            # Polled here first, once: a run that has ended already never defers, and all else waits in the triggerer,
-            # whose calls keep to a budget.
-            if done := self._take(self._poll_once):
-                return done.xcom_value
+            return self._wait(context)
         except (WorkflowInstanceFailedError, WorkflowInstanceSensorError) as error:
             # After a deferral Airflow does this for every error; before, only for some.
             if self.soft_fail or getattr(self, "never_fail", False):
                 raise AirflowSkipException(f"Skipped because of soft_fail: {error}") from error
             raise
+
+    def _wait(self, context: Context) -> Any:
+        with _configuration_faults_are_final():
+            workflow_id = check_id("workflow_id", self.workflow_id)
+            wf_instance_id = check_id("wf_instance_id", self.wf_instance_id)
+            # The connection first: what is wrong with it is no matter of the link.
+            _ = self.hook.settings
+        persist_links(context, self.hook, workflow_id, wf_instance_id, self.log)
+        self._snapshots = for_task(context["ti"], self.log)
+        if not self.deferrable:
+            return super().execute(context)
+        # Polled here first, once: a run that has ended already never defers, and all else waits in the
+        # triggerer, whose calls keep to a budget.
+        if done := self._take(lambda: self._poll_once(workflow_id, wf_instance_id)):
+            return done.xcom_value
         from airflow_provider_schedulerx.triggers.schedulerx import DEFERRAL_MARGIN, WorkflowInstanceTrigger
 
         self.defer(
@@ -163,37 +209,53 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once.
 
+        :return: whether the run has succeeded, with its ``WfInstanceId`` then.
         :raises WorkflowInstanceFailedError: if the run has failed.
+        :raises WorkflowInstanceNotFollowableError: if no retry can follow it either: see there.
         :raises WorkflowInstanceSensorError: if it can no longer be followed.
         """
-        return self._take(lambda: self.hook.get_workflow_instance(self.workflow_id, self.wf_instance_id))
+        return self._take(
+            lambda: self.hook.get_workflow_instance(self.workflow_id, self.wf_instance_id),
+            self._waited(context),
+        )
 
-    def _poll_once(self) -> WorkflowInstance:
+    def _poll_once(self, workflow_id: int, wf_instance_id: int) -> WorkflowInstance:
         """Poll in one try: a passing fault is the triggerer's to wait out."""
-        call = api.calls.get_workflow_instance(self.hook.scope, self.workflow_id, self.wf_instance_id)
-        return api.transport.SyncTransport(self.hook.settings, max_retry_seconds=0).perform(call)
+        call = api.calls.get_workflow_instance(self.hook.scope, workflow_id, wf_instance_id)
+        return self.hook._single_try_transport.perform(call)
 
-    def _take(self, poll: Callable[[], WorkflowInstance]) -> PokeReturnValue:
+    def _take(self, poll: Callable[[], WorkflowInstance], waited: float = 0.0) -> PokeReturnValue:
+        """Poll, and decide.
+
+        :param waited: see :meth:`_waited`.
+        """
+        tracker = self._tracker_after(waited)
         try:
-            instance = poll()
+            with _configuration_faults_are_final():
+                instance = poll()
         except SchedulerXError as error:
-            if not self._tracker.observe_failure(error, time.monotonic()):
-                raise WorkflowInstanceSensorError(
+            if not tracker.observe_failure(error, time.monotonic()):
+                is_final = isinstance(error, SchedulerXNotFoundError)
+                kind = WorkflowInstanceNotFollowableError if is_final else WorkflowInstanceSensorError
+                raise kind(
                     f"Workflow instance {self.wf_instance_id} can no longer be followed: {error}"
                 ) from None
             self._faults.failed(error)
             return PokeReturnValue(is_done=False)
         self._faults.succeeded()
         self._snapshots.observe(instance)
-        verdict, lines = self._tracker.observe(instance, time.monotonic())
+        verdict, lines = tracker.observe(instance, time.monotonic())
         for line in lines:
             self.log.info("%s", line)
         if verdict is api.tracking.Verdict.UNDECIDED:
             raise WorkflowInstanceSensorError(
-                f"Workflow instance {self.wf_instance_id} shows the status {instance.status.value}, which is not "
-                "documented"
+                f"Workflow instance {self.wf_instance_id} shows the status {instance.status.value}, which is "
+                "not documented"
             )
-        if verdict is api.tracking.Verdict.ACTIVE:
+        # Polls in a row that show a status outside the documented ones cannot be counted across processes.
+        # What a run shows that has failed for certain does not pass, so one look is enough.
+        is_certain = waited > api.tracking.SETTLING_SECONDS and api.tracking.has_failed(instance)
+        if verdict is api.tracking.Verdict.ACTIVE and not is_certain:
             return PokeReturnValue(is_done=False)
         return self._finish(instance)
 
@@ -204,11 +266,23 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         workflow_id: int | None = None,
         wf_instance_id: int | None = None,
     ) -> int:
-        """Finish after the wait in the triggerer, exactly as without one. :return: the ``WfInstanceId``."""
-        if workflow_id is None:  # dag.test() of Airflow 2.11 loses them
-            workflow_id = check_id("workflow_id", self.workflow_id)
-        if wf_instance_id is None:
-            wf_instance_id = check_id("wf_instance_id", self.wf_instance_id)
+        """Finish after the wait in the triggerer, exactly as without one.
+
+        :param event: of :class:`~airflow_provider_schedulerx.triggers.schedulerx.WorkflowInstanceTrigger`.
+        :param workflow_id: as it was at the first poll. ``dag.test()`` of Airflow 2.11 loses this and the
+            next one; then the sensor's own are taken.
+        :param wf_instance_id: the run that was deferred for.
+        :return: the ``WfInstanceId``.
+        :raises AirflowSensorTimeout: if ``timeout`` has passed.
+        :raises WorkflowInstanceFailedError: if the run has failed.
+        :raises WorkflowInstanceNotFollowableError: if no retry can follow it either: see there.
+        :raises WorkflowInstanceSensorError: if it can no longer be followed.
+        """
+        with _configuration_faults_are_final():
+            if workflow_id is None:
+                workflow_id = check_id("workflow_id", self.workflow_id)
+            if wf_instance_id is None:
+                wf_instance_id = check_id("wf_instance_id", self.wf_instance_id)
         try:
             ended = api.events.TerminalEvent.parse(
                 event, workflow_id=workflow_id, wf_instance_id=wf_instance_id
@@ -217,15 +291,28 @@ class WorkflowInstanceSensor(BaseSensorOperator):
             raise WorkflowInstanceSensorError(f"The trigger's event cannot be used: {error}") from None
         if ended.outcome is api.events.Outcome.TIMEOUT:
             raise AirflowSensorTimeout(
-                f"Workflow instance {wf_instance_id} has not ended within timeout={self.timeout:g} s ({ended.message})"
+                f"Workflow instance {wf_instance_id} has not ended within timeout={self.timeout:g} s "
+                f"({ended.message})"
             )
         if ended.instance is None:
-            raise WorkflowInstanceSensorError(
+            raise self._after_trigger_gave_up(workflow_id, wf_instance_id)(
                 f"Workflow instance {wf_instance_id} can no longer be followed: {ended.message}"
             )
         self._snapshots = for_task(context["ti"], self.log)
         self._finish(ended.instance)
         return wf_instance_id
+
+    def _after_trigger_gave_up(
+        self, workflow_id: int, wf_instance_id: int
+    ) -> type[WorkflowInstanceSensorError]:
+        """Look once more, since the trigger's event does not say whether a retry can change anything."""
+        try:
+            self._poll_once(workflow_id, wf_instance_id)
+        except (SchedulerXConfigurationError, SchedulerXNotFoundError):
+            return WorkflowInstanceNotFollowableError
+        except Exception as error:
+            self.log.warning("Workflow instance %s cannot be polled: %s", wf_instance_id, error)
+        return WorkflowInstanceSensorError
 
     def _finish(self, instance: WorkflowInstance) -> PokeReturnValue:
         learn_secrets(self.hook)
@@ -234,3 +321,11 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         log_run_summary(self.hook, instance, self.log, self.log_lines_on_failure)
         raise_unless_successful(instance)
         return PokeReturnValue(is_done=True, xcom_value=instance.wf_instance_id)
+
+
+@contextmanager
+def _configuration_faults_are_final() -> Iterator[None]:
+    try:
+        yield
+    except SchedulerXConfigurationError as error:
+        raise WorkflowInstanceNotFollowableError(str(error)) from None

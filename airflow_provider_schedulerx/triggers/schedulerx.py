@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.tracking import RunTracker
 
 #: Seconds for which :meth:`WorkflowInstanceTrigger.on_kill` waits for the run to stop: less than Airflow's
-#: ``[triggerer] on_kill_timeout`` of 30. The stop goes on after them.
+#: ``[triggerer] on_kill_timeout`` of 30. The stop continues after them.
 _STOP_SECONDS = 25.0
 
 #: Seconds by which Airflow's own timeout of a deferral comes after the deadline of the trigger.
@@ -213,7 +213,10 @@ class WorkflowInstanceTrigger(BaseTrigger):
     async def _poll(
         self, poller: WorkflowPoller, settings: SchedulerXSettings, tracker: RunTracker, faults: FaultLog
     ) -> TerminalEvent | None:
-        """Follow the run with these settings. :return: the end; None if the connection has other settings now."""
+        """Follow the run with these settings.
+
+        :return: the end; None if the connection has other settings now.
+        """
         age = 0.0 if self.started_at is None else max(0.0, time.time() - self.started_at)
         subscription = poller.subscribe(self.wf_instance_id, poll_interval=self.poll_interval, age=age)
         try:
@@ -295,7 +298,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
 
         While this runs, Airflow's triggerer cancels it again about every second, also inside
         ``asyncio.shield``. So the stop is a task of its own, and cancellations are absorbed until it is done. If that
-        takes too long, as for a crowd of tasks that are ended together, it goes on while the triggerer lives.
+        takes too long, as for a crowd of tasks that are ended together, it continues while the triggerer lives.
         """
         if not self.cancel_on_kill:
             self.log.warning(
@@ -312,13 +315,16 @@ class WorkflowInstanceTrigger(BaseTrigger):
                 continue
         if not stopping.done():
             self.log.warning(
-                "Workflow instance %s has not ended yet; the triggerer goes on stopping it",
+                "Workflow instance %s has not ended yet; the triggerer keeps trying to stop it",
                 self.wf_instance_id,
             )
 
 
 def _check_time(name: str, value: float | None) -> float | None:
-    """Return epoch seconds. :raises SchedulerXConfigurationError: if they are none."""
+    """Return epoch seconds.
+
+    :raises SchedulerXConfigurationError: if they are none.
+    """
     return None if value is None else check_seconds(name, value)
 
 

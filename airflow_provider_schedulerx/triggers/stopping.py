@@ -50,7 +50,10 @@ async def _stop(trigger: Any) -> None:
 
 
 async def _try_to_stop(trigger: Any) -> str | None:
-    """Stop the run of a trigger. :return: why that was given up; None if the run has ended."""
+    """Stop the run of a trigger.
+
+    :return: why that was given up; None if the run has ended.
+    """
     # The loop's clock for all of it: it does not go backwards either.
     clock = asyncio.get_running_loop().time
     until = clock() + _GIVE_UP

@@ -99,9 +99,6 @@ def _judge(world: World, result: Result) -> Iterator[str]:
         elif earlier.status == 4 and not is_cleared:
             yield f"duplicate: {later.wf_instance_id} was started after {earlier.wf_instance_id} had succeeded"
     told = task.ti.xcoms.get("WfInstanceId")
-    if result.scenario.name == "kill" and told is None and not _needless(result):
-        # A user has ended it while nobody could know its run yet.
-        result.doubt = str(task.errors[-1])
     if result.doubt:
         if why := _needless(world, result):
             yield f"needless doubt ({why}): {result.doubt[:300]}"

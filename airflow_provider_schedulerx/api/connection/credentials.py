@@ -1,4 +1,4 @@
-"""Who we are: the kinds of credential that a connection can hold, and what each one needs.
+"""Credentials: the kinds that a connection can hold, and what each one needs.
 
 All of them are carried out by alibabacloud-credentials, which refreshes temporary ones by itself.
 """

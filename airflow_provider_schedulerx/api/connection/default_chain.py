@@ -35,7 +35,10 @@ class DefaultChain:
         return "default"
 
     def get_credentials(self) -> Any:
-        """Return a credential. :raises CredentialException: saying of each provider why it has none."""
+        """Return a credential.
+
+        :raises CredentialException: saying of each provider why it has none.
+        """
         if self._chosen is not None:
             return self._chosen.get_credentials()
         reasons = []

@@ -54,7 +54,9 @@ _HOST_FORM = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """:ivar scheme: ``http`` or ``https``; :ivar authority: ``host`` or ``host:port``."""
+    """:ivar scheme: ``http`` or ``https``.
+    :ivar authority: ``host`` or ``host:port``.
+    """
 
     scheme: str
     authority: str

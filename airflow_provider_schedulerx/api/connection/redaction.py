@@ -23,6 +23,19 @@ _REQUEST_LINE = re.compile(r"^(> \w+ )\S*( HTTP/)", re.MULTILINE)
 _QUERY = re.compile(r"(?<=[\w/])\?[^\s'\")>]+")
 
 
+# What a request carries that nobody may read, as a query, a header or a text to sign quotes it, also percent-encoded.
+_REQUEST_SECRETS = re.compile(
+    r"((?:InstanceParameters|x-acs-security-token|x-acs-bearer-token|SecurityToken|BearerToken)\s*(?:=|:|%3D|%253D|%3A)\s*)"
+    r".*?(?=&|%26|%2526|\s|[<>\"\\]|$)",
+    re.IGNORECASE,
+)
+
+
+def without_request(text: str) -> str:
+    """A text of the service, or of something on the way, that may quote the request: without its tokens and parameters."""
+    return _REQUEST_SECRETS.sub(r"\1***", text)
+
+
 def without_queries(text: str) -> str:
     """A text in which every query string of a URL is left out."""
     return _QUERY.sub("?...", text)

@@ -100,7 +100,10 @@ class BudgetedTransport:
         self._seconds = seconds
 
     async def perform(self, call: Call[T], priority: Priority) -> T:
-        """Wait for the budget, and carry out a call. :raises SchedulerXError: whatever goes wrong."""
+        """Wait for the budget, and carry out a call.
+
+        :raises SchedulerXError: whatever goes wrong.
+        """
         limiter = self._budget.of(call.operation.name)
         return await self.perform_permitted(call, await limiter.acquire(priority))
 

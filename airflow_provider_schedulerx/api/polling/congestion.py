@@ -56,7 +56,10 @@ class Congestion:
             self.paused_until = max(self.paused_until, now() + PAUSE)
 
     def on_throttled(self, sent_at: float, retry_after: float | None) -> bool:
-        """Note a throttled call. :return: whether that has cut the rate."""
+        """Note a throttled call.
+
+        :return: whether that has cut the rate.
+        """
         is_new = self._since is None
         if is_new and self._cut is not None and sent_at < self._cut[1]:
             return False
@@ -68,7 +71,10 @@ class Congestion:
         return is_new
 
     def on_success(self, sent_at: float) -> bool:
-        """Note a call that was not throttled. :return: whether that has ended a congestion."""
+        """Note a call that was not throttled.
+
+        :return: whether that has ended a congestion.
+        """
         if self._since is None or self._cut is None or sent_at <= self._since:
             return False
         self._cut = (self._cut[0], now())

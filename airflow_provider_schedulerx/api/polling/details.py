@@ -24,7 +24,10 @@ _PATIENCE, _LEAST_PATIENCE, _MOST_PATIENCE = 0.1, 1.0, 10.0
 
 @dataclass(eq=False)
 class _Ending:
-    """A run that a list shows as ended. :ivar poll: number of that list."""
+    """A run that a list shows as ended.
+
+    :ivar poll: number of that list.
+    """
 
     run: FollowedRun
     summary: WorkflowInstanceSummary
@@ -111,7 +114,10 @@ class Details(Loop):
             runs.publish(run, without_nodes(ending.summary), ending.poll)
 
     def _finish(self, ending: _Ending) -> bool:
-        """Take an ending out. :return: whether it was still in."""
+        """Take an ending out.
+
+        :return: whether it was still in.
+        """
         if not self._is_current(ending):
             return False
         del self._endings[ending.run]

@@ -1,4 +1,4 @@
-"""What the three loops over the runs of a workflow have in common: each goes on for ever, whatever happens in it."""
+"""What the three loops over the runs of a workflow have in common: each continues for ever, whatever happens in it."""
 
 from __future__ import annotations
 

@@ -44,7 +44,10 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to make one call. :ivar sent_at: when it was given, in the event loop's time."""
+    """Leave to make one call.
+
+    :ivar sent_at: when it was given, in the event loop's time.
+    """
 
     sent_at: float
     priority: Priority

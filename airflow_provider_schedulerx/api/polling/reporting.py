@@ -1,4 +1,4 @@
-"""What the polling side tells whoever wants to measure it: one callback for the process, none by default.
+"""Reports what polling measures, to one callback for the process; none by default.
 
 ``api`` knows nothing of Airflow's metrics; :mod:`airflow_provider_schedulerx.metrics` sets the callback.
 """
@@ -45,7 +45,7 @@ _reporter: Reporter = _silent
 
 
 def set_reporter(reporter: Reporter | None) -> None:
-    """Say who is told, for the whole process; None for nobody."""
+    """Set the callback for the whole process; None for none."""
     global _reporter  # noqa: PLW0603
     _reporter = reporter or _silent
 

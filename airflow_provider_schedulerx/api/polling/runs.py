@@ -100,7 +100,7 @@ class FollowedRuns:
                 self._drop(run)
 
     def next_poll(self) -> int:
-        """Number a poll that is about to be made. Who joins later is not told its result: it may be older."""
+        """Number a poll that is about to be made. Who joins later does not get its result: it may be older."""
         self._last_poll = next(self._polls)
         return self._last_poll
 
@@ -231,7 +231,10 @@ class FollowedRuns:
         self.expect_list(max(at, self._listed_at + self._list_budget.interval(promised, promised)))
 
     def begin_list(self) -> int:
-        """Note that the list is asked for. :return: the number of the poll."""
+        """Note that the list is asked for.
+
+        :return: the number of the poll.
+        """
         self.list_due_at, self._listed_at = float("inf"), now()
         return self.next_poll()
 

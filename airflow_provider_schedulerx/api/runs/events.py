@@ -32,7 +32,7 @@ class Outcome(Enum):
 
     #: The run has ended; whether it is good is for its status to say.
     ENDED = "ended"
-    #: The deadline passed, and a last look showed that the run goes on.
+    #: The deadline passed, and the last poll found it still active.
     TIMEOUT = "timeout"
     #: The run can no longer be followed, and may be active.
     UNDECIDED = "undecided"
@@ -44,7 +44,9 @@ class MalformedEventError(ValueError):
 
 @dataclass(frozen=True)
 class TerminalEvent:
-    """:ivar instance: the run, with :attr:`Outcome.ENDED`; :ivar message: for people, with the others."""
+    """:ivar instance: the run, with :attr:`Outcome.ENDED`.
+    :ivar message: for people, with the others.
+    """
 
     outcome: Outcome
     workflow_id: int

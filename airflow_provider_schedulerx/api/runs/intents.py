@@ -55,13 +55,15 @@ class StartIntent:
     is_told: bool = False
 
     def is_older(self, wf_instance_id: int) -> bool:
-        """Whether a run was there before this start for certain.
+        """Whether a run was there before this start.
 
-        Ids rise. A run below the oldest known one is older too, also where it was not among the
-        :data:`MAX_KNOWN` that are remembered.
+        Where not all that were listed are remembered, a run below the oldest of the :data:`MAX_KNOWN` is taken for
+        one of the others: ids are seen to rise, though nothing documents it.
         """
-        older = (*(self.known or ()), *self.earlier)
-        return bool(older) and (wf_instance_id in older or wf_instance_id < min(older))
+        known = self.known or ()
+        if wf_instance_id in known or wf_instance_id in self.earlier:
+            return True
+        return len(known) >= MAX_KNOWN and wf_instance_id < min(known)
 
     def to_json(self) -> dict[str, Any]:
         known = None if self.known is None else list(self.known)
@@ -116,6 +118,8 @@ def _forms(text: str) -> Iterator[Any]:
         except ValueError:
             unescaped = value
         yield unescaped
+        # Only the quotes, as in the example of the API page.
+        yield _value(value.replace('\\"', '"'))
         yield _value(value)
         yield _value(unescaped)
 

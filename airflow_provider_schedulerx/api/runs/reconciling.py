@@ -1,6 +1,6 @@
-"""Did that request start a run, and which one is it?
+"""Reconciles a lost start: finds out whether the request started a run, and which one it is.
 
-Asked when the answer of ``ExecuteWorkflow`` was lost, or the process that waited for it. What is known is the
+Used when the answer of ``ExecuteWorkflow`` was lost, or the process that waited for it. What is known is the
 :class:`~airflow_provider_schedulerx.api.runs.intents.StartIntent` that was written before.
 
 Nothing is guessed. What the service does not document (how soon and how long it lists a run, how many it lists, whether
@@ -27,7 +27,7 @@ from airflow_provider_schedulerx.api.wire import calls
 #: New runs whose parameters are looked up; more of them are ambiguous.
 MAX_CANDIDATES = 100
 #: Older runs whose parameters are looked up, to see whether one carries the same.
-_MAX_TWINS = 5
+_MAX_TWINS = 20
 #: Seconds between two lists.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 #: A list of at least this many runs may leave older ones out (a sibling operation lists 10).
@@ -83,7 +83,8 @@ class Age:
     """How long ago the request may have left, in seconds, at the begin of a reconciliation.
 
     :ivar at_least: the service has had this time to list the run.
-    :ivar at_most: no run of the request is older; None if unknown.
+    :ivar at_most: no run of the request is older; None if unknown. It counts only where nobody has listed the runs
+        before the request, since it is measured by the clocks of several machines.
     """
 
     at_least: float = 0.0
@@ -112,7 +113,7 @@ def reconcile_recipe(
     """
     if intent.known is None and not intent.marker:
         return Reconciled(ambiguity="the runs of the workflow could not be listed before the start")
-    age = age or Age(at_most=0.0)
+    age = age or Age()
     search = _Search(scope, intent)
     settling = max(0.0, settling_time - age.at_least)
     pause = min(max(settling_time / 10, _SHORTEST_PAUSE), _LONGEST_PAUSE)
@@ -175,7 +176,6 @@ class _Search:
         self._shown = _Shown()
         self._older: list[int] = []
         self._older_shown: dict[int, str | None] = {}
-        self._older_by_time = 0
         self._reaches_back = True
         self._active = 0
         self._shows_waiting = False
@@ -188,13 +188,13 @@ class _Search:
         listed: list[WorkflowInstanceSummary] = yield calls.list_workflow_instances(
             self._scope, self._intent.workflow_id
         )
-        # Ids rise, so what is below an older run is older too.
-        if age is not None:
-            self._older_by_time = max(self._older_by_time, _newest_older_by_time(listed, age + _ROUNDING))
+        older_by_time: set[int] = set()
+        if age is not None and not self._intent.known:
+            older_by_time = _older_by_time(listed, age + _ROUNDING)
         older: list[WorkflowInstanceSummary] = []
         new: list[WorkflowInstanceSummary] = []
         for run in listed:
-            is_older = run.wf_instance_id <= self._older_by_time or self._intent.is_older(run.wf_instance_id)
+            is_older = run.wf_instance_id in older_by_time or self._intent.is_older(run.wf_instance_id)
             (older if is_older else new).append(run)
         self._older = sorted(
             {*(run.wf_instance_id for run in older), *(self._intent.known or ())}, reverse=True
@@ -268,6 +268,12 @@ class _Search:
         if ours and has_parameters_of_its_own:
             # Even if others cannot be seen: these parameters are not there by chance, unless they are always.
             twin = yield from self._older_twin()
+            if twin is None and not self._intent.marker and not self._has_seen_an_older():
+                return _ambiguous(
+                    "a new run has the parameters of this one, but those of the runs before it cannot be seen, so they may "
+                    "always be the same",
+                    ours,
+                )
             if twin is None:
                 return Reconciled(ours[0].wf_instance_id)
             return _ambiguous(
@@ -279,11 +285,13 @@ class _Search:
         if may_wait and not_yet:
             return None
         if ours:
-            return _ambiguous("the start had no parameters by which its run could be told from others", ours)
+            return _ambiguous(
+                "the start had no parameters by which its run could be distinguished from others", ours
+            )
         unseen = [run for run in runs if run.match in (Match.NOT_YET, Match.HIDDEN)]
         if unseen:
             return _ambiguous(
-                "new runs cannot be told from the one that may have been started",
+                "new runs cannot be distinguished from the one that may have been started",
                 unseen,
                 may_resolve=bool(not_yet),
             )
@@ -335,6 +343,11 @@ class _Search:
                 return wf_instance_id
         return None
 
+    def _has_seen_an_older(self) -> bool:
+        """Whether older runs, if there are any, show what their parameters are."""
+        others = [run for run in self._older if run not in self._intent.earlier]
+        return not others or any(text is not None for text in self._older_shown.values())
+
     def _look_up_together(self, runs: list[int]) -> Recipe[None]:
         """Look up the parameters of older runs side by side; what fails so is left to be looked up by itself."""
         workflow_id = self._intent.workflow_id
@@ -369,16 +382,16 @@ class _Search:
         return self._older_shown[wf_instance_id]
 
 
-def _newest_older_by_time(listed: list[WorkflowInstanceSummary], age: float) -> int:
-    """The newest run that began before a request of that age, by the service's own times alone; 0 if there is none.
+def _older_by_time(listed: list[WorkflowInstanceSummary], age: float) -> set[int]:
+    """The runs that began before a request of that age, by the service's own times alone.
 
     Their zone is not documented, so they are not held against our clock. But a run that began longer before the
     newest time in the list than the request is old, began before the request.
     """
     begins = {run.wf_instance_id: begin for run in listed if (begin := _instant(run.start_time))}
-    ends = [end for run in listed if (end := _instant(run.end_time))]
+    ends = [end for run in listed if run.status.is_terminal and (end := _instant(run.end_time))]
     newest = max([*begins.values(), *ends], default=datetime.min)
-    return max((run for run, begin in begins.items() if (newest - begin).total_seconds() > age), default=0)
+    return {run for run, begin in begins.items() if (newest - begin).total_seconds() > age}
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -134,7 +134,10 @@ def _is_of_network(error: Exception) -> bool:
 
 
 def _network_reason(error: BaseException, where: str) -> str:
-    """The innermost reason, without a URL. :param where: what to do if the server is not found."""
+    """The innermost reason, without a URL.
+
+    :param where: what to do if the server is not found.
+    """
     from urllib3 import exceptions as http
 
     chain = [error]

@@ -67,8 +67,12 @@ _NAMES_A_THING = (
     r"\s*(the )?({subjects})\w*( instance| group)?(\s*[=:]?\s*\S+)?,? (is |was |does )?"
     r"not (exist|found|match group_?id)"
 )
+# Of a start only these: "workflow instance 12 is not existed" or "worker not found" may be said of a run that was started.
 _OUTSIDE_A_RUN = re.compile(
-    _NAMES_A_THING.format(subjects="wo[a-z]{0,2}kflow|group|app|namespace"), re.IGNORECASE
+    r"\s*(the )?(wo[a-z]{0,2}kflow(id)?(\s*[=:]\s*\S+|\s+\d+)?"
+    r"|((app ?)?group|namespace)(id)?(\s*[=:]?\s*(?!worker|job|instance)\S+)?),? (is |was |does )?"
+    r"not (exist|found|match group_?id)",
+    re.IGNORECASE,
 )
 _ANY_THING = re.compile(
     _NAMES_A_THING.format(subjects="wo[a-z]{0,2}kflow|wf|group|app|namespace|job|instance"), re.IGNORECASE

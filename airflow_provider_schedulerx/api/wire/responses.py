@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from airflow_provider_schedulerx.api.connection.redaction import without_request
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAmbiguousError,
     SchedulerXAuthenticationError,
@@ -31,11 +32,14 @@ T = TypeVar("T")
 MAX_RETRY_AFTER = 60.0
 
 _SHOWN_OF_BODY = 200
+_READ_OF_BODY = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """:ivar headers: with lower-case names; :ivar body: as received."""
+    """:ivar headers: with lower-case names.
+    :ivar body: as received.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -79,7 +83,8 @@ def interpret(call: Call[T], response: Response) -> T:
 
 def _not_json(operation: Operation, response: Response) -> SchedulerXError:
     status = response.status
-    shown = response.body[:_SHOWN_OF_BODY].decode("utf-8", "replace").strip()
+    # Cut at last, so that no half of a secret is left.
+    shown = without_request(response.body[:_READ_OF_BODY].decode("utf-8", "replace")).strip()[:_SHOWN_OF_BODY]
     message = f"HTTP {status} with a body that is not a JSON object: {shown!r}"
     if status == 429:
         return _throttled(message, response, {"operation": operation.name, "http_status": status})
@@ -100,7 +105,7 @@ def _advice_for_status(status: int) -> str:
 
 def _text(body: Mapping[str, Any], name: str) -> str | None:
     value = body.get(name, body.get(name[0].lower() + name[1:]))
-    return None if value is None or value == "" else str(value)[:1000]
+    return None if value is None or value == "" else without_request(str(value))[:1000]
 
 
 def _error(operation: Operation, response: Response, body: Mapping[str, Any]) -> SchedulerXError:

@@ -1,4 +1,4 @@
-"""Whom we trust: one TLS context for each set of certificate authorities, built once.
+"""TLS contexts: one for each set of certificate authorities, built once.
 
 Building one takes tens of milliseconds, so it belongs neither in every call nor on an event loop.
 """

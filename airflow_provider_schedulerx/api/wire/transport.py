@@ -1,6 +1,6 @@
 """The synchronous side: calls over pooled urllib3 connections.
 
-urllib3 rather than requests, which is a layer over it: it follows no redirect and repeats nothing when told so, and
+urllib3 rather than requests, which is a layer over it: it follows no redirect and repeats nothing if configured so, and
 a connection of our own class can say for certain whether a fault came before the request left.
 """
 

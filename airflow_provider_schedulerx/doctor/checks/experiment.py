@@ -97,7 +97,10 @@ class Experiment:
         self.session.sleep(max(0.0, seconds))
 
     def look(self, run: StartedRun) -> bool:
-        """Look at a run. :return: whether that was possible."""
+        """Look at a run.
+
+        :return: whether that was possible.
+        """
         reply = self.session.ask(
             calls.get_workflow_instance(self.session.scope, self.workflow_id, run.wf_instance_id)
         )
@@ -107,7 +110,10 @@ class Experiment:
         return True
 
     def list_runs(self) -> Mapping[int, bool] | None:
-        """List runs. :return: whether each is active, by id and in no certain order; None if that was not possible."""
+        """List runs.
+
+        :return: whether each is active, by id and in no certain order; None if that was not possible.
+        """
         reply = self.session.ask(calls.list_workflow_instances(self.session.scope, self.workflow_id))
         if reply.value is None:
             return None

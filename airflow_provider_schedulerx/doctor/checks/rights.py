@@ -21,7 +21,7 @@ from airflow_provider_schedulerx.doctor.session import IMPOSSIBLE_ID, Session
 
 
 def harmless_reads(session: Session) -> Iterator[Finding]:
-    """Ask for what cannot exist, where no other check has used an action: whether it is allowed shows all the same."""
+    """Ask for what cannot exist, where no other check has used an action: whether it is allowed shows anyway."""
     assert session.client is not None  # noqa: S101 - checks say what they need
     asked = {reply.operation for reply in session.client.replies}
     for call in (

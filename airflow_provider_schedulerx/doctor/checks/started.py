@@ -84,7 +84,10 @@ def _question(session: Session) -> str:
 
 
 def as_parameters(text: str) -> dict[str, Any]:
-    """Read ``--parameters``. :raises SchedulerXConfigurationError: if it is not a JSON object."""
+    """Read ``--parameters``.
+
+    :raises SchedulerXConfigurationError: if it is not a JSON object.
+    """
     try:
         value = json.loads(text)
     except ValueError as error:

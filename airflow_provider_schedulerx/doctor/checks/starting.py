@@ -181,7 +181,7 @@ def _late_refusal(attempt: Attempt) -> Iterator[Finding]:
 def _disabled_workflow(attempt: Attempt) -> Iterator[Finding]:
     if attempt.run is not None:
         yield ok("disabled_workflow", "run", "a start of this disabled workflow is carried out")
-        yield warn("enabled", "disabled", "it is disabled, and the service starts it all the same")
+        yield warn("enabled", "disabled", "it is disabled, and the service starts it anyway")
     elif attempt.outcome is Outcome.REFUSED:
         yield ok("disabled_workflow", "refuse", f"a start is refused: {attempt.message}")
 
@@ -199,7 +199,7 @@ def _when_full(it: Experiment, attempt: Attempt) -> Iterator[Finding]:
     elif run is None:
         yield unknown(key, f"what came of the start is not clear: {why(attempt.reply)}")
     elif not it.look(run):
-        yield unknown(key, "the run beyond MaxConcurrency could not be looked at")
+        yield unknown(key, "the run beyond MaxConcurrency could not be polled")
     elif run.is_waiting:
         yield ok(key, "queue", "the run is made and waits for its turn")
     else:

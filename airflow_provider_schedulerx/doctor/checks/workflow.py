@@ -126,7 +126,7 @@ def _enabled(session: Session, value: str) -> Finding:
         "enabled",
         value,
         Verdict.FAIL if session.options.workflow_id else Verdict.WARN,
-        "it is disabled; whether the service starts it all the same is not documented",
+        "it is disabled; whether the service starts it anyway is not documented",
         "Enable it in the console.",
     )
 

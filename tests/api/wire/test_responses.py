@@ -297,3 +297,33 @@ def test_success_false_with_http_200_is_a_failure() -> None:
 def test_success_in_an_error_status_is_not_believed() -> None:
     with pytest.raises(errors.SchedulerXAmbiguousError):
         interpret(START, answer(500, {"Code": 200, "Success": True, "Data": {"WfInstanceId": 1}}))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "workflow instance 36508287861 is not existed",
+        "workflowInstance 36508287861 not found",
+        "appGroup worker not found",
+        "workflow job not exist",
+        "workflow node 7 not found",
+    ],
+)
+def test_what_may_be_said_of_a_run_that_was_started_refuses_no_start(message: str) -> None:
+    with pytest.raises(errors.SchedulerXAmbiguousError):
+        interpret(START, refused(message, 500))
+
+
+def test_a_text_that_quotes_the_request_shows_no_token_and_no_parameter() -> None:
+    canonical = (
+        "GET\n/\nInstanceParameters=%7B%22password%22%3A%22hunter2%22%7D&Namespace=n\n"
+        "x-acs-security-token:CAIS-TOKEN\n"
+    )
+    signature = gateway("SignatureDoesNotMatch", Message=f"server canonicalRequest is [{canonical}]")
+    page = b"<html>GET /?InstanceParameters=%7B%22password%22%3A%22hunter2%22%7D&Namespace=n failed</html>"
+    for response in (signature, answer(502, page)):
+        with pytest.raises(errors.SchedulerXError) as raised:
+            interpret(START, response)
+        assert "hunter2" not in str(raised.value)
+        assert "CAIS-TOKEN" not in str(raised.value)
+        assert "Namespace=n" in str(raised.value), "the rest helps to find the cause"

@@ -54,7 +54,7 @@ format: .venv/ready  ## format the code, and mend what can be mended
 	$(BIN)/ruff format
 
 chaos: .venv/ready  ## 300 faulted task runs and 200 waiting ones under a real Airflow: about half an hour
-	$(BIN)/python -m dev.experiments.chaos
+	$(BIN)/python -m dev.experiments.chaos $(ARGS)
 
 distributed: .venv/ready  ## 500 deferred runs on two Celery workers, schedulers and triggerers, some of them killed
 	dev/install-services

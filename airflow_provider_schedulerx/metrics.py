@@ -5,6 +5,7 @@ docs/metrics.md lists them. The operation is part of the name, because plain Sta
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from airflow_provider_schedulerx import version_compat
@@ -27,7 +28,9 @@ def count_reconciliation(outcome: str) -> None:
 
     :param outcome: ``found``, ``not_started`` or ``ambiguous``.
     """
-    version_compat.stats().incr(f"{_PREFIX}.reconciliations.{outcome}")
+    # A fault of the metrics must not end the task that has just learnt which run is its own.
+    with contextlib.suppress(Exception):
+        version_compat.stats().incr(f"{_PREFIX}.reconciliations.{outcome}")
 
 
 def _send(metric: Metric, value: float, tags: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from airflow_provider_schedulerx import metrics
 from airflow_provider_schedulerx.api.exceptions import SchedulerXAuthorizationError
 from airflow_provider_schedulerx.api.polling import poller, reporting
 from airflow_provider_schedulerx.api.polling.reporting import Metric
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from dev.harness.scripted_service import LIST, SUCCESS, ScriptedService, instead_of_the_network, settings_of
 from dev.harness.virtual_time import run_simulated
 from tests.conftest import ROOT
@@ -105,6 +109,31 @@ def test_a_fault_of_the_metrics_harms_no_poll(stats: Stats, monkeypatch: pytest.
 def test_reconciliations_are_counted_by_their_outcome(stats: Stats) -> None:
     metrics.count_reconciliation("found")
     assert stats.of("schedulerx.reconciliations.found") == [1]
+
+
+def test_each_search_for_a_lost_start_is_counted(
+    stats: Stats, hook: SchedulerXHook, emulator: EmulatorProcess
+) -> None:
+    emulator.add_fault("ExecuteWorkflow", "drop", when="after")
+    operator = ExecuteWorkflowOperator(
+        task_id="etl",
+        workflow_id=1,
+        instance_parameters={"n": 1},
+        wait_for_completion=False,
+        settling_time=0.5,
+    )
+    operator.execute(
+        {"ti": SimpleNamespace(xcom_push=lambda **_: None, task_id="etl", map_index=-1), "outlet_events": {}}
+    )
+    assert (
+        sum(
+            map(
+                sum,
+                map(stats.of, (f"schedulerx.reconciliations.{name}" for name in ("found", "not_started"))),
+            )
+        )
+        == 1
+    )
 
 
 def test_airflow_has_what_the_metrics_are_sent_to() -> None:

@@ -33,6 +33,7 @@ from airflow_provider_schedulerx.exceptions import (
     WorkflowInstanceUndecidedError,
     WorkflowNotStartedError,
 )
+from airflow_provider_schedulerx.metrics import count_reconciliation
 from airflow_provider_schedulerx.operators.task_run import TaskRun
 
 if TYPE_CHECKING:
@@ -646,6 +647,7 @@ class Launcher:
             may_be_several=may_be_several,
             sleep=self._owner.bounded_pause,
         )
+        count_reconciliation(result.outcome)
         if result.ambiguity is not None:
             why = f"{cause}; {result.ambiguity}" if cause else result.ambiguity
             if result.may_resolve and self._owner.is_kept:

@@ -77,6 +77,13 @@ class Reconciled:
     ambiguity: str | None = None
     may_resolve: bool = False
 
+    @property
+    def outcome(self) -> str:
+        """``found``, ``not_started`` or ``ambiguous``."""
+        if self.ambiguity is not None:
+            return "ambiguous"
+        return "not_started" if self.wf_instance_id is None else "found"
+
 
 @dataclass(frozen=True, slots=True)
 class Age:

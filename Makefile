@@ -16,7 +16,7 @@ PYTEST += --cov --cov-report term --cov-fail-under $(COVERAGE_FLOOR)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-fast check lint types format chaos distributed matrix docs
+.PHONY: help demo ui test test-fast check lint types format profiles machine chaos distributed matrix docs
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ types: .venv/ready  ## check types, also as users see them
 format: .venv/ready  ## format the code, and mend what can be mended
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+profiles: .venv/ready  ## every pair of what nobody knows of the service, in every scenario: two minutes
+	$(BIN)/python -m dev.experiments.matrix $(ARGS)
+
+machine: .venv/ready  ## 1,000 games of an adversary against the poller: ten minutes
+	$(BIN)/python -m dev.experiments.polling_machine 1000
 
 chaos: .venv/ready  ## 300 faulted task runs and 200 waiting ones under a real Airflow: about half an hour
 	$(BIN)/python -m dev.experiments.chaos $(ARGS)

@@ -435,8 +435,16 @@ class Launcher:
         if self._marker is None:
             self._refuse_beside_active(age)
             return None
-        self._log.info("This is a retry: looking for a run of an earlier try, by its marker")
-        found = self._reconcile(self._intent(None), age=age, may_be_several=True, settles=self._is_retry)
+        self._log.info("Looking for a run of an earlier try, by its marker")
+        found = intent = self._intent(None)
+        if self._is_retry:
+            found = self._reconcile(intent, age=age, may_be_several=True)
+        else:
+            # Most likely the first try of a cleared task, whose marker is new: only a run that carries it counts.
+            marked = self._hook.reconcile(
+                intent, settling_time=0.0, patience=0.0, age=age, may_be_several=True
+            )
+            found = replace(intent, wf_instance_id=marked.wf_instance_id)
         if found.wf_instance_id is None:
             self._owner.nothing_started()
             return None
@@ -628,19 +636,17 @@ class Launcher:
         age: Age | None = None,
         may_be_several: bool = False,
         cause: SchedulerXAmbiguousError | None = None,
-        settles: bool = True,
     ) -> StartIntent:
         """Return the intent, with its run if there is one.
 
         :param cause: why this try does not know it.
-        :param settles: False lists once, where a request would have been made long ago.
         :raises WorkflowInstanceUndecidedError: if nobody can tell.
         :raises WorkflowInstanceLostError: if nobody can tell yet, and a retry may.
         """
         self._starting(intent, age)
         result = self._hook.reconcile(
             intent,
-            settling_time=self._policy.settling_time if settles else 0.0,
+            settling_time=self._policy.settling_time,
             # A refusal is most likely true. What remains unclear after the settling time is left to a retry.
             patience=0.0 if cause and _is_refusal(cause) and self._owner.is_kept else self._policy.patience,
             age=age,

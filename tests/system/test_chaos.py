@@ -58,7 +58,7 @@ def test_a_seed_makes_one_plan() -> None:
 def test_no_fault_makes_a_task_start_twice_lose_or_misreport_a_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    experiment = chaos.Chaos(tmp_path / "chaos", seed=4, cases=20, waiting=8, minutes=5)
+    experiment = chaos.Chaos(tmp_path / "chaos", seed=4, cases=20, waiting=8, minutes=15)
     verdicts = experiment.run()
     with capsys.disabled():
         print()

@@ -213,7 +213,7 @@ def workflow(workflow_id: int, duration: float, outcome: str = "success") -> dic
 @pytest.mark.skipif(IS_AIRFLOW_2, reason="dev/experiments/crowd.py knows the tables of Airflow 3")
 def test_a_thousand_runs_end_with_every_outcome_right_and_none_told_twice(tmp_path: Path) -> None:
     """1,000 runs of 20 workflows, inside the default quota of 100 calls a minute and operation."""
-    with EmulatorProcess("--quota", "100") as emulator:
+    with EmulatorProcess("--quota", "100", "--profile", "list_length=300") as emulator:
         emulator.set_quota(1_000_000)  # the starts are not what is tested
         emulator.add_workflows(triggerer.workflows(duration=40, failing=(3, 11)))
         runs = triggerer.start_runs(emulator, 1000)

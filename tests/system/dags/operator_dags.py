@@ -28,6 +28,8 @@ with dag("lost_answer"):
     ExecuteWorkflowOperator(
         task_id="run",
         workflow_id=1,
+        # By which its run is known among others.
+        instance_parameters={"run": "{{ run_id }}"},
         poll_interval=0.2,
         settling_time=2,
         retries=3,

@@ -29,7 +29,7 @@ EXAMPLES = (
     ("example_schedulerx_deferrable", "nightly_etl", "success"),
     ("example_schedulerx_sensor", "wait", "success"),
     ("example_schedulerx_mapped", "load", "success"),
-    # Where a retry knows nothing of the try before, these two cannot do what they are there for.
+    # Where a retry knows nothing of the previous try, these two cannot do what they are there for.
     ("example_schedulerx_reattach", "nightly_etl", "success" if HAS_TASK_STATE_STORE else "failed"),
     ("example_schedulerx_rerun_failed", "report", "success" if HAS_TASK_STATE_STORE else "failed"),
     ("example_schedulerx_outcome", "last_event", "success"),

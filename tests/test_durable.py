@@ -210,7 +210,7 @@ def test_an_id_that_cannot_be_written_is_found_by_the_retry(
     assert emulator.starts(801) == 3
 
 
-# A retry takes up what the try before has left.
+# A retry takes up what the previous try has left.
 
 
 @pytest.mark.parametrize("deferrable", [False, True])

@@ -436,7 +436,7 @@ class Launcher:
             self._refuse_beside_active(age)
             return None
         self._log.info("Looking for a run of an earlier try, by its marker")
-        found = intent = self._intent(None)
+        intent = self._intent(None)
         if self._is_retry:
             found = self._reconcile(intent, age=age, may_be_several=True)
         else:

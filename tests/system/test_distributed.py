@@ -21,7 +21,7 @@ def test_the_plan_has_every_workflow_and_some_that_fail() -> None:
 @pytest.mark.airflow
 @pytest.mark.skipif(not postgres.programs(), reason="no PostgreSQL here: apt-get install postgresql")
 @pytest.mark.skipif(not redis.program(), reason="no Redis here: apt-get install redis-server")
-@pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="a retry knows nothing of the try before")
+@pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="a retry knows nothing of the previous try")
 def test_losing_any_process_starts_no_run_twice_and_loses_or_misreports_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

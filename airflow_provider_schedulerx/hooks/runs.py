@@ -23,13 +23,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds for which a run is stopped, unless its task has less.
-_STOP_SECONDS = 60.0
-
 
 class RunCalls:
-    """The calls and recipes of one kind of run, over a hook's connection.
-    """
+    """The calls and recipes of one kind of run, over a hook's connection."""
 
     def __init__(self, hook: SchedulerXHook, kind: RunKind) -> None:
         self.hook = hook
@@ -88,14 +84,13 @@ class RunCalls:
         """List runs, newest first, as many as one call shows."""
         return self._transport.perform(self.kind.list_call(self.scope, definition_id))
 
-    def stop(self, definition_id: int, instance_id: int) -> Run | None:
+    def stop(self, definition_id: int, instance_id: int, *, timeout: float = 60.0) -> Run | None:
         """Stop a run, as far as that is possible. Faults are logged, not raised.
 
+        :param timeout: seconds; the first round is always made.
         :return: the run as it was seen last, or None if it could not be polled.
         """
-        recipe = self.kind.stop(
-            self.scope, definition_id, instance_id, timeout=_STOP_SECONDS, log=self.hook.log
-        )
+        recipe = self.kind.stop(self.scope, definition_id, instance_id, timeout=timeout, log=self.hook.log)
         # One try of each call: a killed task has seconds, and the recipe comes again by itself.
         return api.recipes.drive(recipe, self.hook.single_try_transport.perform)
 
@@ -104,9 +99,7 @@ class RunCalls:
 
         :param settling_time: seconds to wait.
         """
-        return self._drive(
-            self.kind.rerun(self.scope, run, settling_time=settling_time, log=self.hook.log)
-        )
+        return self._drive(self.kind.rerun(self.scope, run, settling_time=settling_time, log=self.hook.log))
 
     def reconcile(
         self,

@@ -169,7 +169,9 @@ class EarlierRuns:
         if earlier.instance_id is None:
             earlier = self._find_before_new_start(calls, earlier)
         start.remember(earlier)
-        known = f"was {calls.kind.instance_noun} {earlier.instance_id}" if earlier.instance_id else "is unknown"
+        known = (
+            f"was {calls.kind.instance_noun} {earlier.instance_id}" if earlier.instance_id else "is unknown"
+        )
         self._log.info("The task was cleared, so a new run is started; the run before %s", known)
         if earlier.instance_id is None or not earlier.is_own or earlier.is_over:
             return

@@ -43,9 +43,7 @@ def find_without_store(start: Start, lost: LostStarts) -> StartIntent | None:
     else:
         # Most likely the first try of a cleared task, whose marker is new: only a run that carries it counts. It is
         # looked for all the same, since is_retry errs where somebody has lowered `retries`.
-        marked = start.calls.reconcile(
-            intent, settling_time=0.0, patience=0.0, age=age, may_be_several=True
-        )
+        marked = start.calls.reconcile(intent, settling_time=0.0, patience=0.0, age=age, may_be_several=True)
         found = replace(intent, instance_id=marked.instance_id)
     if found.instance_id is None:
         start.owner.nothing_started()

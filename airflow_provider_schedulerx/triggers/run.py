@@ -25,9 +25,9 @@ from airflow_provider_schedulerx.triggers.stopping import stop_in_background
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
-    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
     from airflow_provider_schedulerx.api.polling.poller import Subscription, WorkflowPoller
     from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
+    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
     from airflow_provider_schedulerx.api.runs.tracking import RunTracker
 
 #: Seconds for which :meth:`RunTrigger.on_kill` waits for the run to stop: less than Airflow's
@@ -103,14 +103,16 @@ class RunTrigger(ScopedMixin, BaseTrigger):
 
         :param arguments: all the others.
         """
-        arguments.setdefault("deferred_at", time.time())
         kind = api.kinds.kind_named(cls.kind_name)
-        return cls(
-            **{kind.definition_argument: definition_id, kind.instance_argument: instance_id},
+        given: dict[str, Any] = {
+            kind.definition_argument: definition_id,
+            kind.instance_argument: instance_id,
             **scope_arguments(task),
-            poll_failure_tolerance=task.poll_failure_tolerance,
+            "poll_failure_tolerance": task.poll_failure_tolerance,
+            "deferred_at": time.time(),
             **arguments,
-        )
+        }
+        return cls(**given)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments."""
@@ -269,9 +271,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
         left = self._seconds_left()
         await asyncio.sleep(_PAUSE if left is None else min(_PAUSE, left + 1.0))
 
-    def _event(
-        self, outcome: Outcome, run: Run | None = None, message: str = ""
-    ) -> TerminalEvent:
+    def _event(self, outcome: Outcome, run: Run | None = None, message: str = "") -> TerminalEvent:
         return api.events.TerminalEvent(outcome, self.definition_id, self.instance_id, run, message)
 
     async def on_kill(self) -> None:

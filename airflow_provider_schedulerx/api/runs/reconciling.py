@@ -107,7 +107,7 @@ def reconcile_recipe(
             if marked and (elapsed >= settling or not may_be_several or not marked.may_have_failed):
                 return Reconciled(marked.instance_id)
             if elapsed >= settling:
-                decided = yield from _decide(candidates, intent, may_wait=elapsed < settling + patience)
+                decided = yield from _decide(kind, candidates, intent, may_wait=elapsed < settling + patience)
                 if decided is not None:
                     return decided
         left = settling - elapsed
@@ -127,7 +127,9 @@ def suspects_recipe(kind: RunKind, scope: Scope, intent: StartIntent, age: Age) 
     return [run for run in active if not (candidates.differ and run.match is Match.OTHER)]
 
 
-def _decide(candidates: Candidates, intent: StartIntent, may_wait: bool) -> Recipe[Reconciled | None]:
+def _decide(
+    kind: RunKind, candidates: Candidates, intent: StartIntent, may_wait: bool
+) -> Recipe[Reconciled | None]:
     """:return: None if it is worth waiting."""
     runs, ours = candidates.new, candidates.matching(Match.OURS)
     has_parameters_of_its_own = intent.parameters != parameters_digest(None)
@@ -145,7 +147,7 @@ def _decide(candidates: Candidates, intent: StartIntent, may_wait: bool) -> Reci
         if twin is None:
             return Reconciled(ours[0].instance_id)
         return _ambiguous(
-            f"a new run has the parameters of this one, but so has instance {twin} from before the start, so "
+            f"a new run has the parameters of this one, but so has {kind.instance_noun} {twin} from before the start, so "
             "something else may have started it",
             ours,
         )
@@ -177,7 +179,7 @@ def _decide(candidates: Candidates, intent: StartIntent, may_wait: bool) -> Reci
         if may_wait:
             return None
         return _ambiguous(
-            "as many runs are active as may be at once, and whether the list shows a waiting run is not known",
+            f"the {kind.definition_noun} is at its maximum concurrency, and whether the list shows a waiting run is not known",
             runs,
             may_resolve=True,
         )

@@ -27,8 +27,6 @@ FIRST_ID = 36_508_287_844
 
 #: Seconds of a schedule that are made up for after the emulator was away.
 _MADE_UP = 3600.0
-#: Seconds after the planned time at which a scheduled run is triggered, where ScheduleTime shows that.
-_TRIGGER_DELAY = 1.0
 
 #: What a stopped node has as its result; its log says it, too.
 _KILLED = "killed from server"
@@ -250,8 +248,7 @@ class Engine:
     def _start_scheduled(self, workflow: Workflow, planned: float) -> InstanceRun:
         run = self._make(workflow, None, planned)
         run.is_scheduled = True
-        late = self.profile["schedule_time"] == "triggered"
-        run.schedule_time = planned + (_TRIGGER_DELAY if late else 0.0)
+        run.schedule_time = planned
         run.data_time = planned + workflow.data_offset
         return run
 

@@ -236,16 +236,6 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
                 "the service and its console come from China",
             ),
             Behaviour(
-                "schedule_time",
-                "What is ScheduleTime of a run that a schedule has started?",
-                (
-                    Value("planned", "D", "the time in the schedule, as in the example"),
-                    Value("triggered", "U", "when it was triggered, a second later"),
-                ),
-                "planned",
-                "the example has a whole minute, one second before StartTime",
-            ),
-            Behaviour(
                 "api_data_time",
                 "Has a run that was started through the API a DataTime?",
                 (
@@ -339,7 +329,6 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "late_refusal": "500",
                 "node_trigger_type": "absent",
                 "time_zone": "-05:00",
-                "schedule_time": "triggered",
                 "api_data_time": "absent",
                 "start_interval": "1",
                 "log_service": "off",

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -302,15 +301,6 @@ def time_zone(service: Service, value: str) -> None:
     assert datetime.strptime(told + value, "%Y-%m-%d %H:%M:%S%z").timestamp() == int(created)
 
 
-def schedule_time(service: Service, value: str) -> None:
-    engine, clock = turned_by_hand(f"schedule_time={value}")
-    planned = replace(engine.workflows[3], time_type="fixed_rate", time_expression="60", data_offset=-60)
-    engine.set_schedule(planned)
-    clock.now = 1020.0
-    (run,) = engine.runs_of(planned)
-    assert (run.schedule_time, run.data_time) == (1020.0 if value == "planned" else 1021.0, 960.0)
-
-
 def api_data_time(service: Service, value: str) -> None:
     info = service.run(service.start())["WfInstanceInfo"]
     assert info.get("DataTime") == (info["ScheduleTime"] if value == "present" else None)
@@ -395,7 +385,6 @@ CHECKS: dict[str, Callable[[Service, str], None]] = {
         late_refusal,
         node_trigger_type,
         time_zone,
-        schedule_time,
         api_data_time,
         start_interval,
         quota_per,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs import (
         events,
         intents,
+        kinds,
         recipes,
         reconciling,
         rerunning,
@@ -47,6 +48,7 @@ __all__ = [
     "exceptions",
     "fields",
     "intents",
+    "kinds",
     "models",
     "parameters",
     "poller",
@@ -63,7 +65,7 @@ __all__ = [
 _ROOMS = {
     "connection": ("fields", "settings"),
     "wire": ("async_transport", "calls", "retrying", "transport"),
-    "runs": ("events", "intents", "reconciling", "recipes", "rerunning", "stopping", "tracking"),
+    "runs": ("events", "intents", "kinds", "reconciling", "recipes", "rerunning", "stopping", "tracking"),
     "polling": ("poller",),
 }
 _PATHS = {name: f"{room}.{name}" for room, names in _ROOMS.items() for name in names}

@@ -37,6 +37,7 @@ from airflow_provider_schedulerx.api.polling import budgets, poller
 from airflow_provider_schedulerx.api.polling.rate_limit import WINDOW
 from airflow_provider_schedulerx.api.polling.runs import FollowedRuns
 from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, Place
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.api.wire.calls import Call
 from dev.harness.scripted_service import (
     FAILED,
@@ -67,7 +68,7 @@ class Wait:
         self.task = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
-        async with poller.shared_poller(self.settings, self.workflow_id) as shared:
+        async with poller.shared_poller(self.settings, WORKFLOW_RUNS, self.workflow_id) as shared:
             subscription = shared.subscribe(self.run, poll_interval=self.poll_interval, age=0)
             try:
                 while not self.ends:

@@ -43,9 +43,7 @@ class Details(Loop):
         self._endings: dict[FollowedRun, _Ending] = {}
         self._queue: deque[_Ending] = deque()
 
-    def begin(
-        self, run: FollowedRun, summary: RunSummary, poll: int, permit: Permit | None
-    ) -> None:
+    def begin(self, run: FollowedRun, summary: RunSummary, poll: int, permit: Permit | None) -> None:
         """Fetch the nodes of a run and publish its end.
 
         :param poll: number of the list that shows it.
@@ -124,4 +122,3 @@ class Details(Loop):
 
     def _is_current(self, ending: _Ending) -> bool:
         return self._endings.get(ending.run) is ending
-

@@ -45,7 +45,9 @@ class Loop:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         # In an empty context: it belongs to the process, not to the trigger that came first.
-        name = f"schedulerx-{type(self).__name__}-{self._definition.kind.name}-{self._definition.definition_id}"
+        name = (
+            f"schedulerx-{type(self).__name__}-{self._definition.kind.name}-{self._definition.definition_id}"
+        )
         task = asyncio.create_task(work, name=name, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

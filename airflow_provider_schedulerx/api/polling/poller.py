@@ -46,12 +46,8 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXThrottledError
 from airflow_provider_schedulerx.api.polling.budgets import BudgetedTransport, account_budget
-from airflow_provider_schedulerx.api.polling.definition import PolledDefinition
-from airflow_provider_schedulerx.api.polling.details import Details
-from airflow_provider_schedulerx.api.polling.listing import Listing
+from airflow_provider_schedulerx.api.polling.following import Following
 from airflow_provider_schedulerx.api.polling.rate_limit import Priority
-from airflow_provider_schedulerx.api.polling.runs import FollowedRuns
-from airflow_provider_schedulerx.api.polling.singles import SinglePolls
 from airflow_provider_schedulerx.api.polling.subscriptions import (
     ListedRuns,
     ListObservation,
@@ -63,6 +59,7 @@ from airflow_provider_schedulerx.api.wire.async_transport import AsyncTransport
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
+    from airflow_provider_schedulerx.api.polling.runs import FollowedRuns
     from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
     from airflow_provider_schedulerx.api.wire.calls import Call
 
@@ -98,8 +95,7 @@ class RunPoller:
         self._budget = account_budget(settings)
         self._opening = asyncio.Lock()
         self._is_open = False
-        self._loops: tuple[Details, Listing, SinglePolls] | None = None
-        self._runs: FollowedRuns | None = None
+        self._following: Following | None = None
         # Longer than every timeout of the session together: it may be fooled by an answer that trickles in.
         seconds = settings.connect_timeout + 2 * settings.read_timeout
         self._transport = BudgetedTransport(self._session, self._budget, seconds)
@@ -118,7 +114,7 @@ class RunPoller:
             raise ValueError(
                 f"poll_interval must be above 0 and age at least 0, not {poll_interval} and {age}"
             )
-        return self._following().subscribe(instance_id, poll_interval, age)
+        return self._runs().subscribe(instance_id, poll_interval, age)
 
     def observe_lists(self, *, poll_interval: float) -> ListSubscription:
         """Begin to observe the lists, without following a certain run.
@@ -128,25 +124,23 @@ class RunPoller:
         """
         if not 0 < poll_interval < float("inf"):
             raise ValueError(f"poll_interval must be above 0, not {poll_interval}")
-        return self._following().observe_lists(poll_interval)
+        return self._runs().observe_lists(poll_interval)
 
     def unsubscribe(self, subscription: Subscription | ListSubscription) -> None:
         """End a wait, or the observation of lists."""
-        if self._runs is not None:
-            self._runs.unsubscribe(subscription)
+        if self._following is not None:
+            self._following.runs.unsubscribe(subscription)
 
     def hurry(self, subscription: Subscription | ListSubscription) -> None:
         """Have the run of a subscription polled, or the list made, as soon as the budget allows."""
-        self._following().hurry(subscription)
+        self._runs().hurry(subscription)
 
     async def poll(self, instance_id: int) -> Run:
         """Poll one run now, within the budget but before the others.
 
         :raises SchedulerXError: if that fails.
         """
-        return await self.perform(
-            self._kind.get_call(self._settings.scope, self._definition_id, instance_id)
-        )
+        return await self.perform(self._kind.get_call(self._settings.scope, self._definition_id, instance_id))
 
     async def perform(self, call: Call[T]) -> T:
         """Carry out a call of a stop, within the budget but before the polls.
@@ -176,11 +170,8 @@ class RunPoller:
         self.users -= 1
         if self.users:
             return
-        tasks: set[asyncio.Task[None]] = set()
-        if self._loops is not None and self._runs is not None:
-            tasks = set().union(*(loop.cancel() for loop in self._loops))
-            self._runs.clear()
-            self._loops = self._runs = None
+        following, self._following = self._following, None
+        tasks = following.end() if following is not None else set()
         try:
             if tasks:
                 await asyncio.wait(tasks)
@@ -189,31 +180,16 @@ class RunPoller:
                 self._is_open = False
                 await self._session.__aexit__(None, None, None)
 
-    def _following(self) -> FollowedRuns:
-        """The runs, with the loops that poll them, made at first use."""
-        if self._runs is None:
-            list_budget = self._budget.of(self._kind.list_operation.name)
-            get_budget = self._budget.of(self._kind.get_operation.name)
-            runs = FollowedRuns(list_budget, get_budget)
-            definition = PolledDefinition(
-                self._kind,
-                self._settings.scope,
-                self._definition_id,
-                runs,
-                self._transport,
-                list_budget,
-                get_budget,
+    def _runs(self) -> FollowedRuns:
+        """Who waits for what, made at first use."""
+        if self._following is None:
+            self._following = Following(
+                self._kind, self._settings.scope, self._definition_id, self._transport, self._budget
             )
-            details = Details(definition)
-            listing, singles = Listing(definition, details), SinglePolls(definition)
-            runs.schedule.on_list_due, runs.schedule.singles.on_earlier = listing.wake, singles.wake
-            self._loops, self._runs = (details, listing, singles), runs
-        return self._runs
+        return self._following.runs
 
 
-_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], RunPoller]] = (
-    WeakKeyDictionary()
-)
+_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], RunPoller]] = WeakKeyDictionary()
 
 
 class shared_poller:

@@ -94,11 +94,11 @@ class FollowedRuns:
         if not self.follows(run):
             return
         before, run.seen_at = run.seen_at, now()
-        is_seen = not isinstance(observation, SchedulerXError)
-        is_over = is_seen and observation.status.is_terminal
+        status = None if isinstance(observation, SchedulerXError) else observation.status
+        is_over = status is not None and status.is_terminal
         if is_over and before is not None:
             report(Metric.END_DELAY, (run.seen_at - before) * 1000)
-        run.was_active = run.was_active or (is_seen and not is_over)
+        run.was_active = run.was_active or (status is not None and not is_over)
         for subscription in list(run.subscriptions):
             if subscription.joined < poll:
                 subscription.put(observation)

@@ -214,6 +214,15 @@ class RateLimiter:
         self._congestion.on_sent()
         return permit
 
+    def _burst(self, priority: Priority, allowed: int) -> float:
+        """Calls that may be made at once: half of the budget, but only what the promises leave over.
+
+        A longer burst means silence until it is a minute old, in which promises are broken.
+        """
+        if priority is Priority.STOP:
+            return allowed / 2
+        return min(allowed / 2, allowed - self.demands.needed)
+
     def _forget_old(self) -> None:
         old = now() - WINDOW
         for sent in (self._sent, self._spare_sent):
@@ -232,8 +241,7 @@ class RateLimiter:
             return self._sent[-allowed] + WINDOW - at
         if priority is Priority.SPARE and len(self._spare_sent) >= (rate - self.demands.needed) * _SPARE:
             return _SPARE_PAUSE
-        if self._sent and (len(self._sent) * 2 > allowed or not self._congestion.is_over):
-            # The second half of the budget is spread out, so that a burst does not mean a minute of silence; all of
-            # it is while the rate grows back, so that a burst does not end in the next refusal.
+        if self._sent and (len(self._sent) > self._burst(priority, allowed) or not self._congestion.is_over):
+            # While the rate grows back, everything is spread out, so that a burst does not end in the next refusal.
             return self._sent[-1] + 60.0 / allowed - at
         return 0.0

@@ -51,7 +51,7 @@ class Schedule:
         self.list_due_at = float("inf")
         self.list_refused_until = float("-inf")
         self.usual_duration: float | None = None
-        self._listed_at = float("-inf")
+        self._listed_at: float | None = None
         #: The longest time to which a shortage has stretched what is planned now.
         self._stretched: dict[Place, float] = {Place.LIST: 0.0, Place.SINGLE: 0.0}
         #: Called when the list is due earlier than before.
@@ -189,8 +189,11 @@ class Schedule:
                     wishes.append(wished_interval(age, run.poll_interval, self.usual_duration))
         promised = min(promises)
         self._list_budget.demand(self, min(wishes, default=promised), promised)
-        self._note_stretch(Place.LIST, self._list_budget)
-        self.expect_list(max(at, self._listed_at + self._list_budget.interval(promised, promised)))
+        shortest = self._note_stretch(Place.LIST, self._list_budget)
+        if self._listed_at is None:
+            self.expect_list(at + _first_delay(promised, shortest))
+        else:
+            self.expect_list(max(at, self._listed_at + self._list_budget.interval(promised, promised)))
 
     def begin_list(self) -> None:
         """Note that the list is asked for now."""

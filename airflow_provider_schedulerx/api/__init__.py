@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         events,
         intents,
         kinds,
+        names,
         recipes,
         reconciling,
         rerunning,
@@ -50,6 +51,7 @@ __all__ = [
     "intents",
     "kinds",
     "models",
+    "names",
     "parameters",
     "poller",
     "recipes",
@@ -65,7 +67,17 @@ __all__ = [
 _ROOMS = {
     "connection": ("fields", "settings"),
     "wire": ("async_transport", "calls", "retrying", "transport"),
-    "runs": ("events", "intents", "kinds", "reconciling", "recipes", "rerunning", "stopping", "tracking"),
+    "runs": (
+        "events",
+        "intents",
+        "kinds",
+        "names",
+        "reconciling",
+        "recipes",
+        "rerunning",
+        "stopping",
+        "tracking",
+    ),
     "polling": ("poller",),
 }
 _PATHS = {name: f"{room}.{name}" for room, names in _ROOMS.items() for name in names}

@@ -25,7 +25,7 @@ from airflow_provider_schedulerx.triggers.stopping import stop_in_background
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
-    from airflow_provider_schedulerx.api.polling.poller import Subscription, WorkflowPoller
+    from airflow_provider_schedulerx.api.polling.poller import Observation, RunPoller, Subscription
     from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
     from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
     from airflow_provider_schedulerx.api.runs.tracking import RunTracker
@@ -180,7 +180,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
         while True:
             try:
                 settings = await read_settings(self)
-                async with api.poller.shared_poller(settings, self.definition_id) as poller:
+                async with api.poller.shared_poller(settings, self.kind, self.definition_id) as poller:
                     if (event := await self._poll(poller, settings, tracker, faults)) is not None:
                         return event
                 # The connection has changed.
@@ -194,7 +194,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
                 await self._pause()
 
     async def _poll(
-        self, poller: WorkflowPoller, settings: SchedulerXSettings, tracker: RunTracker, faults: FaultLog
+        self, poller: RunPoller, settings: SchedulerXSettings, tracker: RunTracker, faults: FaultLog
     ) -> TerminalEvent | None:
         """Follow the run with these settings.
 
@@ -239,9 +239,9 @@ class RunTrigger(ScopedMixin, BaseTrigger):
             self.log.warning("%s", error)
             return False
 
-    async def _time_is_up(self, poller: WorkflowPoller, subscription: Subscription) -> TerminalEvent:
+    async def _time_is_up(self, poller: RunPoller, subscription: Subscription) -> TerminalEvent:
         """Poll once more, for some seconds: a run that has ended meanwhile still counts."""
-        seen: Run | SchedulerXError
+        seen: Observation
         poller.hurry(subscription)
         try:
             try:

@@ -60,7 +60,7 @@ async def _try_to_stop(trigger: Any) -> str | None:
     while True:
         try:
             settings = await read_settings(trigger)
-            async with api.poller.shared_poller(settings, trigger.definition_id) as poller:
+            async with api.poller.shared_poller(settings, trigger.kind, trigger.definition_id) as poller:
                 recipe = trigger.kind.stop(
                     settings.scope,
                     trigger.definition_id,

@@ -23,6 +23,7 @@ from airflow_provider_schedulerx.api.wire.refusals import AUTHENTICATION_CODES, 
 from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
 from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.emulator.yaml_file import DefinitionError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from dev.harness.rest import IS_AIRFLOW_2
 from tests.conftest import ROOT
@@ -283,6 +284,25 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
 def test_links_of_the_readme_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
+
+
+def test_every_key_of_the_file_of_workflows_is_documented() -> None:
+    section = (
+        (ROOT / "docs" / "emulator.md").read_text().partition("## The file of workflows")[2].split("\n## ")[0]
+    )
+    workflow = {"id": 1, "namespace": "n", "group": "g"}
+    node = {"name": "a"}
+    for thing, file in (
+        ("an account", {"accounts": [{"access_key_id": "a", "?": 1}]}),
+        ("a namespace", {"namespaces": [{"id": "n", "?": 1}]}),
+        ("a workflow", {"workflows": [{**workflow, "nodes": [node], "?": 1}]}),
+        ("a node", {"workflows": [{**workflow, "nodes": [{**node, "?": 1}]}]}),
+    ):
+        with pytest.raises(DefinitionError) as error:
+            definitions.parse(file)
+        table = section.partition(f"| Key of {thing} |")[2].split("\n\n")[0]
+        documented = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+        assert sorted(documented) == sorted(str(error.value).partition("known are ")[2].split(", ")), thing
 
 
 def test_every_field_credential_and_code_is_documented() -> None:

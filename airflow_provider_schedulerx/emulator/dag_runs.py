@@ -42,7 +42,7 @@ def make_database(folder: Path) -> None:
     :raises RuntimeError: if Airflow could not make it, with what Airflow printed.
     """
     (folder / "dags").mkdir(parents=True)
-    done = subprocess.run(  # noqa: S603 - Airflow's own command
+    done = subprocess.run(
         [sys.executable, "-m", "airflow", "db", "migrate"],
         env={**os.environ, **_configuration(folder)},
         capture_output=True,
@@ -56,7 +56,7 @@ def make_database(folder: Path) -> None:
 @contextmanager
 def database(folder: Path) -> Iterator[None]:
     """Let this process use the database of a folder, and afterwards its own again."""
-    from airflow import settings
+    settings: Any = import_module("airflow.settings")
 
     def connect() -> None:
         settings.dispose_orm()
@@ -89,9 +89,8 @@ def _make_known(dag: Any) -> None:
             break
     else:
         return
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-
-    DagBundlesManager().sync_bundles_to_db()
+    bundles: Any = import_module("airflow.dag_processing.bundles.manager")
+    bundles.DagBundlesManager().sync_bundles_to_db()
     bag = bags.DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     bag.bag_dag(dag)
     bags.sync_bag_to_db(bag, _BUNDLE, None)

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.run_page import XCOM_RUN
 from airflow_provider_schedulerx.run_page.cadence import Cadence
 from airflow_provider_schedulerx.run_page.encoding import MalformedSnapshotError, decode, encode
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.models import WorkflowInstance
+    from airflow_provider_schedulerx.api.runs.kinds import Run
 
 #: Seconds that a task waits for a write: usually it takes a few hundredths. How a run ended is worth more.
 PATIENCE, PATIENCE_AT_THE_END = 1.0, 5.0
@@ -27,8 +28,8 @@ PATIENCE, PATIENCE_AT_THE_END = 1.0, 5.0
 class SnapshotWriter(Protocol):
     """What a task or trigger tells of the run it follows."""
 
-    def observe(self, instance: WorkflowInstance) -> None:
-        """Take note of what was observed; store it if it is time to."""
+    def observe(self, run: Run) -> None:
+        """Take note of what was observed; store it if it is time to. Only runs of workflows have a page."""
 
     def close(self) -> None:
         """Observe nothing more."""
@@ -66,7 +67,7 @@ def _key_of(ti: Any) -> dict[str, Any] | None:
 class NullWriter:
     """Stores nothing: before Airflow 3.1, and where no Airflow runs the task."""
 
-    def observe(self, instance: WorkflowInstance) -> None:
+    def observe(self, run: Run) -> None:
         pass
 
     def close(self) -> None:
@@ -96,7 +97,9 @@ class TaskSnapshotWriter:
         self._has_failed = False
         self._write: _Write | None = None
 
-    def observe(self, instance: WorkflowInstance) -> None:
+    def observe(self, instance: Run) -> None:
+        if not isinstance(instance, WorkflowInstance):
+            return
         patience = PATIENCE_AT_THE_END if instance.status.is_terminal else PATIENCE
         if self._write is not None and not self._is_done(
             self._write, patience if instance.status.is_terminal else 0

@@ -26,14 +26,23 @@ AT_LEAST = 90
 #: What earlier runs have found: the lines that each test reaches, and the test that killed a mutant.
 CACHE = Path(".mutation")
 
+_RECONCILING = "tests/api/runs/test_reconciling.py"
+_STORE = "tests/operators/test_start_store.py"
+_TRIES = ["tests/matrix/test_adversary.py", "tests/test_durable.py", "tests/test_one_run.py", "tests/test_operator.py"]
 #: Modules, and the test files that may notice their changes, the quick ones first.
-_RUNS = ["tests/api/runs/test_tracking.py", "tests/api/runs/test_intents.py", "tests/api/runs/test_reconciling.py"]
-_TRIES = ["tests/matrix/test_adversary.py", "tests/test_durable.py", "tests/test_one_run.py"]
 TESTS = {
-    "api/runs/tracking.py": [_RUNS[0], "tests/api/runs/test_events.py"],
-    "api/runs/intents.py": [_RUNS[1], _RUNS[2]],
-    "api/runs/reconciling.py": [_RUNS[2], *_TRIES],
-    "operators/start_store.py": _TRIES,
+    "api/runs/tracking.py": ["tests/api/runs/test_tracking.py"],
+    "api/runs/intents.py": ["tests/api/runs/test_intents.py", _RECONCILING],
+    "api/runs/candidates.py": [_RECONCILING, "tests/api/runs/test_kinds.py", *_TRIES[:2]],
+    "api/runs/reconciling.py": [_RECONCILING, *_TRIES[:2]],
+    "operators/start_store.py": [_STORE, *_TRIES],
+    "operators/launching.py": _TRIES,
+    "operators/start.py": _TRIES,
+    "operators/lost_starts.py": _TRIES,
+    "operators/earlier_runs.py": _TRIES,
+    "operators/retries_without_store.py": _TRIES,
+    "operators/run_owner.py": _TRIES,
+    "operators/try_end.py": _TRIES,
 }
 
 

@@ -21,10 +21,17 @@ _LOG = m.Call(
         value=m.Name("log") | m.Name("_log") | m.Attribute(attr=m.Name("log") | m.Name("_log")),
     )
 )
-
 #: A number with a name, such as a limit: another would do as well, and tests use the name.
 _CHOICE = m.Assign(
     targets=[m.AssignTarget(m.Name(m.MatchRegex("_?[A-Z][A-Z_]+")))], value=m.Integer() | m.Float()
+)
+_LEFT_OUT = (
+    m.Expr(_LOG)
+    | _LOG
+    | _CHOICE
+    | m.ClassDef(bases=[m.Arg(m.Name("Enum"))])
+    | m.If(test=m.Name("TYPE_CHECKING"))
+    | m.Call(func=m.Name("isinstance") | m.Name("len"))  # mutmut leaves their arguments out, too
 )
 
 
@@ -76,39 +83,34 @@ class _Visitor(cst.CSTVisitor):
         super().__init__()
         #: Function, its text, lines, the node before and after.
         self.found: list[tuple[str, str, range, cst.CSTNode, cst.CSTNode]] = []
-        self._names: list[str] = []
-        self._texts: list[str] = []
-        self._statements: list[int] = []
+        #: The statements around, with their first lines, and the functions and classes around, with their texts.
+        self._open: list[tuple[cst.CSTNode, int]] = []
+        self._functions: list[tuple[str, str]] = []
 
     def on_visit(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, cst.Annotation | cst.Import | cst.ImportFrom) or _is_for_people(node):
-            return False
-        if isinstance(node, cst.If) and m.matches(node.test, m.Name("TYPE_CHECKING")):
+        if _is_left_out(node):
             return False
         position = self.get_metadata(PositionProvider, node, None)
-        if isinstance(node, cst.BaseStatement | cst.BaseSmallStatement) and position:
-            self._statements.append(position.start.line)
+        if position is None:
+            return True
+        if isinstance(node, cst.BaseStatement | cst.BaseSmallStatement):
+            self._open.append((node, position.start.line))
         if isinstance(node, cst.ClassDef | cst.FunctionDef):
-            self._names.append(node.name.value)
-            self._texts.append(_text(node))
-        if position:
-            text = self._texts[-1] if self._texts else _text(node)
-            lines = range(self._statements[-1] if self._statements else 1, position.end.line + 1)
-            if isinstance(node, cst.If | cst.While | cst.IfExp):  # its branches are other lines
-                end = self.get_metadata(PositionProvider, node.test).end.line
-                lines = range(lines.start, end + 1)
-            self.found += [
-                (".".join(self._names) or MODULE_LEVEL, text, lines, node, other) for other in _changed(node)
-            ]
+            self._functions.append((node.name.value, _text(node)))
+        # Lines that are run by then at the latest: from the start of the statement to the end of the change.
+        end = self.get_metadata(PositionProvider, node.test) if isinstance(node, cst.If | cst.While) else position
+        lines = range(self._open[-1][1] if self._open else 1, end.end.line + 1)
+        function = ".".join(name for name, _ in self._functions) or MODULE_LEVEL
+        text = self._functions[-1][1] if self._functions else _text(node)
+        self.found += [(function, text, lines, node, other) for other in _changed(node)]
         return True
 
     def on_leave(self, original_node: cst.CSTNode) -> None:
+        if not self._open or self._open[-1][0] is not original_node:
+            return
+        self._open.pop()
         if isinstance(original_node, cst.ClassDef | cst.FunctionDef):
-            self._names.pop()
-            self._texts.pop()
-        if isinstance(original_node, cst.BaseStatement | cst.BaseSmallStatement) and self._statements:
-            if self.get_metadata(PositionProvider, original_node, None):
-                self._statements.pop()
+            self._functions.pop()
 
 
 def _changed(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
@@ -136,16 +138,10 @@ def _negated(test: cst.BaseExpression) -> cst.BaseExpression:
     return cst.UnaryOperation(cst.Not(), inner)
 
 
-def _is_for_people(node: cst.CSTNode) -> bool:
-    if m.matches(node, m.Call(func=m.Name("isinstance") | m.Name("len"))):
-        return True  # for mypy
+def _is_left_out(node: cst.CSTNode) -> bool:
     if isinstance(node, cst.SimpleString):
         return node.value.startswith(('"""', "'''")) or bool(re.search(r"\s", node.value))
-    if isinstance(node, cst.ClassDef) and m.matches(node, m.ClassDef(bases=[m.Arg(m.Name("Enum"))])):
-        return True
-    if m.matches(node, _CHOICE):
-        return True
-    return m.matches(node, m.Expr(_LOG) | _LOG)
+    return isinstance(node, cst.Annotation | cst.Import | cst.ImportFrom) or m.matches(node, _LEFT_OUT)
 
 
 class _Replace(cst.CSTTransformer):

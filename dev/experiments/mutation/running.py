@@ -40,6 +40,7 @@ PACKAGE = "airflow_provider_schedulerx"
 _FACTOR, _SECONDS = 4, 3
 #: And, where it waits for something that never comes, seconds of any clock: these, and so many times the clean run's.
 _WAIT, _WAIT_FACTOR = 60, 10
+_JOBS = 4
 _NEEDS_IMPORT = "needs import"
 TIMEOUT, CRASH = "timeout", "crash"
 
@@ -141,8 +142,21 @@ def kill(file: str, clean: CleanRun, mutants: Sequence[Mutant]) -> Iterator[tupl
         return
     by_import = []
 
+    # Tests that wait for an emulator leave room for others.
+    jobs = _JOBS if sum(clean.seconds.values()) > 2 * sum(clean.cpu.values()) else 1
+
     def work(tell: Callable[[Any], None]) -> None:
-        pytest.main(_arguments(file), plugins=[_Exchanger(clean, todo, tell)])
+        sessions = []
+        for place in range(jobs):
+            session = os.fork()
+            if session == 0:
+                try:
+                    pytest.main(_arguments(file), plugins=[_Exchanger(clean, todo[place::jobs], tell)])
+                finally:
+                    os._exit(0)
+            sessions.append(session)
+        for session in sessions:
+            os.waitpid(session, 0)
 
     for answer in _in_a_child(work, seconds=3600):
         if isinstance(answer, str):

@@ -53,7 +53,9 @@ def log() -> Log:
     return Log()
 
 
-def store(kept: Kept | None, log: Log, *, max_tries: int = 2, try_number: int = 1, durable: bool = True) -> StartStore:
+def store(
+    kept: Kept | None, log: Log, *, max_tries: int = 2, try_number: int = 1, durable: bool = True
+) -> StartStore:
     ti = SimpleNamespace(max_tries=max_tries, try_number=try_number)
     context: Any = {"ti": ti, "task_state_store": kept}
     return StartStore(context, durable=durable, log=log)

@@ -17,7 +17,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dev.experiments.mutation.mutants import Mutant, mutants_of
-from dev.experiments.mutation.running import CRASH, PACKAGE, TIMEOUT, CleanRun, clean_run, kill, prepare, preload
+from dev.experiments.mutation.running import (
+    CRASH,
+    PACKAGE,
+    TIMEOUT,
+    CleanRun,
+    clean_run,
+    kill,
+    prepare,
+    preload,
+)
 
 SURVIVORS = Path("tests/mutation_survivors.toml")
 #: How the reason of a mutant begins that no test can notice.
@@ -28,7 +37,12 @@ CACHE = Path(".mutation")
 
 _RECONCILING = "tests/api/runs/test_reconciling.py"
 _STORE = "tests/operators/test_start_store.py"
-_TRIES = ["tests/matrix/test_adversary.py", "tests/test_durable.py", "tests/test_one_run.py", "tests/test_operator.py"]
+_TRIES = [
+    "tests/matrix/test_adversary.py",
+    "tests/test_durable.py",
+    "tests/test_one_run.py",
+    "tests/test_operator.py",
+]
 #: Modules, and the test files that may notice their changes, the quick ones first.
 TESTS = {
     "api/runs/tracking.py": ["tests/api/runs/test_tracking.py"],
@@ -111,12 +125,16 @@ def _run_all(mutants: list[Mutant], clean: dict[str, CleanRun], *, again: bool) 
     return outcomes
 
 
-def _report(module: str, outcomes: list[Outcome], explained: dict[str, dict[str, str]], *, is_whole: bool) -> int:
+def _report(
+    module: str, outcomes: list[Outcome], explained: dict[str, dict[str, str]], *, is_whole: bool
+) -> int:
     """Print the figures of a module.
 
     :return: what is wrong: survivors that are not explained, explanations of what does not survive, too few killed.
     """
-    reasons = {(function, change): why for function, each in explained.items() for change, why in each.items()}
+    reasons = {
+        (function, change): why for function, each in explained.items() for change, why in each.items()
+    }
     survivors = {(each.mutant.function, each.mutant.change): each for each in outcomes if each.killer is None}
     equivalent = [key for key in survivors if reasons.get(key, "").startswith(EQUIVALENT)]
     killed = len(outcomes) - len(survivors)
@@ -134,7 +152,9 @@ def _report(module: str, outcomes: list[Outcome], explained: dict[str, dict[str,
     ]
     if is_whole:
         gone = reasons.keys() - survivors.keys()
-        bad += [f"in {SURVIVORS}, but does not survive: {name}\n    {change!r}" for name, change in sorted(gone)]
+        bad += [
+            f"in {SURVIVORS}, but does not survive: {name}\n    {change!r}" for name, change in sorted(gone)
+        ]
         if share < AT_LEAST:
             bad.append(f"fewer than {AT_LEAST} % are killed")
     for line in bad:

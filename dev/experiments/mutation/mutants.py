@@ -31,6 +31,7 @@ _LEFT_OUT = (
     | _CHOICE
     | m.ClassDef(bases=[m.Arg(m.Name("Enum"))])
     | m.If(test=m.Name("TYPE_CHECKING"))
+    | m.Call(func=m.Name("dataclass"))
     | m.Call(func=m.Name("isinstance") | m.Name("len"))  # mutmut leaves their arguments out, too
 )
 
@@ -98,8 +99,13 @@ class _Visitor(cst.CSTVisitor):
         if isinstance(node, cst.ClassDef | cst.FunctionDef):
             self._functions.append((node.name.value, _text(node)))
         # Lines that are run by then at the latest: from the start of the statement to the end of the change.
-        end = self.get_metadata(PositionProvider, node.test) if isinstance(node, cst.If | cst.While) else position
-        lines = range(self._open[-1][1] if self._open else 1, end.end.line + 1)
+        end = (
+            self.get_metadata(PositionProvider, node.test)
+            if isinstance(node, cst.If | cst.While)
+            else position
+        )
+        begin = min(self._open[-1][1] if self._open else 1, position.start.line)  # decorators stand before it
+        lines = range(begin, end.end.line + 1)
         function = ".".join(name for name, _ in self._functions) or MODULE_LEVEL
         text = self._functions[-1][1] if self._functions else _text(node)
         self.found += [(function, text, lines, node, other) for other in _changed(node)]
@@ -122,7 +128,9 @@ def _changed(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
                     continue
                 # A position left out is a TypeError, which any test notices.
                 if operator is operator_arg_removal and len(other.args) < len(node.args):
-                    if sum(arg.keyword is None for arg in other.args) < sum(not arg.keyword for arg in node.args):
+                    if sum(arg.keyword is None for arg in other.args) < sum(
+                        not arg.keyword for arg in node.args
+                    ):
                         continue
                 yield other
     if isinstance(node, cst.If | cst.While):

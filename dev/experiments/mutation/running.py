@@ -189,9 +189,7 @@ def _arguments(*more: str) -> list[str]:
 class _Exchanger:
     """A plugin of pytest: instead of running the tests, forks for each mutant and runs some of them there."""
 
-    def __init__(
-        self, clean: CleanRun, todo: list[tuple[int, Mutant]], tell: Callable[[Any], None]
-    ) -> None:
+    def __init__(self, clean: CleanRun, todo: list[tuple[int, Mutant]], tell: Callable[[Any], None]) -> None:
         self._clean = clean
         self._todo = todo
         self._tell = tell
@@ -364,7 +362,9 @@ def _in_a_child(
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if status:
-            slow = not ended or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL))
+            slow = not ended or (
+                os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
+            )
             yield TIMEOUT if slow else CRASH
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -24,8 +24,8 @@ from dev.experiments.mutation.running import (
     CleanRun,
     clean_run,
     kill,
-    prepare,
     preload,
+    prepare,
 )
 
 SURVIVORS = Path("tests/mutation_survivors.toml")
@@ -85,7 +85,9 @@ def main() -> int:
         mutants = mutants_of(Path(PACKAGE, module))
         if arguments.only:
             mutants = [each for each in mutants if arguments.only in each.function]
-        outcomes = _run_all(mutants, {file: clean[file] for file in TESTS[module]}, again=arguments.again)
+        outcomes = _run_all(
+            module, mutants, {file: clean[file] for file in TESTS[module]}, again=arguments.again
+        )
         bad += _report(module, outcomes, explained.get(module, {}), is_whole=not arguments.only)
     return 1 if bad else 0
 
@@ -104,14 +106,18 @@ def _clean_runs(files: list[str], modules: list[str]) -> dict[str, CleanRun]:
         began = time.monotonic()
         clean[file] = clean_run(file, paths)
         print(f"{file}: {len(clean[file].seconds)} tests in {time.monotonic() - began:.0f} s", flush=True)
-        if clean[file].failed:
-            raise SystemExit(f"{file} fails without any change: {', '.join(clean[file].failed)}")
+        if failed := clean[file].failed:
+            print(f"left out, since they fail without any change: {', '.join(failed)}", flush=True)
+            clean[file].seconds = {
+                test: took for test, took in clean[file].seconds.items() if test not in failed
+            }
+            continue
         kept.write_text(json.dumps(asdict(clean[file])), "utf-8")
     return clean
 
 
-def _run_all(mutants: list[Mutant], clean: dict[str, CleanRun], *, again: bool) -> list[Outcome]:
-    kept = CACHE / "killed.json"
+def _run_all(module: str, mutants: list[Mutant], clean: dict[str, CleanRun], *, again: bool) -> list[Outcome]:
+    kept = CACHE / f"killed-{module.replace('/', '.')}.json"
     killed: dict[str, str] = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
     outcomes = [Outcome(each, None if again else killed.get(each.key)) for each in mutants]
     for file, each in clean.items():

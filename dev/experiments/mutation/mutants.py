@@ -127,11 +127,8 @@ def _changed(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
                 if operator is operator_string and "XX" not in _text(other):
                     continue
                 # A position left out is a TypeError, which any test notices.
-                if operator is operator_arg_removal and len(other.args) < len(node.args):
-                    if sum(arg.keyword is None for arg in other.args) < sum(
-                        not arg.keyword for arg in node.args
-                    ):
-                        continue
+                if operator is operator_arg_removal and _positions(other) < _positions(node):
+                    continue
                 yield other
     if isinstance(node, cst.If | cst.While):
         yield node.with_changes(test=_negated(node.test))
@@ -139,6 +136,10 @@ def _changed(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
         yield cst.Pass()
     if isinstance(node, cst.Return) and node.value and not m.matches(node.value, m.Name("None")):
         yield node.with_changes(value=cst.Name("None"), whitespace_after_return=cst.SimpleWhitespace(" "))
+
+
+def _positions(call: cst.CSTNode) -> int:
+    return sum(arg.keyword is None for arg in cst.ensure_type(call, cst.Call).args)
 
 
 def _negated(test: cst.BaseExpression) -> cst.BaseExpression:

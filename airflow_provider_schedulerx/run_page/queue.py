@@ -71,7 +71,7 @@ class TriggerSnapshotWriter:
         self._cadence = Cadence()
         self._last: Snapshot | None = None
         self._pending: tuple[Run, float] | None = None
-        self.priority = Priority.HEARTBEAT
+        self.priority: Priority = Priority.HEARTBEAT
         self._expires = float("inf")
         self._has_failed = False
 

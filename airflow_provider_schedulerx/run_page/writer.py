@@ -193,4 +193,4 @@ def masked(text: str) -> str:
     return str(redact(text))
 
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.hooks.bounded import BoundTransport
 from airflow_provider_schedulerx.hooks.connection import ConnectionMixin
+from airflow_provider_schedulerx.hooks.jobs import JobsMixin
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import Scope
@@ -36,7 +37,7 @@ T = TypeVar("T")
 _LOG_HISTORY = 7 * 24 * 3600
 
 
-class SchedulerXHook(ConnectionMixin, BaseHook):
+class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
     """Signed calls to SchedulerX 2.0 (OpenAPI version 2019-04-30) with an Airflow connection.
 
     Every call may raise a :class:`~airflow_provider_schedulerx.exceptions.SchedulerXError`; its

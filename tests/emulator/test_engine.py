@@ -38,7 +38,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def engine(clock: Clock) -> Engine:
-    return Engine(KNOWN.workflows.values(), clock=clock)
+    return Engine(KNOWN.workflows.values(), jobs=KNOWN.jobs.values(), clock=clock)
 
 
 def start(engine: Engine, workflow_id: int) -> InstanceRun:
@@ -73,7 +73,7 @@ def test_a_long_look_away_gives_the_same_times_as_a_close_watch(engine: Engine, 
     watched, unwatched = (start(engine, 1) for _ in range(2))
     for clock.now in [1000 + step / 10 for step in range(60)]:
         statuses(engine, watched.wf_instance_id)
-    fresh = Engine(KNOWN.workflows.values(), clock=clock)
+    fresh = Engine(KNOWN.workflows.values(), jobs=KNOWN.jobs.values(), clock=clock)
     clock.now = 1000.0
     late = start(fresh, 1)
     clock.now = 99999.0
@@ -144,14 +144,14 @@ def test_refusals(engine: Engine) -> None:
 
 def test_a_restart_forgets_nothing_and_time_has_gone_on(tmp_path: Path, clock: Clock) -> None:
     file = tmp_path / "state.db"
-    before = Engine(KNOWN.workflows.values(), store=Store(file), clock=clock)
+    before = Engine(KNOWN.workflows.values(), jobs=KNOWN.jobs.values(), store=Store(file), clock=clock)
     first = before.execute(before.workflows[1], "p")
     clock.now = 1002.5
     before.advance(before.workflows[1])
     failed = start(before, 2)
     # No close(): as after kill -9.
     clock.now = 1004.5
-    after = Engine(KNOWN.workflows.values(), store=Store(file), clock=clock)
+    after = Engine(KNOWN.workflows.values(), jobs=KNOWN.jobs.values(), store=Store(file), clock=clock)
     assert after.instances.keys() == {first.wf_instance_id, failed.wf_instance_id}
     assert statuses(after, first.wf_instance_id) == [RUNNING, SUCCESS, SUCCESS, SUCCESS, RUNNING]
     assert after.instances[first.wf_instance_id].parameters == "p"

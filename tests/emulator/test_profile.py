@@ -142,7 +142,9 @@ class Service:
 
 def turned_by_hand(text: str) -> tuple[Engine, Clock]:
     clock = Clock()
-    return Engine(KNOWN.workflows.values(), clock=clock, profile=profile.parse(text)), clock
+    return Engine(
+        KNOWN.workflows.values(), jobs=KNOWN.jobs.values(), clock=clock, profile=profile.parse(text)
+    ), clock
 
 
 @pytest.fixture

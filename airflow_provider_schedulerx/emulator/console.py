@@ -57,7 +57,7 @@ def routes(app: web.Application, engine: Engine) -> None:
 def index_page(engine: Engine) -> str:
     """All workflows and jobs, and their newest runs."""
     parts = []
-    for definition in (*engine.workflows.values(), *engine.jobs.values()):
+    for definition in engine.definitions:
         kind, number = definition.key
         runs = engine.runs_of(definition)
         rows = [

@@ -173,6 +173,11 @@ class Engine:
     def _starts(self, kind: str) -> dict[int, int]:
         return {number: len(runs) for (of, number), runs in self._runs.items() if of == kind and runs}
 
+    @property
+    def definitions(self) -> list[Workflow | Job]:
+        """All workflows and jobs."""
+        return [*self.workflows.values(), *self.jobs.values()]
+
     def now(self) -> float:
         return self._clock()
 
@@ -335,7 +340,7 @@ class Engine:
         self._changed(run)
 
     def advance_all(self) -> None:
-        for definition in (*self.workflows.values(), *self.jobs.values()):
+        for definition in self.definitions:
             self.advance(definition)
 
     def advance(self, definition: Workflow | Job) -> None:

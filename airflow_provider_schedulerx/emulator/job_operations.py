@@ -62,9 +62,25 @@ def _job_record(job: Job) -> dict[str, Any]:
         "MaxAttempt": 0,
         "AttemptInterval": 30,
         "JobType": "java",
+        "ClassName": "com.example.Emulated",
+        "JarUrl": "",
+        "Content": "",
         "ExecuteMode": "standalone",
         "Parameters": job.node.parameters,
-        "TimeConfig": {"TimeType": job.time_type, "TimeExpression": job.time_expression, "DataOffset": 0},
+        "MapTaskXAttrs": {
+            "TaskMaxAttempt": 0,
+            "TaskAttemptInterval": 0,
+            "ConsumerSize": 5,
+            "QueueSize": 10000,
+            "DispatcherSize": 5,
+            "PageSize": 100,
+        },
+        "TimeConfig": {
+            "Calendar": "",
+            "TimeType": job.time_type,
+            "TimeExpression": job.time_expression,
+            "DataOffset": 0,
+        },
     }
 
 

@@ -66,37 +66,6 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
                 "10 is documented for the listing of the sibling; 300 only for what is retained of jobs",
             ),
             Behaviour(
-                "job_list_length",
-                "How many runs does GetJobInstanceList show?",
-                (
-                    Value("all", "D", "all of them, in pages"),
-                    Value("10", "D", "the 10 newest, whatever the page, as before 2024"),
-                ),
-                "all",
-                "its newer API page has pages; the English one still says that it shows the 10 newest",
-            ),
-            Behaviour(
-                "job_list_time",
-                "Which time of a run has to be in the range that GetJobInstanceList is given?",
-                (
-                    Value("schedule", "I", "the time for which it was scheduled"),
-                    Value("start", "U", "the time at which it began, so that a waiting one is left out"),
-                    Value("ignored", "D", "none: as before 2024, the range does nothing"),
-                ),
-                "schedule",
-                "every run has a schedule time, and the service's index is on it",
-            ),
-            Behaviour(
-                "same_second",
-                "How is a second ExecuteJob within the same second refused?",
-                (
-                    Value("duplicate", "I", "the message has the database's words: Duplicate entry"),
-                    Value("error", "U", 'HTTP 200, Success false, Code 500, "system error"'),
-                ),
-                "duplicate",
-                "(job, schedule time) is documented to be a unique index, in which words it refuses is not",
-            ),
-            Behaviour(
                 "list_order",
                 "In which order do lists show runs?",
                 (
@@ -127,6 +96,37 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
                 ),
                 "0",
                 "nothing documents a delay",
+            ),
+            Behaviour(
+                "job_list_length",
+                "How many runs does GetJobInstanceList show?",
+                (
+                    Value("all", "D", "all of them, in pages"),
+                    Value("10", "D", "the 10 newest, whatever the page, as before 2024"),
+                ),
+                "all",
+                "its newer API page has pages; the English one still says that it shows the 10 newest",
+            ),
+            Behaviour(
+                "job_list_time",
+                "Which time of a run has to be in the range that GetJobInstanceList is given?",
+                (
+                    Value("schedule", "I", "the time for which it was scheduled"),
+                    Value("start", "U", "the time at which it began, so that a waiting one is left out"),
+                    Value("ignored", "D", "none: as before 2024, the range does nothing"),
+                ),
+                "schedule",
+                "every run has a schedule time, and the service's index is on it",
+            ),
+            Behaviour(
+                "same_second",
+                "How is a second ExecuteJob within the same second refused?",
+                (
+                    Value("duplicate", "I", "the message has the database's words: Duplicate entry"),
+                    Value("error", "U", 'HTTP 200, Success false, Code 500, "system error"'),
+                ),
+                "duplicate",
+                "(job, schedule time) is documented to be a unique index, in which words it refuses is not",
             ),
             Behaviour(
                 "when_full",

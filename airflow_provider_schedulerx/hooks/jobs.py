@@ -124,7 +124,3 @@ class JobsMixin:
             if len(found) >= total or len(found) == before:
                 return list(found.values())
             page_num += 1
-
-    def job_console_link(self, job_id: int | str, job_instance_id: int) -> str:
-        """Return the URL of a run in the console, after the connection's ``console_url``."""
-        return self.settings.console_link(int(job_id), job_instance_id, "job")

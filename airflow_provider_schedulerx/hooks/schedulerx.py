@@ -394,6 +394,11 @@ class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
         async with api.async_transport.AsyncTransport(settings, max_retry_seconds=0) as transport:
             return await api.recipes.adrive(recipe, transport.perform)
 
-    def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
-        """Return the URL of a run in the console, after the connection's ``console_url``."""
-        return self.settings.console_link(int(workflow_id), wf_instance_id)
+    def console_link(self, definition_id: int | str, instance_id: int, kind: str = "workflow") -> str:
+        """Return the URL of a run in the console, after the connection's ``console_url``.
+
+        :param definition_id: of the workflow or the job.
+        :param instance_id: of its run.
+        :param kind: ``workflow`` or ``job``.
+        """
+        return self.settings.console_link(int(definition_id), instance_id, kind)

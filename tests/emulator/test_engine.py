@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,7 +194,10 @@ FLOW = {"id": 1, "namespace": "n", "group": "g", "nodes": [NODE]}
 @pytest.mark.parametrize(
     ("workflow", "says"),
     [
-        ({"nodes": [{"name": "a", "outcome": "maybe"}]}, "not one of success, failed, rejected"),
+        (
+            {"nodes": [{"name": "a", "outcome": "maybe"}]},
+            "not one of success, failed, killed, rejected, partial_failed, skipped",
+        ),
         ({"nodes": [{"name": "a", "after": "b"}]}, "not a node above"),
         ({"nodes": [NODE, NODE]}, "used twice"),
         ({"nodes": [{"name": "a", "color": "red"}]}, "unknown key 'color'"),
@@ -211,3 +215,88 @@ def test_the_default_file_is_right() -> None:
     known = definitions.load(definitions.DEFAULT_FILE)
     assert {101, 102, 103} <= known.workflows.keys()
     assert definitions.DEFAULT_GROUP in known.namespaces[definitions.DEFAULT_NAMESPACE].groups
+
+
+def start_job(engine: Engine, job_id: int, **options: Any) -> InstanceRun:
+    run = engine.execute_job(engine.jobs[job_id], None, **options)
+    assert run is not None
+    return run
+
+
+def test_a_job_runs_by_itself(engine: Engine, clock: Clock) -> None:
+    run = start_job(engine, 21)
+    assert list(run.nodes) == [21]
+    assert run.nodes[21].job_instance_id == run.wf_instance_id
+    seen = []
+    for clock.now in (1000.0, 1000.9, 1001.0):
+        engine.advance_all()
+        seen.append((run.status, run.nodes[21].status))
+    assert seen == [(RUNNING, RUNNING), (RUNNING, RUNNING), (SUCCESS, SUCCESS)]
+    assert (engine.starts, engine.job_starts) == ({}, {21: 1})
+
+
+@pytest.mark.parametrize(("job_id", "status"), [(22, FAILED), (24, 11), (28, 0)])
+def test_a_job_ends_as_its_outcome_says(engine: Engine, clock: Clock, job_id: int, status: int) -> None:
+    run = start_job(engine, job_id)
+    clock.now += 5
+    engine.advance_all()
+    assert (run.status, run.nodes[job_id].status, run.is_active) == (status, status, False)
+
+
+def test_one_start_of_a_job_in_a_second(engine: Engine, clock: Clock) -> None:
+    clock.now = 1000.4
+    start_job(engine, 23)
+    clock.now = 1000.9
+    with pytest.raises(Refused, match="Duplicate entry '23-1000'"):
+        start_job(engine, 23)
+    start_job(engine, 21)
+    clock.now = 1001.0
+    start_job(engine, 23)
+    assert engine.job_starts == {23: 2, 21: 1}
+
+
+def test_a_disabled_job_runs_only_if_its_state_is_not_checked(engine: Engine) -> None:
+    with pytest.raises(Refused, match="jobId=25 is disabled"):
+        start_job(engine, 25)
+    start_job(engine, 25, check_status=False)
+
+
+def test_a_job_that_has_ended_is_not_stopped_and_can_be_retried(engine: Engine, clock: Clock) -> None:
+    run = start_job(engine, 22)
+    clock.now += 5
+    engine.advance_all()
+    with pytest.raises(Refused, match="is not running"):
+        engine.stop(run, run.nodes[22])
+    engine.retry(run, run.nodes[22])
+    engine.advance_all()
+    assert (run.status, run.nodes[22].attempt) == (RUNNING, 1)
+    clock.now += 5
+    engine.advance_all()
+    assert (run.status, run.nodes[22].job_instance_id) == (SUCCESS, run.wf_instance_id)
+
+
+def test_a_job_beyond_its_concurrency_is_refused_or_waits(engine: Engine, clock: Clock) -> None:
+    first = start_job(engine, 26)
+    clock.now += 1
+    with pytest.raises(Refused, match="max concurrency 1"):
+        start_job(engine, 26)
+    engine.profile = Profile({"when_full": "queue"})
+    second = start_job(engine, 26)
+    assert (second.status, second.nodes[26].status) == (WAITING, WAITING)
+    with pytest.raises(Refused, match="is not running"):
+        engine.stop(second, second.nodes[26])
+    clock.now += 1
+    engine.stop(first, first.nodes[26])
+    engine.advance_all()
+    assert second.status == RUNNING
+
+
+def test_runs_of_jobs_outlive_a_kill(tmp_path: Path, clock: Clock) -> None:
+    file = tmp_path / "state"
+    before = Engine(KNOWN.workflows.values(), jobs=KNOWN.jobs.values(), store=Store(file), clock=clock)
+    run = start_job(before, 23, worker="w@1:2")
+    after = Engine(KNOWN.workflows.values(), jobs=KNOWN.jobs.values(), store=Store(file), clock=clock)
+    assert after.instances[run.wf_instance_id] == run
+    assert after.job_starts == {23: 1}
+    with pytest.raises(Refused, match="Duplicate entry"):
+        start_job(after, 23)

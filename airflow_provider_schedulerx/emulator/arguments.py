@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from functools import cache
 from typing import Any, TypeVar
 
 from airflow_provider_schedulerx.emulator.authentication import GatewayError, Request
@@ -33,7 +32,7 @@ class Arguments:
     @property
     def zone(self) -> tzinfo:
         """The zone of the times in answers."""
-        return _zone(self.profile["time_zone"])
+        return self.engine.zone
 
     def text(self, name: str) -> str | None:
         return self.request.parameter(name)
@@ -92,8 +91,8 @@ class Arguments:
     def times(self, run: InstanceRun, start: float | None, end: float | None, status: int) -> dict[str, str]:
         """Times as the service writes them; those that have not come yet are left out."""
         given = {
-            "ScheduleTime": run.created,
-            "DataTime": run.created,
+            "ScheduleTime": run.schedule_time,
+            "DataTime": run.data_time,
             "StartTime": start,
             # A running node knows its end already, but nobody else may.
             "EndTime": end if status not in (1, 2, 3) else None,
@@ -103,6 +102,15 @@ class Arguments:
             for name, at in given.items()
             if at is not None
         }
+
+    def passes_name(self, wanted: str | None, name: str) -> bool:
+        """Whether a filter by name lets a name through; an empty one lets all."""
+        match self.profile["name_filter"]:
+            case "exact":
+                return wanted in (None, "", name)
+            case "any_case":
+                return (wanted or "").casefold() in name.casefold()
+        return (wanted or "") in name
 
     def refuse_late(self) -> None:
         """Answer a failure although the run was started, if the profile says so."""
@@ -129,13 +137,6 @@ class Arguments:
         if (node.definition.group or run.group) != group:
             raise Refused(f"jobid: {job_id} not match groupId: {group}")
         return run, node
-
-
-@cache
-def _zone(text: str) -> tzinfo:
-    zone = datetime.strptime(text, "%z").tzinfo
-    assert zone is not None  # noqa: S101 - %z sets it
-    return zone
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
+from datetime import tzinfo
 from typing import Any, Protocol
 
+from airflow_provider_schedulerx.emulator import schedules
 from airflow_provider_schedulerx.emulator.definitions import Job, Key, Node, Workflow
 from airflow_provider_schedulerx.emulator.profile import Profile
+from airflow_provider_schedulerx.emulator.schedules import Timer
 
 # Statuses of workflow and job instances share these numbers.
 WAITING, READY, RUNNING, SUCCESS, FAILED = 1, 2, 3, 4, 5
@@ -23,6 +26,9 @@ _RETRIABLE = (SUCCESS, FAILED, 6, 9, 11)
 
 #: Ids of instances begin here: beyond 32 bits, as in the service's documentation.
 FIRST_ID = 36_508_287_844
+
+#: Seconds of a schedule that are made up for after the emulator was away.
+_MADE_UP = 3600.0
 
 #: What a stopped node has as its result; its log says it, too.
 _KILLED = "killed from server"
@@ -70,6 +76,9 @@ class InstanceRun:
     :ivar wf_instance_id: its id; of a job's run, that of the job instance.
     :ivar workflow_id: 0 for a job's run.
     :ivar group: application group of the nodes that name none.
+    :ivar schedule_time: ``ScheduleTime``; None where the service gives none.
+    :ivar data_time: ``DataTime``, likewise.
+    :ivar is_scheduled: whether the workflow's own schedule has started it.
     :ivar stopped: whether a node was stopped since the run began, or since it was last retried.
     :ivar job_id: of the job that runs by itself; 0 for a workflow's run.
     :ivar worker: what has to run it; empty for any.
@@ -83,6 +92,9 @@ class InstanceRun:
     status: int = WAITING
     started: float | None = None
     ended: float | None = None
+    schedule_time: float | None = None
+    data_time: float | None = None
+    is_scheduled: bool = False
     stopped: bool = False
     nodes: dict[int, NodeRun] = field(default_factory=dict)
     job_id: int = 0
@@ -159,6 +171,12 @@ class Engine:
                     last = max(last, node.job_instance_id)
         self._last_id = last
         self._next_event: dict[Key, float] = {}  # when it has to be looked at again
+        self._timers: dict[Key, Timer] = {}
+        for workflow in self.workflows.values():
+            # After a restart a schedule goes on where it was, as the service does, which has not been away.
+            done = [run.created for run in self._runs[workflow.key] if run.is_scheduled]
+            since = max(done[-1], clock() - _MADE_UP) if done else clock()
+            self._set_timer(workflow, since)
 
     @property
     def starts(self) -> dict[int, int]:
@@ -180,6 +198,35 @@ class Engine:
 
     def now(self) -> float:
         return self._clock()
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone of the service's times."""
+        return schedules.as_zone(self.profile["time_zone"])
+
+    def add_workflows(self, workflows: Iterable[Workflow]) -> None:
+        """Add or replace workflows."""
+        for workflow in workflows:
+            if workflow.workflow_id in self.workflows:
+                self.advance(self.workflows[workflow.workflow_id])
+            self.workflows[workflow.workflow_id] = workflow
+            self._set_timer(workflow, self._clock())
+
+    def set_schedule(self, workflow: Workflow, runs: int | None = None) -> None:
+        """Replace a workflow by one that has another schedule.
+
+        :param runs: after how many runs the schedule ends.
+        """
+        self.advance(workflow)
+        self.workflows[workflow.workflow_id] = workflow
+        self._set_timer(workflow, self._clock(), runs)
+
+    def _set_timer(self, workflow: Workflow, since: float, runs: int | None = None) -> None:
+        self._timers.pop(workflow.key, None)
+        self._look_again(workflow.key)
+        schedule = schedules.parse(workflow.time_type, workflow.time_expression)
+        if schedule is not None and workflow.enabled:
+            self._timers[workflow.key] = Timer.starting(schedule, since, self.zone, runs)
 
     def execute(self, workflow: Workflow, parameters: str | None) -> InstanceRun | None:
         """Start an instance of a workflow.
@@ -223,23 +270,46 @@ class Engine:
             if when_full == "skip":
                 return None
             raise Refused(f"max concurrency {definition.max_concurrency} reached")
+        run = self._make(definition, parameters, self._clock())
+        run.worker = worker
+        run.schedule_time = run.created
+        run.data_time = run.created if self.profile["api_data_time"] == "present" else None
+        self._changed(run)
+        self.advance(definition)
+        return run
+
+    def rerun(self, workflow: Workflow, schedule_time: float | None, data_time: float | None) -> InstanceRun:
+        """Start an instance for other times, as people do in the console for a day that went wrong."""
+        self.advance(workflow)
+        now = self._clock()
+        run = self._make(workflow, None, now)
+        run.schedule_time = now if schedule_time is None else schedule_time
+        run.data_time = run.schedule_time if data_time is None else data_time
+        self._changed(run)
+        self.advance(workflow)
+        return run
+
+    def _make(self, definition: Workflow | Job, parameters: str | None, at: float) -> InstanceRun:
         run = InstanceRun(
             self._new_id(),
             definition.workflow_id if isinstance(definition, Workflow) else 0,
             definition.group,
             parameters,
-            created=self._clock(),
+            created=at,
             job_id=definition.job_id if isinstance(definition, Job) else 0,
-            worker=worker,
         )
         for job_id, node in definition.nodes.items():
             run.nodes[job_id] = NodeRun(node)
             self._give_id(run, run.nodes[job_id])
         self.instances[run.wf_instance_id] = run
-        runs.append(run)
-        self._save([run])
-        self._look_again(run.key)
-        self.advance(definition)
+        self._runs[run.key].append(run)
+        return run
+
+    def _start_scheduled(self, definition: Workflow | Job, planned: float) -> InstanceRun:
+        run = self._make(definition, None, planned)
+        run.is_scheduled = True
+        run.schedule_time = planned
+        run.data_time = planned + (definition.data_offset if isinstance(definition, Workflow) else 0.0)
         return run
 
     def instance(self, workflow: Workflow, wf_instance_id: int) -> InstanceRun:
@@ -299,12 +369,13 @@ class Engine:
 
     def reset(self, workflows: Iterable[Workflow], jobs: Iterable[Job] = ()) -> None:
         """Forget all runs, and have these workflows and jobs. Ids are not given again."""
-        self.workflows = {workflow.workflow_id: workflow for workflow in workflows}
-        self.jobs = {job.job_id: job for job in jobs}
-        for kept in (self.instances, self._runs, self._job_instances, self._next_event):
+        for kept in (self.workflows, self.instances, self._runs, self._job_instances, self._next_event):
             kept.clear()
+        self._timers.clear()
         if self._store is not None:
             self._store.clear()
+        self.add_workflows(workflows)
+        self.jobs = {job.job_id: job for job in jobs}
 
     def stop(self, run: InstanceRun, node: NodeRun) -> None:
         """Stop a node that runs (API page of StopInstance: "in the running state")."""
@@ -353,6 +424,7 @@ class Engine:
         waiting = [run for run in runs if run.status == WAITING]
         changed: dict[int, InstanceRun] = {}
         free_since = 0.0
+        timer = self._timers.get(definition.key)
         while True:
             while waiting and len(going) < definition.max_concurrency:
                 run = waiting.pop(0)
@@ -368,6 +440,15 @@ class Engine:
                 ),
                 default=None,
             )
+            planned = timer.next_at if timer else float("inf")
+            if timer and planned <= now and (event is None or planned < event[0]):
+                timer.fire(self.zone)
+                # Beyond the limit "no more instances are triggered", and none later (the page on workflows).
+                if len(going) + len(waiting) < definition.max_concurrency:
+                    run = self._start_scheduled(definition, planned)
+                    waiting.append(run)
+                    changed[run.wf_instance_id] = run
+                continue
             if event is None or event[0] > now:
                 break
             at, wf_instance_id, job_id = event
@@ -377,7 +458,7 @@ class Engine:
             if not run.is_active:
                 going.remove(run)
                 free_since = at
-        self._next_event[definition.key] = event[0] if event else float("inf")
+        self._next_event[definition.key] = min(event[0] if event else float("inf"), planned)
         if changed:
             self._save(changed.values())
 

@@ -10,6 +10,8 @@ from airflow_provider_schedulerx.emulator.arguments import WORKER, Arguments, Op
 from airflow_provider_schedulerx.emulator.definitions import Job
 from airflow_provider_schedulerx.emulator.engine import InstanceRun, NodeRun, Refused
 
+#: ``TriggerType`` of a run that a schedule has started (API page "GetJobInstance").
+_TIMED = 1
 _MAX_LOG_LINES = 200
 _LOG_WINDOW = 30 * 60
 
@@ -34,13 +36,12 @@ def _get_info(args: Arguments) -> dict[str, Any]:
 
 def _list(args: Arguments) -> dict[str, Any]:
     group = args.group
-    name = args.text("JobName") or ""
     status = args.text("Status")
     found = [
         job
         for job in args.engine.jobs.values()
         if (job.namespace, job.group) == (args.text("Namespace"), group)
-        and name in job.name
+        and args.passes_name(args.text("JobName"), job.name)
         and status in (None, "", "1" if job.enabled else "0")
     ]
     page, size, shown = args.page(found)
@@ -106,7 +107,7 @@ def _is_within(args: Arguments, run: InstanceRun, node: NodeRun, start: int | No
     which = args.profile["job_list_time"]
     if which == "ignored" or start is end is None:
         return True
-    at = run.created if which == "schedule" else None if node.status in (1, 2) else node.starts
+    at = run.schedule_time if which == "schedule" else None if node.status in (1, 2) else node.starts
     return at is not None and (start or 0) <= at * 1000 <= (end or float("inf"))
 
 
@@ -125,7 +126,7 @@ def _detail(args: Arguments, run: InstanceRun, node: NodeRun) -> dict[str, Any]:
     }
     trigger_type = "3" if run.job_id else args.profile["node_trigger_type"]
     if trigger_type != "absent":
-        detail["TriggerType"] = int(trigger_type)
+        detail["TriggerType"] = _TIMED if run.is_scheduled else int(trigger_type)
     return detail
 
 

@@ -95,13 +95,12 @@ def _get_workflow(args: Arguments) -> dict[str, Any]:
 
 def _list_workflows(args: Arguments) -> dict[str, Any]:
     group = args.group
-    name = args.text("WorkflowName") or ""
     status = args.text("Status")
     found = [
         workflow
         for workflow in args.engine.workflows.values()
         if (workflow.namespace, workflow.group) == (args.text("Namespace"), group)
-        and name in workflow.name
+        and args.passes_name(args.text("WorkflowName"), workflow.name)
         and status in (None, "", "1" if workflow.enabled else "0")
     ]
     page, size, shown = args.page(found)

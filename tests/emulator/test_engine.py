@@ -171,52 +171,6 @@ def test_ids_are_unique_and_beyond_32_bits(engine: Engine) -> None:
     assert min(ids) > 2**32
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"workflows": [{"id": 1}]}, r"workflows\[0\].nodes: at least one"),
-        ({"workflows": [{"id": "x"}]}, r"workflows\[0\].id: of the wrong type"),
-        ({"accounts": [{}]}, "access_key_id: missing"),
-        ({"typo": 1}, "unknown key 'typo'"),
-        ({"workflows": 5}, "workflows: of the wrong type"),
-        ([], "must be a mapping"),
-    ],
-)
-def test_a_wrong_file_is_told_where(change: object, says: str) -> None:
-    with pytest.raises(definitions.DefinitionError, match=says):
-        definitions.parse(change)
-
-
-NODE = {"name": "a"}
-FLOW = {"id": 1, "namespace": "n", "group": "g", "nodes": [NODE]}
-
-
-@pytest.mark.parametrize(
-    ("workflow", "says"),
-    [
-        (
-            {"nodes": [{"name": "a", "outcome": "maybe"}]},
-            "not one of success, failed, killed, rejected, partial_failed, skipped",
-        ),
-        ({"nodes": [{"name": "a", "after": "b"}]}, "not a node above"),
-        ({"nodes": [NODE, NODE]}, "used twice"),
-        ({"nodes": [{"name": "a", "color": "red"}]}, "unknown key 'color'"),
-        ({"group": "other"}, "group 'other' is not in namespaces"),
-        ({"enabled": 1}, "enabled: of the wrong type"),
-    ],
-)
-def test_a_wrong_workflow_is_told_where(workflow: dict, says: str) -> None:
-    file = {"namespaces": [{"id": "n", "groups": ["g"]}], "workflows": [{**FLOW, **workflow}]}
-    with pytest.raises(definitions.DefinitionError, match=says):
-        definitions.parse(file)
-
-
-def test_the_default_file_is_right() -> None:
-    known = definitions.load(definitions.DEFAULT_FILE)
-    assert {101, 102, 103} <= known.workflows.keys()
-    assert definitions.DEFAULT_GROUP in known.namespaces[definitions.DEFAULT_NAMESPACE].groups
-
-
 def start_job(engine: Engine, job_id: int, **options: Any) -> InstanceRun:
     run = engine.execute_job(engine.jobs[job_id], None, **options)
     assert run is not None

@@ -29,6 +29,15 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.models import WorkflowInstance
 
 __all__ = [
+    "RunAlreadyActiveError",
+    "RunFailedError",
+    "RunLostError",
+    "RunNotFollowableError",
+    "RunNotStartableError",
+    "RunNotStartedError",
+    "RunSensorError",
+    "RunStoppedError",
+    "RunUndecidedError",
     "SchedulerXAmbiguousError",
     "SchedulerXAuthenticationError",
     "SchedulerXAuthorizationError",
@@ -40,59 +49,50 @@ __all__ = [
     "SchedulerXRejectedError",
     "SchedulerXThrottledError",
     "SchedulerXUnavailableError",
-    "WorkflowInstanceFailedError",
-    "WorkflowInstanceLostError",
-    "WorkflowInstanceNotFollowableError",
-    "WorkflowInstanceRunningError",
-    "WorkflowInstanceSensorError",
-    "WorkflowInstanceStoppedError",
-    "WorkflowInstanceUndecidedError",
-    "WorkflowNotStartableError",
-    "WorkflowNotStartedError",
     "raise_unless_successful",
 ]
 
 
-class WorkflowInstanceFailedError(AirflowException):
+class RunFailedError(AirflowException):
     """The run ended and failed. A retry of the task starts a new run."""
 
 
-class WorkflowInstanceStoppedError(AirflowException):
+class RunStoppedError(AirflowException):
     """Waiting ended before the run did, and the run was stopped. A retry of the task starts a new run."""
 
 
-class WorkflowInstanceSensorError(AirflowException):
+class RunSensorError(AirflowException):
     """A sensor can no longer follow a run. A retry of the sensor looks again, and starts nothing."""
 
 
-class WorkflowInstanceNotFollowableError(WorkflowInstanceSensorError, AirflowFailException):
+class RunNotFollowableError(RunSensorError, AirflowFailException):
     """A sensor cannot follow a run, and no retry can change that: a field of the connection or an argument is wrong,
     or the service does not know the run. Airflow does not retry the task.
     """
 
 
-class WorkflowInstanceLostError(AirflowException):
+class RunLostError(AirflowException):
     """A run may be active, and this try cannot follow it to its end. A retry takes it up again, and starts none
     beside it.
     """
 
 
-class WorkflowNotStartedError(AirflowException):
+class RunNotStartedError(AirflowException):
     """The service did not start a run. A retry of the task may."""
 
 
-class WorkflowInstanceRunningError(AirflowException):
+class RunAlreadyActiveError(AirflowException):
     """The workflow has an active run already, and ``if_running`` is ``fail``. Nothing was started."""
 
 
-class WorkflowInstanceUndecidedError(AirflowFailException):
+class RunUndecidedError(AirflowFailException):
     """A run may exist and be active, and nobody but a person can tell how it ends.
 
     Airflow does not retry the task, because a retry could start a second run beside it.
     """
 
 
-class WorkflowNotStartableError(AirflowFailException):
+class RunNotStartableError(AirflowFailException):
     """Nothing was started, and no retry can change that: a field of the connection or an argument is wrong, or there
     is no such workflow. Airflow does not retry the task.
     """
@@ -101,7 +101,7 @@ class WorkflowNotStartableError(AirflowFailException):
 def raise_unless_successful(instance: WorkflowInstance) -> None:
     """Decide by a run that has ended; the operator and the sensor, deferred or not, all do it here.
 
-    :raises WorkflowInstanceFailedError: naming the bad nodes.
+    :raises RunFailedError: naming the bad nodes.
     """
     if instance.status is not api.models.WorkflowInstanceStatus.SUCCESS:
-        raise WorkflowInstanceFailedError(api.tracking.failure_message(instance))
+        raise RunFailedError(api.tracking.failure_message(instance))

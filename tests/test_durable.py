@@ -17,14 +17,14 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
+    RunAlreadyActiveError,
+    RunFailedError,
+    RunLostError,
+    RunNotStartedError,
+    RunStoppedError,
+    RunUndecidedError,
     SchedulerXAuthorizationError,
     SchedulerXConfigurationError,
-    WorkflowInstanceFailedError,
-    WorkflowInstanceLostError,
-    WorkflowInstanceRunningError,
-    WorkflowInstanceStoppedError,
-    WorkflowInstanceUndecidedError,
-    WorkflowNotStartedError,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.launching import run_marker
@@ -174,7 +174,7 @@ def test_the_intent_is_there_before_the_request(
 
 def test_the_id_is_kept_before_anything_else_can_fail(ti: TaskInstance, emulator: EmulatorProcess) -> None:
     ti.xcom_push = None  # type: ignore[assignment, method-assign]
-    with pytest.raises(WorkflowInstanceLostError, match="A retry takes it up again"):
+    with pytest.raises(RunLostError, match="A retry takes it up again"):
         ti.run(operator())
     assert ti.store.intent["wf_instance_id"] == emulator.instances(1)[-1]["wf_instance_id"]
 
@@ -214,7 +214,7 @@ def test_an_id_that_cannot_be_written_is_found_by_the_retry(
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-@pytest.mark.parametrize(("workflow_id", "error"), [(1, None), (2, WorkflowInstanceFailedError)])
+@pytest.mark.parametrize(("workflow_id", "error"), [(1, None), (2, RunFailedError)])
 def test_a_retry_follows_the_run_of_a_dead_worker(
     emulator: EmulatorProcess,
     ti: TaskInstance,
@@ -258,7 +258,7 @@ def test_a_retry_returns_a_run_that_has_succeeded(emulator: EmulatorProcess, ti:
 def test_a_retry_starts_anew_after_a_failure(emulator: EmulatorProcess, ti: TaskInstance) -> None:
     starts = emulator.starts(2)
     for number in (1, 2):
-        with pytest.raises(WorkflowInstanceFailedError):
+        with pytest.raises(RunFailedError):
             ti.run(operator(workflow_id=2))
         assert emulator.starts(2) == starts + number
 
@@ -279,7 +279,7 @@ def test_a_retry_after_a_lost_sight_goes_on_with_the_same_run(
 ) -> None:
     emulator.add_fault("GetWorkflowInstance", "drop", count=100_000)
     starts = emulator.starts(1)
-    with pytest.raises(WorkflowInstanceLostError, match="A retry takes it up again") as caught:
+    with pytest.raises(RunLostError, match="A retry takes it up again") as caught:
         ti.run(operator(poll_failure_tolerance=0.5))
     assert not isinstance(caught.value, AirflowFailException)
     emulator.clear_faults()
@@ -298,7 +298,7 @@ def test_a_retry_whose_first_look_fails_follows_all_the_same(
 def test_a_retry_after_a_timeout_that_left_the_run_follows_it(
     emulator: EmulatorProcess, ti: TaskInstance
 ) -> None:
-    with pytest.raises(WorkflowInstanceLostError, match=r"cancel_on_kill is off\. A retry takes it up"):
+    with pytest.raises(RunLostError, match=r"cancel_on_kill is off\. A retry takes it up"):
         ti.run(operator(timeout=0.2, cancel_on_kill=False))
     starts = emulator.starts(1)
     ti.run(operator(timeout=30, cancel_on_kill=False))
@@ -317,7 +317,7 @@ def test_a_stored_value_that_is_not_ours_starts_nothing(emulator: EmulatorProces
     starts = emulator.starts(1)
     for value in ("text", {}, {"intent": {"version": 99}, "max_tries": 3}, {"intent": {"version": 1}}):
         ti.store[STATE_KEY] = value
-        with pytest.raises(WorkflowInstanceUndecidedError, match="cannot be read"):
+        with pytest.raises(RunUndecidedError, match="cannot be read"):
             ti.run(operator())
     assert emulator.starts(1) == starts
 
@@ -393,7 +393,7 @@ def test_a_start_that_never_works_ends_and_may_be_retried(
     task = operator(workflow_id=workflow(804))
     starts = emulator.starts(804)
     emulator.add_fault("ExecuteWorkflow", "error", when="before", count=3)
-    with pytest.raises(WorkflowNotStartedError, match="was not started in 3 attempts"):
+    with pytest.raises(RunNotStartedError, match="was not started in 3 attempts"):
         ti.run(task)
     assert STATE_KEY not in ti.store
     ti.run(task)
@@ -426,7 +426,7 @@ def test_a_retry_finds_what_a_dead_worker_has_started(
 
 
 def test_a_refused_start_leaves_nothing_behind(ti: TaskInstance) -> None:
-    with pytest.raises(WorkflowNotStartedError, match="workflow is disabled"):
+    with pytest.raises(RunNotStartedError, match="workflow is disabled"):
         ti.run(operator(workflow_id=6))
     assert STATE_KEY not in ti.store
 
@@ -438,7 +438,7 @@ def test_a_kill_while_looking_for_a_run_ends_it_soon(
     monkeypatch.setattr("airflow_provider_schedulerx.api.runs.reconciling._LONGEST_PAUSE", 600)
     emulator.add_fault("ExecuteWorkflow", "drop", when="before")
     threading.Timer(1.0, task.on_kill).start()
-    with pytest.raises(WorkflowInstanceLostError, match="was killed while it looked for a run"):
+    with pytest.raises(RunLostError, match="was killed while it looked for a run"):
         ti.run(task)
     assert STATE_KEY in ti.store
 
@@ -466,9 +466,7 @@ def test_several_runs_that_may_be_ours_are_doubt(
 
     monkeypatch.setattr(task.hook, "execute_workflow", with_a_twin)
     starts = emulator.starts(807)
-    with pytest.raises(
-        WorkflowInstanceUndecidedError, match="several new runs have the parameters"
-    ) as caught:
+    with pytest.raises(RunUndecidedError, match="several new runs have the parameters") as caught:
         ti.run(task)
     assert emulator.starts(807) == starts + 2
     for run in emulator.instances(807)[-2:]:
@@ -509,7 +507,7 @@ def test_parameters_that_cannot_be_seen_are_doubt(
     )
     connect({**emulator.connection(), "login": "narrow", "password": "s"})
     starts = emulator.starts(workflow_id)
-    with pytest.raises(WorkflowInstanceUndecidedError, match="edas:ReadSchedulerxJobInstanceQuery"):
+    with pytest.raises(RunUndecidedError, match="edas:ReadSchedulerxJobInstanceQuery"):
         lost(emulator, ti, operator(workflow_id=workflow_id))
     assert emulator.starts(workflow_id) == starts + 1
 
@@ -530,7 +528,7 @@ def test_one_new_run_with_other_parameters_is_doubt_where_all_runs_show_the_same
         return execute(*arguments)
 
     monkeypatch.setattr(task.hook, "execute_workflow", another_first)
-    with pytest.raises(WorkflowInstanceUndecidedError, match="may be those of the job"):
+    with pytest.raises(RunUndecidedError, match="may be those of the job"):
         ti.run(task)
 
 
@@ -538,7 +536,7 @@ def test_where_runs_cannot_be_listed_a_lost_answer_is_doubt(
     emulator: EmulatorProcess, ti: TaskInstance, task_log: Callable[[], str]
 ) -> None:
     emulator.add_fault("ListWorkflowInstance", "error", status=403, code="Forbidden.RAM", count=10)
-    with pytest.raises(WorkflowInstanceUndecidedError, match="could not be listed before the start"):
+    with pytest.raises(RunUndecidedError, match="could not be listed before the start"):
         lost(emulator, ti, operator())
     assert "a run whose start gets no answer cannot be found" in task_log()
 
@@ -559,7 +557,7 @@ def test_a_run_that_waits_too_long_is_left_to_a_retry(
 ) -> None:
     emulator.set_profile("when_full=queue,waiting_node_id=absent")
     workflow_id = workflow(812, max_concurrency=1, duration=100_000)
-    with pytest.raises(WorkflowInstanceLostError, match=r"\(WAITING; its parameters cannot be seen yet\)"):
+    with pytest.raises(RunLostError, match=r"\(WAITING; its parameters cannot be seen yet\)"):
         lost(emulator, ti, operator(workflow_id=workflow_id, poll_failure_tolerance=1))
     assert emulator.starts(workflow_id) == 3
 
@@ -568,7 +566,7 @@ def test_a_full_workflow_whose_list_may_hide_waiting_runs_is_left_to_a_retry(
     emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int]
 ) -> None:
     workflow_id = workflow(813, history=1, max_concurrency=1, duration=100_000)
-    with pytest.raises(WorkflowInstanceLostError, match="at its maximum concurrency"):
+    with pytest.raises(RunLostError, match="at its maximum concurrency"):
         lost(emulator, ti, operator(workflow_id=workflow_id, poll_failure_tolerance=1), when="before")
     assert emulator.starts(workflow_id) == 1
 
@@ -586,10 +584,10 @@ def test_durable_false_keeps_nothing_and_asks_nothing(emulator: EmulatorProcess,
 
 def test_restart_stops_the_run_first(emulator: EmulatorProcess, ti: TaskInstance) -> None:
     arguments = {"workflow_id": 3, "on_retry": "restart", "timeout": 0.3, "cancel_on_kill": False}
-    with pytest.raises(WorkflowInstanceLostError):
+    with pytest.raises(RunLostError):
         ti.run(operator(**arguments))
     first = emulator.instances(3)[-1]["wf_instance_id"]
-    with pytest.raises(WorkflowInstanceLostError):
+    with pytest.raises(RunLostError):
         ti.run(operator(**arguments))
     by_id = {run["wf_instance_id"]: run["status"] for run in emulator.instances(3)}
     assert by_id[first] == 5
@@ -600,13 +598,13 @@ def test_restart_starts_nothing_beside_a_run_that_does_not_stop(
     emulator: EmulatorProcess, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = {"workflow_id": 4, "on_retry": "restart", "timeout": 0.3, "cancel_on_kill": False}
-    with pytest.raises(WorkflowInstanceLostError):
+    with pytest.raises(RunLostError):
         ti.run(operator(**arguments))
     starts = emulator.starts(4)
     task = operator(**arguments)
     stop = task.hook.stop_workflow_instance
     monkeypatch.setattr(task.hook, "stop_workflow_instance", lambda *ids: stop(*ids, timeout=1))
-    with pytest.raises(WorkflowInstanceLostError, match="had not ended at the last check"):
+    with pytest.raises(RunLostError, match="had not ended at the last check"):
         ti.run(task)
     assert emulator.starts(4) == starts
 
@@ -615,7 +613,7 @@ def test_restart_starts_nothing_beside_a_run_that_does_not_stop(
 def test_rerun_failed_runs_the_failed_nodes_of_the_same_run_again(
     emulator: EmulatorProcess, ti: TaskInstance, deferrable: bool
 ) -> None:
-    with pytest.raises(WorkflowInstanceFailedError):
+    with pytest.raises(RunFailedError):
         ti.run(operator(workflow_id=2, on_retry="rerun_failed"))
     starts = emulator.starts(2)
     run = emulator.instances(2)[-1]["wf_instance_id"]
@@ -635,11 +633,11 @@ def test_rerun_failed_runs_the_failed_nodes_of_the_same_run_again(
 def test_rerun_failed_without_permission_says_so_and_starts_nothing(
     emulator: EmulatorProcess, ti: TaskInstance
 ) -> None:
-    with pytest.raises(WorkflowInstanceFailedError):
+    with pytest.raises(RunFailedError):
         ti.run(operator(workflow_id=2, on_retry="rerun_failed"))
     starts = emulator.starts(2)
     emulator.add_fault("RetryJobInstance", "error", status=403, code="Forbidden.RAM")
-    with pytest.raises(WorkflowInstanceFailedError, match="none of the failed nodes can be run again"):
+    with pytest.raises(RunFailedError, match="none of the failed nodes can be run again"):
         ti.run(operator(workflow_id=2, on_retry="rerun_failed"))
     assert emulator.starts(2) == starts
 
@@ -648,10 +646,10 @@ def test_rerun_failed_waits_until_the_rerun_shows(
     emulator: EmulatorProcess, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service that is slow to show it must not be taken for a second failure, nor for a success."""
-    with pytest.raises(WorkflowInstanceFailedError):
+    with pytest.raises(RunFailedError):
         ti.run(operator(workflow_id=2, on_retry="rerun_failed"))
     emulator.add_fault("RetryJobInstance", "error", status=502)  # not carried out, and nobody knows
-    with pytest.raises(WorkflowInstanceLostError, match="shows no change after 1 s"):
+    with pytest.raises(RunLostError, match="shows no change after 1 s"):
         ti.run(operator(workflow_id=2, on_retry="rerun_failed"))
 
 
@@ -660,7 +658,7 @@ def test_a_rerun_that_fails_at_once_is_a_failure(
 ) -> None:
     arguments = {"workflow_id": workflow(822, history=0, outcome="failed"), "on_retry": "rerun_failed"}
     for attempt in range(3):
-        with pytest.raises(WorkflowInstanceFailedError):
+        with pytest.raises(RunFailedError):
             ti.run(operator(**arguments))
         assert emulator.starts(822) == 1
         assert emulator.instances(822)[0]["nodes"][0]["attempt"] == attempt
@@ -692,7 +690,7 @@ def test_a_run_that_was_taken_over_is_never_stopped(
     workflow_id = workflow(821, history=0, duration=100_000)
     run = SchedulerXHook().execute_workflow(workflow_id)
     arguments = {"workflow_id": workflow_id, "if_running": "reattach", "timeout": 0.5}
-    with pytest.raises(WorkflowInstanceLostError, match="this task has not started it"):
+    with pytest.raises(RunLostError, match="this task has not started it"):
         ti.run(operator(**arguments))
     task = operator(**arguments, deferrable=True)
     with pytest.raises(TaskDeferred) as deferral:
@@ -700,19 +698,17 @@ def test_a_run_that_was_taken_over_is_never_stopped(
     assert deferral.value.trigger.cancel_on_kill is False
     assert deferral.value.kwargs["is_own"] is False
     task = operator(**arguments, deferrable=True)
-    with pytest.raises(WorkflowInstanceLostError, match="this task has not started it"):
+    with pytest.raises(RunLostError, match="this task has not started it"):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context)
     task.on_kill()
     event = TerminalEvent(Outcome.TIMEOUT, workflow_id, run).to_payload()
     task = operator(**arguments, deferrable=True)
-    with pytest.raises(WorkflowInstanceLostError, match="this task has not started it"):
+    with pytest.raises(RunLostError, match="this task has not started it"):
         task.execute_complete(ti.context, event, **deferral.value.kwargs)
     assert emulator.instances(workflow_id)[-1]["status"] == 3
 
 
-@pytest.mark.parametrize(
-    ("mode", "error"), [("skip", AirflowSkipException), ("fail", WorkflowInstanceRunningError)]
-)
+@pytest.mark.parametrize(("mode", "error"), [("skip", AirflowSkipException), ("fail", RunAlreadyActiveError)])
 def test_if_running_skip_and_fail(
     emulator: EmulatorProcess, ti: TaskInstance, active: tuple[int, int], mode: str, error: type[Exception]
 ) -> None:
@@ -783,7 +779,7 @@ def test_the_log_of_a_node_of_another_group_is_reported_and_not_fatal(
     emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int], task_log: Callable[[], str]
 ) -> None:
     workflow_id = workflow(823, history=0, outcome="failed", node_group="reporting")
-    with pytest.raises(WorkflowInstanceFailedError):
+    with pytest.raises(RunFailedError):
         ti.run(operator(workflow_id=workflow_id))
     log = task_log()
     assert "Could not fetch the log of node only (job 82301)" in log
@@ -793,6 +789,6 @@ def test_the_log_of_a_node_of_another_group_is_reported_and_not_fatal(
 def test_a_stopped_run_is_started_anew_by_a_retry(emulator: EmulatorProcess, ti: TaskInstance) -> None:
     for _ in range(2):
         starts = emulator.starts(3)
-        with pytest.raises(WorkflowInstanceStoppedError):
+        with pytest.raises(RunStoppedError):
             ti.run(operator(workflow_id=3, timeout=0.3))
         assert emulator.starts(3) == starts + 1

@@ -28,13 +28,13 @@ from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
+    RunFailedError,
+    RunLostError,
+    RunNotStartableError,
+    RunNotStartedError,
+    RunStoppedError,
+    RunUndecidedError,
     SchedulerXConfigurationError,
-    WorkflowInstanceFailedError,
-    WorkflowInstanceLostError,
-    WorkflowInstanceStoppedError,
-    WorkflowInstanceUndecidedError,
-    WorkflowNotStartableError,
-    WorkflowNotStartedError,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
@@ -191,7 +191,7 @@ def test_airflows_own_timeout_stops_the_run_and_names_itself(
     emulator: EmulatorProcess, bare: TaskInstance
 ) -> None:
     task = operator(execution_timeout=timedelta(seconds=1), timeout=60)
-    with pytest.raises(WorkflowInstanceStoppedError, match=r"within execution_timeout=1 s; it was stopped"):
+    with pytest.raises(RunStoppedError, match=r"within execution_timeout=1 s; it was stopped"):
         under_timeout(bare, task, 1)
     assert newest(emulator, 3)["status"] == 5
 
@@ -209,7 +209,7 @@ def test_a_timeout_while_the_start_is_under_way_is_final_unless_it_is_kept(
     assert isinstance(caught.value, AirflowFailException) is not has_store
     if has_store:
         (run,) = active(emulator, workflow_id)
-        with pytest.raises(WorkflowInstanceStoppedError, match=str(run)):
+        with pytest.raises(RunStoppedError, match=str(run)):
             ti.run(operator(**arguments, timeout=4))
         assert not active(emulator, workflow_id)
 
@@ -231,7 +231,7 @@ def test_an_accident_after_the_start_is_final_unless_it_is_kept(
         raise error
 
     ti.xcom_push = fail  # type: ignore[method-assign]
-    expected = WorkflowInstanceLostError if has_store else WorkflowInstanceUndecidedError
+    expected = RunLostError if has_store else RunUndecidedError
     with pytest.raises(expected, match=type(error).__name__):
         ti.run(operator())
 
@@ -239,7 +239,7 @@ def test_an_accident_after_the_start_is_final_unless_it_is_kept(
 def test_an_accident_after_success_starts_no_other_run(emulator: EmulatorProcess, bare: TaskInstance) -> None:
     task = operator(workflow_id=1)
     task._finish = _then_fail(task._finish)  # type: ignore[method-assign]
-    with pytest.raises(WorkflowInstanceUndecidedError, match="succeeded, but then: ValueError: boom"):
+    with pytest.raises(RunUndecidedError, match="succeeded, but then: ValueError: boom"):
         bare.run(task)
 
 
@@ -298,7 +298,7 @@ def test_a_strangers_run_is_neither_taken_for_ours_nor_stopped(
         stop_now(workflow_id, start(workflow_id, parameters))
     task = operator(workflow_id=workflow_id, instance_parameters=parameters, timeout=3)
     while_starting(task, emulator, lambda: start(workflow_id, parameters))
-    with pytest.raises(WorkflowInstanceUndecidedError, match="may have been started") as caught:
+    with pytest.raises(RunUndecidedError, match="may have been started") as caught:
         kept.run(task)
     (stranger,) = active(emulator, workflow_id)
     assert str(stranger) in str(caught.value)
@@ -311,11 +311,11 @@ def test_parameters_of_an_own_earlier_run_are_no_evidence_of_strangers(
     node = {"name": "only", "duration": 5, "outcome": "failed"}
     workflow_id = workflow(emulator, nodes=[node])
     arguments = {"workflow_id": workflow_id, "instance_parameters": {"mine": 1}}
-    with pytest.raises(WorkflowInstanceFailedError):
+    with pytest.raises(RunFailedError):
         kept.run(operator(**arguments))
     starts = emulator.starts(workflow_id)
     emulator.add_fault("ExecuteWorkflow", "drop", when="after")
-    with pytest.raises(WorkflowInstanceFailedError, match="only"):
+    with pytest.raises(RunFailedError, match="only"):
         kept.run(operator(**arguments))
     assert emulator.starts(workflow_id) == starts + 1
 
@@ -325,7 +325,7 @@ def test_parameters_of_an_own_earlier_run_are_no_evidence_of_strangers(
 
 def leave_active(ti: TaskInstance, **arguments: Any) -> int:
     """A try that ends and leaves its run active."""
-    with pytest.raises(WorkflowInstanceLostError):
+    with pytest.raises(RunLostError):
         ti.run(operator(**arguments, timeout=0.5, cancel_on_kill=False))
     return int(ti.xcoms["WfInstanceId"])
 
@@ -356,7 +356,7 @@ def test_a_cleared_task_whose_run_does_not_stop_starts_none_beside_it(
     for _ in range(2):
         task = operator(workflow_id=4, wait_for_completion=False)
         task.hook.at = lambda scope: impatient  # type: ignore[method-assign]
-        with pytest.raises(WorkflowInstanceLostError, match=f"{first} was requested, but it had not ended"):
+        with pytest.raises(RunLostError, match=f"{first} was requested, but it had not ended"):
             kept.run(task)
     assert emulator.starts(4) == starts
 
@@ -429,11 +429,11 @@ def test_a_worker_that_goes_away_leaves_the_run_to_the_next_try(
     task = operator(workflow_id=workflow_id, poll_interval=60)
     signalled(task, 1, "running")
     began = time.monotonic()
-    with pytest.raises(WorkflowInstanceLostError, match=r"still wants this task.*A retry takes it up again"):
+    with pytest.raises(RunLostError, match=r"still wants this task.*A retry takes it up again"):
         kept.run(task)
     assert time.monotonic() - began < 5
     starts, run = emulator.starts(workflow_id), active(emulator, workflow_id)
-    with pytest.raises(WorkflowInstanceStoppedError, match=str(run[0])):
+    with pytest.raises(RunStoppedError, match=str(run[0])):
         kept.run(operator(workflow_id=workflow_id, timeout=0.5))
     assert emulator.starts(workflow_id) == starts
 
@@ -461,7 +461,7 @@ def test_everything_else_stops_the_run(
     kept.try_number = tries - 1
     task = operator(workflow_id=workflow_id, poll_interval=60, durable=durable)
     signalled(task, 1, state)
-    with pytest.raises(WorkflowInstanceStoppedError, match="was killed"):
+    with pytest.raises(RunStoppedError, match="was killed"):
         kept.run(task)
     assert not active(emulator, workflow_id)
 
@@ -474,7 +474,7 @@ def test_a_kill_interrupts_a_poll_that_hangs(
     task = operator(workflow_id=workflow_id)
     signalled(task, 1, "failed")
     began = time.monotonic()
-    with pytest.raises(WorkflowInstanceStoppedError):
+    with pytest.raises(RunStoppedError):
         kept.run(task)
     assert time.monotonic() - began < 7
     assert not active(emulator, workflow_id)
@@ -488,7 +488,7 @@ def test_a_kill_while_the_answer_is_awaited_is_seen_to_before_anything_else(
     emulator.add_fault("ExecuteWorkflow", "delay", when="after", seconds=1.5)
     task = operator(workflow_id=workflow_id, wait_for_completion=deferrable, deferrable=deferrable)
     signalled(task, 0.7, "failed")
-    with pytest.raises(WorkflowInstanceStoppedError):
+    with pytest.raises(RunStoppedError):
         kept.run(task)
     assert not active(emulator, workflow_id)
 
@@ -539,7 +539,7 @@ def test_a_timeout_bounds_a_reconciliation_and_a_retry_continues_it(
     workflow_id = workflow(emulator)
     emulator.add_fault("ExecuteWorkflow", "drop", when="before")
     began = time.monotonic()
-    with pytest.raises(WorkflowInstanceLostError, match="timeout=2 s"):
+    with pytest.raises(RunLostError, match="timeout=2 s"):
         kept.run(operator(workflow_id=workflow_id, timeout=2, settling_time=600))
     assert time.monotonic() - began < 8
     assert STATE_KEY in (kept.store or {})
@@ -561,7 +561,7 @@ def test_of_two_limits_the_one_that_passed_is_named(
     assert 25 < deferral.value.trigger.deadline - time.time() <= 30
     run = bare.xcoms["WfInstanceId"]
     event = TerminalEvent(Outcome.TIMEOUT, 3, run, message="it was RUNNING then").to_payload()
-    with pytest.raises(WorkflowInstanceStoppedError, match=f"within {named} "):
+    with pytest.raises(RunStoppedError, match=f"within {named} "):
         operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
 
 
@@ -648,11 +648,11 @@ def test_an_event_of_an_earlier_try_starts_the_try_anew(
         time.sleep(0.1)
     seen = SchedulerXHook().get_workflow_instance(workflow_id, run)
     event = TerminalEvent(Outcome.ENDED, workflow_id, run, seen).to_payload()
-    with pytest.raises(WorkflowInstanceFailedError):
+    with pytest.raises(RunFailedError):
         operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
     bare.try_number = 2
     starts = emulator.starts(workflow_id)
-    with pytest.raises((TaskDeferred, WorkflowInstanceFailedError)):
+    with pytest.raises((TaskDeferred, RunFailedError)):
         operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
     assert emulator.starts(workflow_id) == starts + 1
     assert bare.xcoms["WfInstanceId"] != run
@@ -678,7 +678,7 @@ def test_a_wrong_configuration_fails_at_once(
     if task.workflow_id == "{{ x }}":
         task.workflow_id = None
     starts = emulator.counters()["starts"]
-    with pytest.raises(WorkflowNotStartableError, match=says) as caught:
+    with pytest.raises(RunNotStartableError, match=says) as caught:
         kept.run(task)
     assert isinstance(caught.value, AirflowFailException)
     assert emulator.counters()["starts"] == starts
@@ -689,7 +689,7 @@ def test_a_connection_without_a_region_fails_at_once(
     emulator: EmulatorProcess, bare: TaskInstance, connect: Callable[..., None]
 ) -> None:
     connect(emulator.connection(region_id=None))
-    with pytest.raises(WorkflowNotStartableError, match="region_id"):
+    with pytest.raises(RunNotStartableError, match="region_id"):
         bare.run(operator())
 
 
@@ -710,10 +710,10 @@ def test_a_run_that_is_not_existed_is_final_after_the_settling_time_with_one_war
         with pytest.raises(TaskDeferred) as deferral:
             kept.run(task)
         event = TerminalEvent(Outcome.UNDECIDED, 3, kept.xcoms["WfInstanceId"], message="gone").to_payload()
-        with pytest.raises(WorkflowInstanceUndecidedError, match="is not existed"):
+        with pytest.raises(RunUndecidedError, match="is not existed"):
             operator().execute_complete(kept.context, event, **deferral.value.kwargs)
     else:
-        with pytest.raises(WorkflowInstanceUndecidedError, match="is not existed"):
+        with pytest.raises(RunUndecidedError, match="is not existed"):
             kept.run(task)
         assert task_log().count("Could not poll") == 1
     assert time.monotonic() - began < 10
@@ -736,12 +736,10 @@ def test_a_retry_for_another_workflow_looks_at_the_earlier_run(
     arguments = {"workflow_id": workflow_id, **change, "wait_for_completion": False}
     starts = sum(emulator.counters()["starts"].values())
     if not has_ended:
-        with pytest.raises(
-            WorkflowInstanceUndecidedError, match=f"{run} of workflow {workflow_id}.*it is RUNNING"
-        ):
+        with pytest.raises(RunUndecidedError, match=f"{run} of workflow {workflow_id}.*it is RUNNING"):
             kept.run(operator(**arguments))
     elif change == {"group_id": "reporting"}:
-        with pytest.raises(WorkflowNotStartableError, match="not existed"):
+        with pytest.raises(RunNotStartableError, match="not existed"):
             kept.run(operator(**arguments))
     else:
         assert kept.run(operator(**arguments)) != run
@@ -756,9 +754,7 @@ def test_the_last_try_says_that_nothing_follows_the_run(
     emulator: EmulatorProcess, kept: TaskInstance
 ) -> None:
     kept.try_number = 3
-    with pytest.raises(
-        WorkflowInstanceLostError, match="last try, so nothing follows the run now: stop it in"
-    ):
+    with pytest.raises(RunLostError, match="last try, so nothing follows the run now: stop it in"):
         kept.run(operator(timeout=0.5, cancel_on_kill=False))
 
 
@@ -813,7 +809,7 @@ def test_a_marked_run_that_failed_is_followed_by_another_and_the_newest_counts(
     workflow_id = workflow(emulator, nodes=[node])
     starts = emulator.starts(workflow_id)
     for number in range(1, 4):
-        with pytest.raises(WorkflowInstanceFailedError):
+        with pytest.raises(RunFailedError):
             bare.run(operator(workflow_id=workflow_id, run_marker=True, instance_parameters=None))
         assert emulator.starts(workflow_id) == starts + number
     markers = [run["parameters"] for run in emulator.instances(workflow_id)[-3:]]
@@ -841,10 +837,10 @@ def test_a_marker_makes_an_eviction_harmless_without_a_store(
     arguments = {"workflow_id": workflow_id, "run_marker": True}
     task = operator(**arguments)
     signalled(task, 1, "running")
-    with pytest.raises(WorkflowInstanceLostError):
+    with pytest.raises(RunLostError):
         bare.run(task)
     starts = emulator.starts(workflow_id)
-    with pytest.raises(WorkflowInstanceStoppedError):
+    with pytest.raises(RunStoppedError):
         bare.run(operator(**arguments, timeout=0.5))
     assert emulator.starts(workflow_id) == starts
 
@@ -862,7 +858,7 @@ def test_without_marker_and_store_a_retry_refuses_to_start_beside_an_active_run(
     (run,) = active(emulator, workflow_id)
     again = operator(**arguments, wait_for_completion=False)
     if durable:
-        with pytest.raises(WorkflowInstanceUndecidedError, match=rf"{run} \(RUNNING.*run_marker=True"):
+        with pytest.raises(RunUndecidedError, match=rf"{run} \(RUNNING.*run_marker=True"):
             bare.run(again)
         assert active(emulator, workflow_id) == [run]
     else:
@@ -909,6 +905,6 @@ def test_a_start_that_gets_no_answer_is_attempted_again_within_bounds(
     workflow_id = workflow(emulator)
     emulator.add_fault("ExecuteWorkflow", "error", when="before", count=3)
     made = emulator.calls("ExecuteWorkflow")
-    with pytest.raises(WorkflowNotStartedError, match="in 3 attempts"):
+    with pytest.raises(RunNotStartedError, match="in 3 attempts"):
         kept.run(operator(workflow_id=workflow_id))
     assert emulator.calls("ExecuteWorkflow") == made + 3

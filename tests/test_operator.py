@@ -23,12 +23,12 @@ from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowIns
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
+    RunFailedError,
+    RunNotStartedError,
+    RunStoppedError,
+    RunUndecidedError,
     SchedulerXAuthenticationError,
     SchedulerXConfigurationError,
-    WorkflowInstanceFailedError,
-    WorkflowInstanceStoppedError,
-    WorkflowInstanceUndecidedError,
-    WorkflowNotStartedError,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
@@ -104,7 +104,7 @@ def test_openlineage_learns_of_the_run(emulator: EmulatorProcess) -> None:
     pytest.importorskip("airflow.providers.openlineage")
     task = operator(workflow_id=2)
     assert task.get_openlineage_facets_on_complete(None) is None, "nothing was started"
-    with pytest.raises(WorkflowInstanceFailedError):
+    with pytest.raises(RunFailedError):
         execute(task)
     lineage = task.get_openlineage_facets_on_complete(None)
     assert lineage is not None
@@ -117,7 +117,7 @@ def test_openlineage_learns_of_the_run(emulator: EmulatorProcess) -> None:
 
 def test_failure_names_nodes_result_worker_and_attempt() -> None:
     with pytest.raises(
-        WorkflowInstanceFailedError,
+        RunFailedError,
         match=r"breaks \(job 202\) FAILED \(result: disk full, worker: 127.0.0.1:34567, attempt: 0\)",
     ) as caught:
         execute(operator(workflow_id="2"))
@@ -129,7 +129,7 @@ def test_the_log_of_a_failed_node_is_in_the_log_of_the_task(
     emulator: EmulatorProcess, task_log: Callable[[], str], lines: int
 ) -> None:
     calls = emulator.calls("GetLog")
-    with pytest.raises(WorkflowInstanceFailedError):
+    with pytest.raises(RunFailedError):
         execute(operator(workflow_id=2, log_lines_on_failure=lines))
     log = task_log()
     assert "::group::Nodes of workflow instance" in log
@@ -161,7 +161,7 @@ def test_a_log_that_cannot_be_had_is_never_fatal(
     emulator: EmulatorProcess, task_log: Callable[[], str], fault: dict[str, Any], text: str
 ) -> None:
     emulator.add_fault("GetLog", **fault)
-    with pytest.raises(WorkflowInstanceFailedError, match="disk full"):
+    with pytest.raises(RunFailedError, match="disk full"):
         execute(operator(workflow_id=2))
     log = task_log()
     assert "Could not fetch the log of node breaks (job 202)" in log
@@ -169,7 +169,7 @@ def test_a_log_that_cannot_be_had_is_never_fatal(
 
 
 def test_a_rejected_node_is_a_failure() -> None:
-    with pytest.raises(WorkflowInstanceFailedError, match=r"only \(job 801\) REJECTED \(result: no worker"):
+    with pytest.raises(RunFailedError, match=r"only \(job 801\) REJECTED \(result: no worker"):
         execute(operator(workflow_id=8, group_id="reporting"))
 
 
@@ -209,7 +209,7 @@ def test_a_run_that_cannot_be_recorded_is_not_started_again(emulator: EmulatorPr
             raise ConnectionError("the API server is away")
 
     starts = emulator.starts(1)
-    with pytest.raises(WorkflowInstanceUndecidedError, match="the API server is away"):
+    with pytest.raises(RunUndecidedError, match="the API server is away"):
         operator().execute({"ti": Unreachable()})  # type: ignore[typeddict-item]
     assert emulator.starts(1) == starts + 1
 
@@ -222,7 +222,7 @@ def test_a_lost_answer_fails_a_task_that_is_not_durable_and_starts_no_second_run
 ) -> None:
     made = emulator.calls("ExecuteWorkflow")
     emulator.add_fault("ExecuteWorkflow", **effect)
-    with pytest.raises(WorkflowInstanceUndecidedError, match="may have been started") as caught:
+    with pytest.raises(RunUndecidedError, match="may have been started") as caught:
         execute(operator(durable=False))
     assert isinstance(caught.value, AirflowFailException)
     assert emulator.calls("ExecuteWorkflow") == made + 1
@@ -238,28 +238,26 @@ def test_passing_faults_while_waiting_are_tolerated(
 
 def test_faults_that_last_end_it_without_retry(emulator: EmulatorProcess, no_waiting: None) -> None:
     emulator.add_fault("GetWorkflowInstance", "drop", count=100_000)
-    with pytest.raises(WorkflowInstanceUndecidedError, match="can no longer be followed"):
+    with pytest.raises(RunUndecidedError, match="can no longer be followed"):
         execute(operator(poll_failure_tolerance=0.5))
 
 
 def test_a_permission_lost_while_waiting_ends_it_at_once(emulator: EmulatorProcess) -> None:
     emulator.add_fault("GetWorkflowInstance", "error", status=403, code="Forbidden.RAM", skip=1)
-    with pytest.raises(WorkflowInstanceUndecidedError, match="edas:ReadSchedulerxWorkflowQuery"):
+    with pytest.raises(RunUndecidedError, match="edas:ReadSchedulerxWorkflowQuery"):
         execute(operator(workflow_id=3))
 
 
 def test_an_unknown_status_is_never_success(emulator: EmulatorProcess) -> None:
     body = '{"Code": 200, "Success": true, "RequestId": "R", "Data": {"WfInstanceInfo": {"Status": 42}}}'
     emulator.add_fault("GetWorkflowInstance", "error", status=200, body=body, count=1000)
-    with pytest.raises(WorkflowInstanceUndecidedError, match="status 42"):
+    with pytest.raises(RunUndecidedError, match="status 42"):
         execute(operator(poll_interval=0.1))
 
 
 @pytest.mark.parametrize("timeout", [1, timedelta(seconds=1)])
 def test_timeout_stops_the_run_and_says_so(emulator: EmulatorProcess, timeout: Any) -> None:
-    with pytest.raises(
-        WorkflowInstanceStoppedError, match="timeout=1 s; it was stopped and is FAILED"
-    ) as caught:
+    with pytest.raises(RunStoppedError, match="timeout=1 s; it was stopped and is FAILED") as caught:
         execute(operator(workflow_id=3, timeout=timeout))
     assert status_of(3, emulator) == 5
     assert not isinstance(caught.value, AirflowFailException)
@@ -271,7 +269,7 @@ def test_a_run_that_ends_as_time_is_up_counts(emulator: EmulatorProcess) -> None
 
 
 def test_timeout_without_cancel_leaves_the_run_and_is_not_retried(emulator: EmulatorProcess) -> None:
-    with pytest.raises(WorkflowInstanceUndecidedError, match="cancel_on_kill is off"):
+    with pytest.raises(RunUndecidedError, match="cancel_on_kill is off"):
         execute(operator(workflow_id=3, timeout=0.3, cancel_on_kill=False))
     assert status_of(3, emulator) == 3
 
@@ -282,7 +280,7 @@ def test_timeout_with_a_run_that_cannot_be_stopped_is_not_retried(
     task = operator(workflow_id=4, timeout=0.3)
     stop = task.hook.stop_workflow_instance
     monkeypatch.setattr(task.hook, "stop_workflow_instance", lambda *ids: stop(*ids, timeout=1))
-    with pytest.raises(WorkflowInstanceUndecidedError, match="had not ended at the last check"):
+    with pytest.raises(RunUndecidedError, match="had not ended at the last check"):
         execute(task)
 
 
@@ -343,7 +341,7 @@ def test_a_kill_while_the_start_is_under_way_stops_what_it_started(emulator: Emu
     before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
     try:
         threading.Timer(0.4, lambda: signal.raise_signal(signal.SIGTERM)).start()
-        with pytest.raises(WorkflowInstanceStoppedError):
+        with pytest.raises(RunStoppedError):
             execute(task)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -356,7 +354,7 @@ def test_a_kill_during_a_long_sleep_ends_it_soon(emulator: EmulatorProcess) -> N
     began = time.monotonic()
     try:
         threading.Timer(1, lambda: signal.raise_signal(signal.SIGTERM)).start()
-        with pytest.raises(WorkflowInstanceStoppedError, match="was killed"):
+        with pytest.raises(RunStoppedError, match="was killed"):
             execute(task)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -369,9 +367,7 @@ def test_a_kill_that_leaves_the_run_allows_no_retry(emulator: EmulatorProcess) -
     before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
     try:
         threading.Timer(1, lambda: signal.raise_signal(signal.SIGTERM)).start()
-        with pytest.raises(
-            WorkflowInstanceUndecidedError, match="keeps running because cancel_on_kill is off"
-        ):
+        with pytest.raises(RunUndecidedError, match="keeps running because cancel_on_kill is off"):
             execute(task)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -379,7 +375,7 @@ def test_a_kill_that_leaves_the_run_allows_no_retry(emulator: EmulatorProcess) -
 
 
 def test_a_refused_start_passes_the_reason_on(emulator: EmulatorProcess) -> None:
-    with pytest.raises(WorkflowNotStartedError, match="workflow is disabled"):
+    with pytest.raises(RunNotStartedError, match="workflow is disabled"):
         execute(operator(workflow_id=6))
 
 
@@ -426,14 +422,14 @@ def deferred_run(workflow_id: int) -> tuple[ExecuteWorkflowOperator, Resumed]:
 
 def test_a_deferral_that_airflow_times_out_stops_the_run(emulator: EmulatorProcess) -> None:
     task, ti = deferred_run(3)
-    with pytest.raises(WorkflowInstanceStoppedError, match="Airflow ended the deferral"):
+    with pytest.raises(RunStoppedError, match="Airflow ended the deferral"):
         resume(task, ti, "__fail__", {"error": "Trigger timeout"})
     assert status_of(3, emulator) == 5
 
 
 def test_a_trigger_that_fails_leaves_the_run_and_is_not_retried(emulator: EmulatorProcess) -> None:
     task, ti = deferred_run(3)
-    with pytest.raises(WorkflowInstanceUndecidedError, match="Trigger failure"):
+    with pytest.raises(RunUndecidedError, match="Trigger failure"):
         resume(task, ti, "__fail__", {"error": "Trigger failure", "traceback": ["boom"]})
     assert status_of(3, emulator) == 3
 
@@ -442,7 +438,7 @@ def test_a_trigger_that_fails_leaves_the_run_and_is_not_retried(emulator: Emulat
 def test_an_event_that_is_not_ours_is_never_success(emulator: EmulatorProcess, event: Any) -> None:
     task, ti = deferred_run(3)
     ids = {"workflow_id": 3, "wf_instance_id": ti.xcoms["WfInstanceId"]}
-    with pytest.raises(WorkflowInstanceUndecidedError, match="event cannot be used"):
+    with pytest.raises(RunUndecidedError, match="event cannot be used"):
         resume(task, ti, "execute_complete", {"event": event, **ids})
 
 
@@ -450,7 +446,7 @@ def test_an_event_decides_as_a_look_does(emulator: EmulatorProcess) -> None:
     task, ti = deferred_run(2)
     run = ti.xcoms["WfInstanceId"]
     ids = {"workflow_id": 2, "wf_instance_id": run}
-    for status, error in ((4, None), (5, WorkflowInstanceFailedError)):
+    for status, error in ((4, None), (5, RunFailedError)):
         instance = WorkflowInstance(2, run, WorkflowInstanceStatus(status))
         event = TerminalEvent(Outcome.ENDED, 2, run, instance).to_payload()
         if error is None:
@@ -513,5 +509,5 @@ def test_every_field_of_the_connection_scope_is_templated() -> None:
 
 
 def test_outcome_errors_are_airflow_exceptions() -> None:
-    for kind in (WorkflowInstanceFailedError, WorkflowInstanceStoppedError, WorkflowInstanceUndecidedError):
+    for kind in (RunFailedError, RunStoppedError, RunUndecidedError):
         assert issubclass(kind, AirflowException)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Self, TypeVar
 
@@ -53,6 +53,14 @@ class WorkflowInstanceStatus(OpenIntEnum):
     def is_terminal(self) -> bool:
         """Whether the run is over. False for an unknown code: it decides nothing."""
         return self in (self.SUCCESS, self.FAILED)
+
+    @property
+    def is_success(self) -> bool:
+        return self is self.SUCCESS
+
+    @property
+    def is_waiting(self) -> bool:
+        return self is self.WAITING
 
 
 class JobInstanceStatus(OpenIntEnum):
@@ -190,6 +198,10 @@ class StartedWorkflowInstance:
     wf_instance_id: int
     request_id: str | None
 
+    @property
+    def instance_id(self) -> int:
+        return self.wf_instance_id
+
 
 @dataclass(frozen=True, slots=True)
 class WorkflowInstanceSummary:
@@ -202,6 +214,14 @@ class WorkflowInstanceSummary:
     data_time: str | None = None
     start_time: str | None = None
     end_time: str | None = None
+
+    @property
+    def definition_id(self) -> int:
+        return self.workflow_id
+
+    @property
+    def instance_id(self) -> int:
+        return self.wf_instance_id
 
     @classmethod
     def parse(cls, workflow_id: int, data: Mapping[str, Any]) -> Self:
@@ -286,6 +306,30 @@ class WorkflowInstance:
     end_time: str | None = None
     nodes: tuple[WorkflowInstanceNode, ...] = ()
     edges: tuple[Edge, ...] = ()
+
+    @property
+    def definition_id(self) -> int:
+        return self.workflow_id
+
+    @property
+    def instance_id(self) -> int:
+        return self.wf_instance_id
+
+    @property
+    def label(self) -> str:
+        return f"workflow instance {self.wf_instance_id}"
+
+    @property
+    def definition_label(self) -> str:
+        return f"workflow {self.workflow_id}"
+
+    def abridged(self, max_nodes: int, max_result: int) -> Self:
+        """The run with so many nodes at most, failed ones first, and results of so many characters at most."""
+        nodes = self.nodes
+        if len(nodes) > max_nodes:
+            nodes = tuple(sorted(nodes, key=lambda node: not node.status.is_bad)[:max_nodes])
+        nodes = tuple(replace(node, result=node.result and node.result[:max_result]) for node in nodes)
+        return replace(self, nodes=nodes)
 
     @classmethod
     def parse(cls, workflow_id: int, wf_instance_id: int, data: Mapping[str, Any]) -> Self:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError, SchedulerXNotFoundError
-from airflow_provider_schedulerx.exceptions import WorkflowInstanceUndecidedError
+from airflow_provider_schedulerx.exceptions import RunUndecidedError
 from airflow_provider_schedulerx.operators.task_run import TimeIsUp
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def after_trigger_gave_up(task: Any, owner: RunOwner, run: TaskRun, why: str) ->
 def _no_longer_followed(owner: RunOwner, run: TaskRun, why: SchedulerXError | str) -> Exception:
     what = f"Workflow instance {run.wf_instance_id} can no longer be followed: {why}"
     if isinstance(why, SchedulerXNotFoundError):
-        return WorkflowInstanceUndecidedError(
+        return RunUndecidedError(
             f"{what}. The task is not retried, because the service would not know the run then either"
         )
     return owner.lost(f"{what}. It may be active")

@@ -27,11 +27,11 @@ from airflow_provider_schedulerx.api.parameters import (
     with_run_marker,
 )
 from airflow_provider_schedulerx.exceptions import (
-    WorkflowInstanceFailedError,
-    WorkflowInstanceLostError,
-    WorkflowInstanceRunningError,
-    WorkflowInstanceUndecidedError,
-    WorkflowNotStartedError,
+    RunAlreadyActiveError,
+    RunFailedError,
+    RunLostError,
+    RunNotStartedError,
+    RunUndecidedError,
 )
 from airflow_provider_schedulerx.metrics import count_reconciliation
 from airflow_provider_schedulerx.operators.task_run import TaskRun
@@ -172,9 +172,9 @@ class Launcher:
     def find_or_start(self) -> TaskRun:
         """Return the run that this try follows.
 
-        :raises WorkflowInstanceUndecidedError: if a run may exist that nobody can tell from others.
-        :raises WorkflowInstanceLostError: if a run may exist, and a later try may find it.
-        :raises WorkflowNotStartedError: if the service did not start one.
+        :raises RunUndecidedError: if a run may exist that nobody can tell from others.
+        :raises RunLostError: if a run may exist, and a later try may find it.
+        :raises RunNotStartedError: if the service did not start one.
         """
         stored = self._stored = self._store.load()
         run = None
@@ -313,7 +313,7 @@ class Launcher:
                     )
                     return
                 state = f"it is {instance.status.name}"
-        raise WorkflowInstanceUndecidedError(
+        raise RunUndecidedError(
             f"The previous try has started {known}, but this try is for workflow {self._workflow_id} or for another "
             f"region, namespace or group, and {state}. So none is started: look at that run in the SchedulerX console, "
             "then clear the task to start a run with the new arguments"
@@ -359,7 +359,7 @@ class Launcher:
         """The task was cleared after it had begun to start a run that is not known.
 
         :return: the intent, with that run if there is one.
-        :raises WorkflowInstanceUndecidedError: if there may be one that is active. Where a person was asked about it
+        :raises RunUndecidedError: if there may be one that is active. Where a person was asked about it
             before, and has cleared the task, only what can be seen to be active counts.
         """
         self._log.info("The task was cleared; looking for the run that it was starting before")
@@ -382,7 +382,7 @@ class Launcher:
             self._log.warning("The runs of workflow %s cannot be listed: %s", earlier.workflow_id, error)
             suspects = []
         if suspects:
-            raise WorkflowInstanceUndecidedError(
+            raise RunUndecidedError(
                 f"Workflow {earlier.workflow_id} has a run that this task may have started before it was cleared, and "
                 f"that is active: {'; '.join(map(str, suspects))}. So none is started beside it: stop it in the "
                 "SchedulerX console, or wait for its end, then clear the task"
@@ -392,7 +392,7 @@ class Launcher:
     def _stop(self, hook: SchedulerXHook, run: TaskRun) -> WorkflowInstance:
         last = hook.stop_workflow_instance(run.workflow_id, run.wf_instance_id)
         if last is None or not api.tracking.is_over(last):
-            raise WorkflowInstanceLostError(
+            raise RunLostError(
                 f"Stop of the earlier workflow instance {run.wf_instance_id} was requested, but it had not ended at the "
                 "last check, so no other run is started beside it"
                 + (
@@ -415,7 +415,7 @@ class Launcher:
             self._log.warning("The service names no failed node that could be run again")
         elif rerun is api.rerunning.Rerun.REFUSED:
             self._owner.ended(instance)
-            raise WorkflowInstanceFailedError(
+            raise RunFailedError(
                 f"{api.tracking.failure_message(instance)}; none of the failed nodes can be run again (on_retry is "
                 "'rerun_failed')"
             )
@@ -453,7 +453,7 @@ class Launcher:
     def _refuse_beside_active(self, age: Age) -> None:
         """Start nothing beside a run that an earlier try may have started.
 
-        :raises WorkflowInstanceUndecidedError: if there may be one, or if that cannot be learnt.
+        :raises RunUndecidedError: if there may be one, or if that cannot be learnt.
         """
         try:
             suspects = self._hook.find_suspects(self._intent(()), age=age)
@@ -463,7 +463,7 @@ class Launcher:
             if not suspects:
                 return
             why = "; ".join(map(str, suspects))
-        raise WorkflowInstanceUndecidedError(
+        raise RunUndecidedError(
             f"This is a retry, and an earlier try may have started a run of workflow {self._workflow_id} that is active: "
             f"{why}. Airflow below 3.3 keeps nothing between tries, so none is started beside it: {_DECIDE}. "
             "(run_marker=True lets a retry find its run; durable=False starts one in any case.)"
@@ -496,7 +496,7 @@ class Launcher:
                 self._nothing_started()
                 if _is_refusal(error):
                     # The service means it: to ask again at once would be refused again.
-                    raise WorkflowNotStartedError(
+                    raise RunNotStartedError(
                         f"Workflow {self._workflow_id} was not started: {error}. No run was found afterwards, so a retry "
                         "may start one"
                     ) from None
@@ -507,7 +507,7 @@ class Launcher:
                     isinstance(error, SchedulerXThrottledError)
                     and limit.seconds < api.retrying.MAX_RETRY_SECONDS
                 ):
-                    raise WorkflowNotStartedError(
+                    raise RunNotStartedError(
                         f"Workflow {self._workflow_id} was not started within {limit}: {error}"
                     ) from None
                 raise
@@ -515,7 +515,7 @@ class Launcher:
                 run = self._owner.follow(TaskRun(self._workflow_id, wf_instance_id))
                 self.keep(replace(intent, wf_instance_id=wf_instance_id))
                 return run
-        raise WorkflowNotStartedError(
+        raise RunNotStartedError(
             f"Workflow {self._workflow_id} was not started in {_MAX_STARTS} attempts: {last}. No run was found "
             "afterwards, so a retry may start one"
         )
@@ -579,7 +579,7 @@ class Launcher:
         if mode == "skip":
             raise AirflowSkipException(f"{text}; if_running is 'skip'")
         if mode == "fail":
-            raise WorkflowInstanceRunningError(
+            raise RunAlreadyActiveError(
                 f"{text}; if_running is 'fail'. Wait for their end, or choose another if_running"
             )
         newest = active[0].wf_instance_id
@@ -640,8 +640,8 @@ class Launcher:
         """Return the intent, with its run if there is one.
 
         :param cause: why this try does not know it.
-        :raises WorkflowInstanceUndecidedError: if nobody can tell.
-        :raises WorkflowInstanceLostError: if nobody can tell yet, and a retry may.
+        :raises RunUndecidedError: if nobody can tell.
+        :raises RunLostError: if nobody can tell yet, and a retry may.
         """
         self._starting(intent, age)
         result = self._hook.reconcile(
@@ -667,13 +667,13 @@ class Launcher:
         self.keep(found)
         return found
 
-    def _ask(self, intent: StartIntent, why: str) -> WorkflowInstanceUndecidedError:
+    def _ask(self, intent: StartIntent, why: str) -> RunUndecidedError:
         """Return the error that asks a person, and remember that one was asked."""
         self.keep(replace(intent, is_told=True))
         return self._undecided(why)
 
-    def _undecided(self, why: str) -> WorkflowInstanceUndecidedError:
-        return WorkflowInstanceUndecidedError(
+    def _undecided(self, why: str) -> RunUndecidedError:
+        return RunUndecidedError(
             f"A run of workflow {self._workflow_id} may have been started: {why}. The task is not retried, because that "
             f"could start a second one: {_DECIDE}. (run_marker=True makes the task's runs distinguishable; "
             "the RAM action edas:ReadSchedulerxJobInstanceQuery lets their parameters be seen.)"

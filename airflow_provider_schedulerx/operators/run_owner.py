@@ -13,13 +13,13 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTas
 from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXNotFoundError
 from airflow_provider_schedulerx.exceptions import (
-    WorkflowInstanceFailedError,
-    WorkflowInstanceLostError,
-    WorkflowInstanceRunningError,
-    WorkflowInstanceStoppedError,
-    WorkflowInstanceUndecidedError,
-    WorkflowNotStartableError,
-    WorkflowNotStartedError,
+    RunAlreadyActiveError,
+    RunFailedError,
+    RunLostError,
+    RunNotStartableError,
+    RunNotStartedError,
+    RunStoppedError,
+    RunUndecidedError,
 )
 from airflow_provider_schedulerx.operators.task_run import Killed, Phase, TaskRun, TimeIsUp, TimeLimit
 from airflow_provider_schedulerx.run_page.writer import for_task
@@ -40,13 +40,13 @@ _STATE_SECONDS = 1.0
 _ANSWERS = (
     AirflowSkipException,
     TaskDeferred,
-    WorkflowInstanceFailedError,
-    WorkflowInstanceLostError,
-    WorkflowInstanceRunningError,
-    WorkflowInstanceStoppedError,
-    WorkflowInstanceUndecidedError,
-    WorkflowNotStartableError,
-    WorkflowNotStartedError,
+    RunFailedError,
+    RunLostError,
+    RunAlreadyActiveError,
+    RunStoppedError,
+    RunUndecidedError,
+    RunNotStartableError,
+    RunNotStartedError,
 )
 
 
@@ -222,18 +222,18 @@ class RunOwner:
                 f"Workflow instance {self.run.wf_instance_id} may be active, but this try ended: {what}"
             )
         if self.run is not None and self._has_succeeded and not self.is_kept:
-            return WorkflowInstanceUndecidedError(
+            return RunUndecidedError(
                 f"Workflow instance {self.run.wf_instance_id} succeeded, but then: {what}. The task is not retried, "
                 "because that would start another run: mark it as success if its run is all that matters"
             )
         if isinstance(error, SchedulerXConfigurationError | SchedulerXNotFoundError):
-            return WorkflowNotStartableError(str(error))
+            return RunNotStartableError(str(error))
         return error
 
     def _after_time(self, limit: str) -> BaseException:
         if self.run is None:
             if self.phase is Phase.IDLE:
-                return WorkflowNotStartedError(
+                return RunNotStartedError(
                     f"Workflow {self.workflow_id} was not started within {limit}; nothing was started"
                 )
             return self.lost(
@@ -259,27 +259,25 @@ class RunOwner:
             self.snapshots.observe(last)
             if self._has_succeeded:
                 return self._succeeded_meanwhile(waited)
-            return WorkflowInstanceStoppedError(f"{waited}; it was stopped and is {last.status.name}")
+            return RunStoppedError(f"{waited}; it was stopped and is {last.status.name}")
         return self.lost(f"{waited}; its stop was requested, but it had not ended at the last check")
 
-    def _succeeded_meanwhile(self, why: str) -> WorkflowInstanceLostError | WorkflowInstanceUndecidedError:
+    def _succeeded_meanwhile(self, why: str) -> RunLostError | RunUndecidedError:
         what = f"{why}, but it succeeded before it was stopped"
         if self.is_kept and not self.is_last_try:
-            return WorkflowInstanceLostError(f"{what}. A retry returns it, and starts none")
-        return WorkflowInstanceUndecidedError(
+            return RunLostError(f"{what}. A retry returns it, and starts none")
+        return RunUndecidedError(
             f"{what}. The task is not retried, because that would start another run: mark it as success if its run is "
             "all that matters"
         )
 
-    def lost(self, why: str) -> WorkflowInstanceLostError | WorkflowInstanceUndecidedError:
+    def lost(self, why: str) -> RunLostError | RunUndecidedError:
         """Return the error for a run that may be active and is no longer followed."""
         if not self.is_kept:
-            return WorkflowInstanceUndecidedError(
-                f"{why}. The task is not retried, because that would start a second run"
-            )
+            return RunUndecidedError(f"{why}. The task is not retried, because that would start a second run")
         if not self.is_last_try:
-            return WorkflowInstanceLostError(f"{why}. A retry takes it up again")
-        return WorkflowInstanceLostError(
+            return RunLostError(f"{why}. A retry takes it up again")
+        return RunLostError(
             f"{why}. This was the last try, so nothing follows the run now: stop it in the SchedulerX console"
             + (", or clear the task, which stops it and starts another" if self._cancel_on_kill else "")
         )
@@ -325,7 +323,7 @@ class RunOwner:
             killed = f"The task was killed while it {doing} a run of workflow {self.workflow_id}"
             if self.phase is Phase.STARTING:
                 return self.lost(killed)
-            return WorkflowNotStartedError(f"{killed}; nothing was started")
+            return RunNotStartedError(f"{killed}; nothing was started")
         killed = f"The task was killed while workflow instance {run.wf_instance_id} ran"
         if self.phase is Phase.ENDED:
             return self._after_stop(killed)
@@ -346,7 +344,7 @@ class RunOwner:
     def _after_stop(self, killed: str) -> BaseException:
         if self._has_succeeded:
             return self._succeeded_meanwhile(killed)
-        return WorkflowInstanceStoppedError(f"{killed}, and it was stopped")
+        return RunStoppedError(f"{killed}, and it was stopped")
 
     def _look_for_started(self) -> None:
         """See whether the run that was being started is known to be ours, so that it can be stopped."""

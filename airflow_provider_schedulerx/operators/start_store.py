@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_schedulerx import api, version_compat
-from airflow_provider_schedulerx.exceptions import WorkflowInstanceUndecidedError
+from airflow_provider_schedulerx.exceptions import RunUndecidedError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -51,7 +51,7 @@ class StartStore:
     def load(self) -> StoredStart | None:
         """Return what an earlier try has left.
 
-        :raises WorkflowInstanceUndecidedError: if it cannot be read.
+        :raises RunUndecidedError: if it cannot be read.
         """
         stored = None if self._store is None else self._store.get(STATE_KEY)
         if stored is None:
@@ -60,7 +60,7 @@ class StartStore:
             intent = api.intents.StartIntent.from_json(stored["intent"])
             max_tries = stored["max_tries"]
         except (api.intents.MalformedIntentError, KeyError, TypeError) as error:
-            raise WorkflowInstanceUndecidedError(
+            raise RunUndecidedError(
                 f"What an earlier try of this task has stored about its run cannot be read ({error}). A run may be "
                 "active, so none is started: look at the workflow's instances in the SchedulerX console, then clear "
                 "the task state of the task and the task"

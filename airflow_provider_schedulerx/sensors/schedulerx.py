@@ -32,9 +32,9 @@ from airflow_provider_schedulerx.api.parameters import (
     check_seconds,
 )
 from airflow_provider_schedulerx.exceptions import (
-    WorkflowInstanceFailedError,
-    WorkflowInstanceNotFollowableError,
-    WorkflowInstanceSensorError,
+    RunFailedError,
+    RunNotFollowableError,
+    RunSensorError,
     raise_unless_successful,
 )
 from airflow_provider_schedulerx.hooks.report import (
@@ -164,13 +164,13 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         """Wait here or, if deferrable, in the triggerer.
 
         :return: the ``WfInstanceId``.
-        :raises WorkflowInstanceFailedError: if the run has failed.
-        :raises WorkflowInstanceNotFollowableError: if no retry can follow it either: see there.
-        :raises WorkflowInstanceSensorError: if it can no longer be followed.
+        :raises RunFailedError: if the run has failed.
+        :raises RunNotFollowableError: if no retry can follow it either: see there.
+        :raises RunSensorError: if it can no longer be followed.
         """
         try:
             return self._wait(context)
-        except (WorkflowInstanceFailedError, WorkflowInstanceSensorError) as error:
+        except (RunFailedError, RunSensorError) as error:
             # After a deferral Airflow does this for every error; before, only for some.
             if self.soft_fail or getattr(self, "never_fail", False):
                 raise AirflowSkipException(f"Skipped because of soft_fail: {error}") from error
@@ -210,9 +210,9 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         """Poll once.
 
         :return: whether the run has succeeded, with its ``WfInstanceId`` then.
-        :raises WorkflowInstanceFailedError: if the run has failed.
-        :raises WorkflowInstanceNotFollowableError: if no retry can follow it either: see there.
-        :raises WorkflowInstanceSensorError: if it can no longer be followed.
+        :raises RunFailedError: if the run has failed.
+        :raises RunNotFollowableError: if no retry can follow it either: see there.
+        :raises RunSensorError: if it can no longer be followed.
         """
         return self._take(
             lambda: self.hook.get_workflow_instance(self.workflow_id, self.wf_instance_id),
@@ -236,7 +236,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         except SchedulerXError as error:
             if not tracker.observe_failure(error, time.monotonic()):
                 is_final = isinstance(error, SchedulerXNotFoundError)
-                kind = WorkflowInstanceNotFollowableError if is_final else WorkflowInstanceSensorError
+                kind = RunNotFollowableError if is_final else RunSensorError
                 raise kind(
                     f"Workflow instance {self.wf_instance_id} can no longer be followed: {error}"
                 ) from None
@@ -248,7 +248,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         for line in lines:
             self.log.info("%s", line)
         if verdict is api.tracking.Verdict.UNDECIDED:
-            raise WorkflowInstanceSensorError(
+            raise RunSensorError(
                 f"Workflow instance {self.wf_instance_id} shows the status {instance.status.value}, which is "
                 "not documented"
             )
@@ -274,9 +274,9 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         :param wf_instance_id: the run that was deferred for.
         :return: the ``WfInstanceId``.
         :raises AirflowSensorTimeout: if ``timeout`` has passed.
-        :raises WorkflowInstanceFailedError: if the run has failed.
-        :raises WorkflowInstanceNotFollowableError: if no retry can follow it either: see there.
-        :raises WorkflowInstanceSensorError: if it can no longer be followed.
+        :raises RunFailedError: if the run has failed.
+        :raises RunNotFollowableError: if no retry can follow it either: see there.
+        :raises RunSensorError: if it can no longer be followed.
         """
         with _configuration_faults_are_final():
             if workflow_id is None:
@@ -288,7 +288,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
                 event, workflow_id=workflow_id, wf_instance_id=wf_instance_id
             )
         except api.events.MalformedEventError as error:
-            raise WorkflowInstanceSensorError(f"The trigger's event cannot be used: {error}") from None
+            raise RunSensorError(f"The trigger's event cannot be used: {error}") from None
         if ended.outcome is api.events.Outcome.TIMEOUT:
             raise AirflowSensorTimeout(
                 f"Workflow instance {wf_instance_id} has not ended within timeout={self.timeout:g} s "
@@ -302,17 +302,15 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         self._finish(ended.instance)
         return wf_instance_id
 
-    def _after_trigger_gave_up(
-        self, workflow_id: int, wf_instance_id: int
-    ) -> type[WorkflowInstanceSensorError]:
+    def _after_trigger_gave_up(self, workflow_id: int, wf_instance_id: int) -> type[RunSensorError]:
         """Look once more, since the trigger's event does not say whether a retry can change anything."""
         try:
             self._poll_once(workflow_id, wf_instance_id)
         except (SchedulerXConfigurationError, SchedulerXNotFoundError):
-            return WorkflowInstanceNotFollowableError
+            return RunNotFollowableError
         except Exception as error:
             self.log.warning("Workflow instance %s cannot be polled: %s", wf_instance_id, error)
-        return WorkflowInstanceSensorError
+        return RunSensorError
 
     def _finish(self, instance: WorkflowInstance) -> PokeReturnValue:
         learn_secrets(self.hook)
@@ -328,4 +326,4 @@ def _configuration_faults_are_final() -> Iterator[None]:
     try:
         yield
     except SchedulerXConfigurationError as error:
-        raise WorkflowInstanceNotFollowableError(str(error)) from None
+        raise RunNotFollowableError(str(error)) from None

@@ -26,7 +26,7 @@ from allpairspy import AllPairs
 from airflow_provider_schedulerx.emulator import profile as profiles
 from airflow_provider_schedulerx.emulator.engine import InstanceRun
 from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS, PROFILES, Profile
-from airflow_provider_schedulerx.exceptions import WorkflowInstanceUndecidedError
+from airflow_provider_schedulerx.exceptions import RunUndecidedError
 from dev.experiments.inprocess import LocalService
 from dev.experiments.scenarios import HISTORIES, SCENARIOS, Scenario, Variant, World, workflows
 from dev.experiments.virtual import VirtualClock
@@ -81,7 +81,7 @@ def play(scenario: Scenario, profile: Profile, variant: Variant, seed: int) -> R
         scenario.play(world)
         clock.sleep(1)
         service.engine.advance_all()
-    if isinstance(world.task.errors[-1] if world.task.errors else None, WorkflowInstanceUndecidedError):
+    if isinstance(world.task.errors[-1] if world.task.errors else None, RunUndecidedError):
         result.doubt = str(world.task.errors[-1])
     elif world.is_for_a_person or (world.task.was_ended_by_user and not world.knows_its_run):
         result.doubt = "a user ended the task before it knew its run, and then cleared it"

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.profile import Profile
-from airflow_provider_schedulerx.exceptions import WorkflowInstanceUndecidedError
+from airflow_provider_schedulerx.exceptions import RunUndecidedError
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from dev.experiments.airflow_stand_in import Task
 from dev.experiments.inprocess import START, LocalService
@@ -140,7 +140,7 @@ class World:
         if not self.knows_its_run:
             # What was started cannot be told from others, and the user has cleared the task all the same.
             self.is_for_a_person = True
-        elif not any(isinstance(error, WorkflowInstanceUndecidedError) for error in self.task.errors):
+        elif not any(isinstance(error, RunUndecidedError) for error in self.task.errors):
             self.task.clear()
             self.task.run()
 

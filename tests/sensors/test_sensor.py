@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from airflow_provider_schedulerx.exceptions import WorkflowInstanceFailedError, WorkflowInstanceSensorError
+from airflow_provider_schedulerx.exceptions import RunFailedError, RunSensorError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.sensors.schedulerx import WorkflowInstanceSensor
 
@@ -43,7 +43,7 @@ def test_a_run_that_has_ended_already_never_defers(hook: SchedulerXHook, emulato
     good, bad = hook.execute_workflow(1), hook.execute_workflow(2)
     time.sleep(1.5)
     assert sensor(good, 1, deferrable=True).execute(CONTEXT) == good
-    with pytest.raises(WorkflowInstanceFailedError, match="breaks"):
+    with pytest.raises(RunFailedError, match="breaks"):
         sensor(bad, 2, deferrable=True).execute(CONTEXT)
     with pytest.raises(AirflowSkipException):
         sensor(bad, 2, deferrable=True, soft_fail=True).execute(CONTEXT)
@@ -70,13 +70,13 @@ def test_it_warns_once_for_each_change_not_at_each_poke(
 @pytest.mark.parametrize(
     ("event", "error", "says"),
     [
-        (None, WorkflowInstanceSensorError, "event cannot be used"),
+        (None, RunSensorError, "event cannot be used"),
         (
             {"outcome": "timeout", "message": "it was RUNNING then"},
             AirflowSensorTimeout,
             "it was RUNNING then",
         ),
-        ({"outcome": "undecided", "message": "denied"}, WorkflowInstanceSensorError, "denied"),
+        ({"outcome": "undecided", "message": "denied"}, RunSensorError, "denied"),
     ],
 )
 def test_an_event_decides(hook: SchedulerXHook, event: Any, error: type[Exception], says: str) -> None:

@@ -16,10 +16,10 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
+    RunFailedError,
+    RunNotFollowableError,
+    RunSensorError,
     SchedulerXConfigurationError,
-    WorkflowInstanceFailedError,
-    WorkflowInstanceNotFollowableError,
-    WorkflowInstanceSensorError,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.sensors.schedulerx import WorkflowInstanceSensor
@@ -89,10 +89,10 @@ def answer(emulator: EmulatorProcess, status: int, *nodes: int) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["workflow_id", "wf_instance_id"])
 def test_a_wrong_id_from_a_template_is_final(hook: SchedulerXHook, mode: dict[str, Any], name: str) -> None:
-    with pytest.raises(WorkflowInstanceNotFollowableError, match=f"{name} is empty") as caught:
+    with pytest.raises(RunNotFollowableError, match=f"{name} is empty") as caught:
         run(rendered={name: None}, **mode)
     assert isinstance(caught.value, AirflowFailException)
-    assert isinstance(caught.value, WorkflowInstanceSensorError)
+    assert isinstance(caught.value, RunSensorError)
     with pytest.raises(AirflowSkipException):
         run(rendered={name: None}, soft_fail=True, **mode)
 
@@ -102,7 +102,7 @@ def test_a_wrong_connection_is_final(
     emulator: EmulatorProcess, connect: Callable[..., None], mode: dict[str, Any]
 ) -> None:
     connect(emulator.connection(region_id=None))
-    with pytest.raises(WorkflowInstanceNotFollowableError, match="region_id"):
+    with pytest.raises(RunNotFollowableError, match="region_id"):
         run(**mode)
     with pytest.raises(AirflowSkipException):
         run(soft_fail=True, **mode)
@@ -115,17 +115,17 @@ def test_what_the_trigger_gives_up_is_final_if_the_run_is_not_existed(
         made = WorkflowInstanceSensor(task_id="wait", workflow_id=3, wf_instance_id=wf_instance_id)
         event = TerminalEvent(Outcome.UNDECIDED, 3, wf_instance_id, message="gone").to_payload()
         context: Any = {"ti": TaskInstance()}
-        with pytest.raises(WorkflowInstanceSensorError, match="gone") as caught:
+        with pytest.raises(RunSensorError, match="gone") as caught:
             made.execute_complete(context, event, 3, wf_instance_id)
         return caught.type
 
     endless = hook.execute_workflow(3)
-    assert resume(987_654) is WorkflowInstanceNotFollowableError
-    assert resume(endless) is WorkflowInstanceSensorError
+    assert resume(987_654) is RunNotFollowableError
+    assert resume(endless) is RunSensorError
     emulator.add_fault("GetWorkflowInstance", "error", status=500, count=1000)
-    assert resume(endless) is WorkflowInstanceSensorError
+    assert resume(endless) is RunSensorError
     connect(emulator.connection(region_id=None))
-    assert resume(endless) is WorkflowInstanceNotFollowableError
+    assert resume(endless) is RunNotFollowableError
 
 
 # A link is never worth a failed task.
@@ -171,7 +171,7 @@ def test_templates_are_not_checked_when_the_file_is_parsed() -> None:
 def test_not_existed_is_final_after_the_settling_time(hook: SchedulerXHook) -> None:
     for waited in (None, 5):
         assert not poke(waited, wf_instance_id=987_654)
-    with pytest.raises(WorkflowInstanceNotFollowableError, match="not existed"):
+    with pytest.raises(RunNotFollowableError, match="not existed"):
         poke(120, wf_instance_id=987_654)
 
 
@@ -187,7 +187,7 @@ def test_an_undocumented_failure_fails_after_the_settling_time(
     hook: SchedulerXHook, emulator: EmulatorProcess
 ) -> None:
     answer(emulator, 9, 4, 5)
-    with pytest.raises(WorkflowInstanceFailedError):
+    with pytest.raises(RunFailedError):
         poke(120)
 
 

@@ -21,7 +21,7 @@ from airflow_provider_schedulerx.api.parameters import (
     encode_instance_parameters,
 )
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 #: The service's limit of lines that one ``GetLog`` returns.
 MAX_LOG_LINES = 200
@@ -58,7 +58,7 @@ DESCRIBE_REGIONS = Operation("DescribeRegions", "POST", None)
 
 
 @dataclass(frozen=True)
-class Call(Generic[T]):
+class Call(Generic[T_co]):
     """A request that is ready to be signed, as often as it is to be made.
 
     :ivar query: the parameters, as text, in the order of their names.
@@ -68,14 +68,14 @@ class Call(Generic[T]):
 
     operation: Operation
     query: Mapping[str, str]
-    parse: Callable[[Mapping[str, Any]], T]
+    parse: Callable[[Mapping[str, Any]], T_co]
 
     @cached_property
     def canonical_query(self) -> str:
         """The query as it is signed: sorted by name, and percent-encoded by RFC 3986."""
         return canonical_query(self.query)
 
-    def with_query(self, query: Mapping[str, str]) -> Call[T]:
+    def with_query(self, query: Mapping[str, str]) -> Call[T_co]:
         """The same call with another query."""
         return replace(self, query=query)
 

@@ -1,0 +1,321 @@
+"""What differs between runs of workflows and runs of jobs. All else about a run is written once, against this.
+
+A *definition* is what can be run, a workflow or a job; an *instance* is one run of it. ``definition_id`` and
+``instance_id`` are their ids, whatever the service calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from airflow_provider_schedulerx.api.connection.settings import Scope
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError
+from airflow_provider_schedulerx.api.models import (
+    TriggerType,
+    WorkflowInstance,
+    WorkflowInstanceNode,
+    WorkflowInstanceSummary,
+)
+from airflow_provider_schedulerx.api.runs.recipes import Recipe
+from airflow_provider_schedulerx.api.runs.rerunning import Rerun, rerun_recipe
+from airflow_provider_schedulerx.api.runs.stopping import stop_recipe
+from airflow_provider_schedulerx.api.runs.tracking import is_passing
+from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.calls import Call, Operation
+
+
+class RunStatus(Protocol):
+    """A state of a run, as a code of the service."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def value(self) -> int: ...
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the code has a documented meaning."""
+        ...
+
+    @property
+    def is_active(self) -> bool: ...
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run is over. False for an unknown code."""
+        ...
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the run is over and good. A run that is over and not good has failed."""
+        ...
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the run waits for its turn, so that nothing of it has begun."""
+        ...
+
+
+class RunSummary(Protocol):
+    """A run as a list shows it."""
+
+    @property
+    def definition_id(self) -> int: ...
+
+    @property
+    def instance_id(self) -> int: ...
+
+    @property
+    def status(self) -> RunStatus: ...
+
+    @property
+    def start_time(self) -> str | None: ...
+
+    @property
+    def end_time(self) -> str | None: ...
+
+
+class Run(RunSummary, Protocol):
+    """A run as a poll of its own shows it."""
+
+    @property
+    def label(self) -> str:
+        """What a sentence calls it: ``workflow instance 36508287844``."""
+        ...
+
+    @property
+    def definition_label(self) -> str:
+        """What a sentence calls its definition: ``workflow 101``."""
+        ...
+
+    @property
+    def nodes(self) -> tuple[WorkflowInstanceNode, ...]:
+        """The job instances it consists of. A run of a job may show itself as its only node."""
+        ...
+
+    def to_data(self) -> dict[str, Any]:
+        """Return it as JSON, which :meth:`RunKind.from_data` reads."""
+        ...
+
+    def abridged(self, max_nodes: int, max_result: int) -> Self:
+        """Return it with so many nodes at most, failed ones first, and results of so many characters at most."""
+        ...
+
+
+class Started(Protocol):
+    """What a start answers."""
+
+    @property
+    def instance_id(self) -> int: ...
+
+    @property
+    def request_id(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShownParameters:
+    """The instance parameters of a run, as the service shows them.
+
+    :ivar source: the id of the job that shows them. Two runs whose parameters differ at the same source prove that they
+        are those of the run rather than those of the job.
+    :ivar trigger_type: what started the job instance, by the service; it decides nothing.
+    """
+
+    source: int
+    text: str
+    trigger_type: TriggerType | None = None
+
+
+class RunKind(Protocol):
+    """A kind of run: its words, its calls, and the recipes that are its own."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from other kinds where it is stored: ``workflow``."""
+        ...
+
+    # Words for messages, in the middle of a sentence.
+
+    @property
+    def definition_noun(self) -> str:
+        """``workflow``."""
+        ...
+
+    @property
+    def instance_noun(self) -> str:
+        """``workflow instance``."""
+        ...
+
+    # Names.
+
+    @property
+    def definition_argument(self) -> str:
+        """The argument of operators and triggers that holds the definition's id: ``workflow_id``."""
+        ...
+
+    @property
+    def instance_argument(self) -> str:
+        """The argument of sensors and triggers that holds the instance's id: ``wf_instance_id``."""
+        ...
+
+    @property
+    def instance_field(self) -> str:
+        """What the service calls the instance's id, and under which it is pushed to XCom: ``WfInstanceId``."""
+        ...
+
+    # Operations, whose quotas are counted apart.
+
+    @property
+    def start_operation(self) -> Operation: ...
+
+    @property
+    def get_operation(self) -> Operation: ...
+
+    @property
+    def list_operation(self) -> Operation: ...
+
+    # Calls.
+
+    def start_call(
+        self, scope: Scope, definition_id: int, instance_parameters: Any = None
+    ) -> Call[Started]: ...
+
+    def get_call(self, scope: Scope, definition_id: int, instance_id: int) -> Call[Run]: ...
+
+    def list_call(self, scope: Scope, definition_id: int) -> Call[Sequence[RunSummary]]:
+        """List the newest runs, newest first, as many as one call shows."""
+        ...
+
+    # Runs in other forms.
+
+    def from_data(self, definition_id: int, instance_id: int, data: Any) -> Run:
+        """Return the run of which :meth:`Run.to_data` made this.
+
+        :raises MalformedAnswerError: if it is something else.
+        """
+        ...
+
+    def from_summary(self, summary: RunSummary) -> Run:
+        """Return a run as a list shows it, which may lack its nodes."""
+        ...
+
+    # Recipes.
+
+    def parameters(
+        self, scope: Scope, definition_id: int, instance_id: int
+    ) -> Recipe[ShownParameters | None]:
+        """Return the parameters of a run; None while it has none to show. Yields calls only. Faults are raised."""
+        ...
+
+    def max_concurrency(self, scope: Scope, definition_id: int) -> Recipe[int | None]:
+        """Return how many runs may be active at once; None if the service does not say. Faults are raised."""
+        ...
+
+    def stop(
+        self, scope: Scope, definition_id: int, instance_id: int, timeout: float, log: Any
+    ) -> Recipe[Run | None]:
+        """Stop a run, as far as that is possible. Faults are logged, not raised.
+
+        :param timeout: seconds; the first round is always made.
+        :return: the run as it was seen last, or None if it was never seen.
+            :func:`~airflow_provider_schedulerx.api.runs.tracking.is_over` says whether it has ended.
+        """
+        ...
+
+    def rerun(self, scope: Scope, run: Run, settling_time: float, log: Any) -> Recipe[Rerun]:
+        """Run what has failed of a run again, in the same run, and wait until the run shows it.
+
+        :param run: as it was seen last.
+        :param settling_time: seconds to wait for that.
+        """
+        ...
+
+
+class _WorkflowRuns:
+    """Instances of workflows: they have no operation that stops one, and their nodes show their parameters."""
+
+    name = "workflow"
+    definition_noun = "workflow"
+    instance_noun = "workflow instance"
+    definition_argument = "workflow_id"
+    instance_argument = "wf_instance_id"
+    instance_field = "WfInstanceId"
+    start_operation = calls.EXECUTE_WORKFLOW
+    get_operation = calls.GET_WORKFLOW_INSTANCE
+    list_operation = calls.LIST_WORKFLOW_INSTANCE
+
+    def start_call(self, scope: Scope, definition_id: int, instance_parameters: Any = None) -> Call[Started]:
+        return calls.execute_workflow(scope, definition_id, instance_parameters)
+
+    def get_call(self, scope: Scope, definition_id: int, instance_id: int) -> Call[Run]:
+        return calls.get_workflow_instance(scope, definition_id, instance_id)
+
+    def list_call(self, scope: Scope, definition_id: int) -> Call[Sequence[RunSummary]]:
+        return calls.list_workflow_instances(scope, definition_id)
+
+    def from_data(self, definition_id: int, instance_id: int, data: Any) -> Run:
+        return WorkflowInstance.parse(definition_id, instance_id, data)
+
+    def from_summary(self, summary: RunSummary) -> Run:
+        if not isinstance(summary, WorkflowInstanceSummary):
+            raise TypeError(f"{type(summary).__name__} is not of a workflow")
+        return WorkflowInstance(
+            workflow_id=summary.workflow_id,
+            wf_instance_id=summary.wf_instance_id,
+            status=summary.status,
+            schedule_time=summary.schedule_time,
+            data_time=summary.data_time,
+            start_time=summary.start_time,
+            end_time=summary.end_time,
+        )
+
+    def parameters(
+        self, scope: Scope, definition_id: int, instance_id: int
+    ) -> Recipe[ShownParameters | None]:
+        run = yield self.get_call(scope, definition_id, instance_id)
+        refusal: SchedulerXError | None = None
+        for node in run.nodes:
+            if node.job_instance_id is None:
+                continue
+            try:
+                job = yield calls.get_job_instance(scope, node.job_id, node.job_instance_id)
+            except SchedulerXError as error:
+                if is_passing(error):
+                    raise
+                refusal = error  # a node of another group, say
+                continue
+            return ShownParameters(node.job_id, str(job.parameters or ""), job.trigger_type)
+        if refusal is not None:
+            raise refusal
+        return None
+
+    def max_concurrency(self, scope: Scope, definition_id: int) -> Recipe[int | None]:
+        workflow = yield calls.get_workflow(scope, definition_id)
+        limit: int | None = workflow.max_concurrency
+        return limit
+
+    def stop(
+        self, scope: Scope, definition_id: int, instance_id: int, timeout: float, log: Any
+    ) -> Recipe[Run | None]:
+        return stop_recipe(scope, definition_id, instance_id, timeout, log)
+
+    def rerun(self, scope: Scope, run: Run, settling_time: float, log: Any) -> Recipe[Rerun]:
+        if not isinstance(run, WorkflowInstance):
+            raise TypeError(f"{type(run).__name__} is not of a workflow")
+        return rerun_recipe(scope, run, settling_time, log)
+
+
+WORKFLOW_RUNS: RunKind = _WorkflowRuns()
+
+_KINDS = {kind.name: kind for kind in (WORKFLOW_RUNS,)}
+
+
+def kind_named(name: str) -> RunKind:
+    """Return a kind by its name.
+
+    :raises KeyError: if there is none.
+    """
+    return _KINDS[name]

@@ -21,6 +21,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXMalformedAnswerError,
     SchedulerXNotFoundError,
     SchedulerXRejectedError,
+    SchedulerXSameSecondError,
     SchedulerXThrottledError,
     SchedulerXUnavailableError,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "SchedulerXMalformedAnswerError",
     "SchedulerXNotFoundError",
     "SchedulerXRejectedError",
+    "SchedulerXSameSecondError",
     "SchedulerXThrottledError",
     "SchedulerXUnavailableError",
     "raise_unless_successful",

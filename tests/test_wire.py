@@ -122,6 +122,53 @@ CASES = {
             "reverse": reverse,
         },
     ),
+    "ExecuteJob": Case(
+        calls.execute_job,
+        {
+            "job_id": LONG,
+            "instance_parameters": st.none() | st.just("") | TEXT,
+            "check_job_status": st.none() | st.booleans(),
+            "designation": st.none()
+            | st.builds(calls.Designation, st.just(1), worker=TEXT)
+            | st.builds(calls.Designation, st.just(2), label=TEXT),
+        },
+        "execute_job",
+        sdk.ExecuteJobRequest,
+        lambda designation, **values: {
+            **values,
+            "designate_type": designation and designation.kind,
+            "worker": designation and designation.worker,
+            "label": designation and designation.label,
+        },
+    ),
+    "GetJobInstanceList": Case(
+        calls.get_job_instance_list,
+        {
+            "job_id": LONG,
+            "page_num": st.integers(1, 1000),
+            "page_size": st.integers(1, 1000),
+            "status": st.none() | st.sampled_from([1, 3, 4, 5, 9]),
+            "start_ms": st.none() | st.integers(0, 10**13),
+            "end_ms": st.none() | st.integers(0, 10**13),
+        },
+        "get_job_instance_list",
+        sdk.GetJobInstanceListRequest,
+        lambda start_ms, end_ms, **values: {**values, "start_timestamp": start_ms, "end_timestamp": end_ms},
+    ),
+    "GetJobInfo": Case(
+        calls.get_job_info, {"job_id": LONG}, "get_job_info", sdk.GetJobInfoRequest, lambda **ids: ids
+    ),
+    "ListJobs": Case(
+        calls.list_jobs,
+        {
+            "page_num": st.integers(1, 1000),
+            "job_name": st.none() | TEXT,
+            "status": st.none() | st.sampled_from(["0", "1"]),
+        },
+        "list_jobs",
+        sdk.ListJobsRequest,
+        lambda **values: {**values, "page_size": calls.JOBS_PAGE_SIZE},
+    ),
     "RetryJobInstance": Case(
         calls.retry_job_instance,
         {"job_id": LONG, "job_instance_id": LONG},
@@ -243,10 +290,7 @@ def test_every_operation_is_covered() -> None:
     assert {case.ours for case in CASES.values()} == {
         function
         for name, function in vars(calls).items()
-        if callable(function)
-        and getattr(function, "__module__", "") == calls.__name__
-        and name.islower()
-        and not name.startswith("_")
+        if callable(function) and name in calls.__all__ and name.islower()
     }
 
 

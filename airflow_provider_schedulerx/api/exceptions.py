@@ -109,6 +109,14 @@ class SchedulerXForeignGroupError(SchedulerXRejectedError):
     """
 
 
+class SchedulerXSameSecondError(SchedulerXRejectedError):
+    """The job was started in this second already: the service takes one start in a second, and started nothing.
+
+    (Job, schedule time in seconds) is a unique index (API page "ExecuteJob"). The same start may be made again a
+    second later.
+    """
+
+
 class SchedulerXThrottledError(SchedulerXError):
     """The quota (100 calls a minute per operation and account) is used up; nothing was carried out.
 

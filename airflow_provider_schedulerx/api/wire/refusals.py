@@ -14,8 +14,9 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXForeignGroupError,
     SchedulerXNotFoundError,
     SchedulerXRejectedError,
+    SchedulerXSameSecondError,
 )
-from airflow_provider_schedulerx.api.wire.calls import EXECUTE_WORKFLOW, Operation
+from airflow_provider_schedulerx.api.wire.calls import EXECUTE_JOB, EXECUTE_WORKFLOW, Operation
 
 _CLOCK = "correct this machine's clock: the service refuses a time that is off by over 15 minutes"
 _CHECK_KEY = "check password (AccessKey secret) of the connection"
@@ -53,6 +54,7 @@ _PARAMETERS = (
     *("RegionId", "Namespace", "NamespaceSource", "GroupId", "WorkflowId", "WfInstanceId", "JobId"),
     *("InstanceId", "JobInstanceId", "InstanceParameters", "PageNum", "PageSize", "WorkflowName", "Status"),
     *("StartTimestamp", "EndTimestamp", "Line", "Offset", "Keyword", "Reverse", "Parameter", "Action"),
+    *("JobName", "CheckJobStatus", "DesignateType", "Worker", "Label"),
     *("Version", "Format", "Host", "Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce"),
     *("AccessKeyId", "SecurityToken", "BearerToken", "TimeStamp", "Date", "Product", "Protocol"),
 )
@@ -77,14 +79,32 @@ _OUTSIDE_A_RUN = re.compile(
 _ANY_THING = re.compile(
     _NAMES_A_THING.format(subjects="wo[a-z]{0,2}kflow|wf|group|app|namespace|job|instance"), re.IGNORECASE
 )
-_NOT_FOUND = re.compile(r"not exist|not found", re.IGNORECASE)
+# Of a start of a job these, too. A worker that is missing may be found out after the job instance was made.
+_OUTSIDE_A_JOB_RUN = re.compile(
+    r"\s*(the )?((job ?id|job)(\s*[=:]\s*\S+|\s+\d+)?"
+    r"|((app ?)?group|namespace)(id)?(\s*[=:]?\s*(?!worker|job|instance)\S+)?),? (is |was |does |can )?"
+    r"not (exist|find|found|match group_?id)",
+    re.IGNORECASE,
+)
+# CheckJobStatus is documented to refuse a disabled job; in which words, is not.
+_DISABLED_JOB = re.compile(
+    r"\s*(the )?job(id)?(\s*[=:]?\s*(?!instance)\S+)?,? (is |was )?(disabled?|not enabled?)\b", re.IGNORECASE
+)
+# (job, schedule time in seconds) is documented to be a unique index; these are a database's words for a row that
+# it did not take. Of a workflow they would prove nothing: its run may be there before those of its jobs.
+_SAME_SECOND = re.compile(r"duplicate ?(entry|key)|unique (index|key|constraint)", re.IGNORECASE)
+_NOT_FOUND = re.compile(r"not exist|not found|can not find", re.IGNORECASE)
 _FOREIGN_GROUP = re.compile(r"not match group_?id", re.IGNORECASE)
 
 _ADVICE = (
-    (re.compile("disabled?", re.IGNORECASE), "enable the workflow in the SchedulerX console"),
+    (_SAME_SECOND, "the service takes one start of a job in a second"),
+    (
+        re.compile("disabled?|not enabled?", re.IGNORECASE),
+        "enable it in the SchedulerX console; a disabled job also runs with check_job_status=False",
+    ),
     (
         re.compile("concurren|already running|is running", re.IGNORECASE),
-        "wait for the active run to end, or raise the workflow's maximum concurrency in the console",
+        "wait for the active run to end, or raise its maximum concurrency in the console",
     ),
     (
         re.compile("edition|professional|not support", re.IGNORECASE),
@@ -114,14 +134,25 @@ def is_parameter_code(code: str) -> bool:
 def proves_nothing_done(operation: Operation, message: str) -> bool:
     """Whether a business failure is a documented refusal of an operation that changes something.
 
-    A job that does not exist proves nothing about a start, since the run of its workflow comes first.
+    A job that does not exist proves nothing about the start of a workflow, since its run comes first.
     """
-    known = _OUTSIDE_A_RUN if operation is EXECUTE_WORKFLOW else _ANY_THING
-    return known.match(message) is not None
+    if operation is EXECUTE_WORKFLOW:
+        return _OUTSIDE_A_RUN.match(message) is not None
+    if operation is EXECUTE_JOB:
+        return _is_same_second(operation, message) or any(
+            known.match(message) for known in (_OUTSIDE_A_JOB_RUN, _DISABLED_JOB)
+        )
+    return _ANY_THING.match(message) is not None
 
 
-def kind_of_business_failure(message: str) -> type[SchedulerXRejectedError]:
+def _is_same_second(operation: Operation, message: str) -> bool:
+    return operation is EXECUTE_JOB and _SAME_SECOND.search(message) is not None
+
+
+def kind_of_business_failure(operation: Operation, message: str) -> type[SchedulerXRejectedError]:
     """The class of a refusal that changed nothing."""
+    if _is_same_second(operation, message):
+        return SchedulerXSameSecondError
     if _FOREIGN_GROUP.search(message):
         return SchedulerXForeignGroupError
     if _NOT_FOUND.search(message):

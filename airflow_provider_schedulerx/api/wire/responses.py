@@ -160,7 +160,7 @@ def _refused(operation: Operation, is_failure: bool, message: str, facts: dict[s
         kind: type[SchedulerXRejectedError] = SchedulerXRejectedError
     else:
         is_known = refusals.proves_nothing_done(operation, message)
-        kind = refusals.kind_of_business_failure(message)
+        kind = refusals.kind_of_business_failure(operation, message)
         if not is_failure:
             message = f"the answer says neither success nor failure: {message}"
             return undecided(operation, f"{message}; {advice}", **facts)

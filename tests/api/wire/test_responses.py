@@ -16,6 +16,7 @@ SCOPE = Scope("cn-hangzhou", "ns", None, "g")
 START = calls.execute_workflow(SCOPE, 1)
 READ = calls.get_workflow_instance(SCOPE, 1, 2)
 STOP = calls.stop_job_instance(SCOPE, 1, 2)
+START_JOB = calls.execute_job(SCOPE, 1)
 
 
 def answer(status: int, body: Any, **headers: str) -> Response:
@@ -117,6 +118,7 @@ def test_a_stop_whose_answer_is_lost_is_ambiguous_too() -> None:
 
 
 NOT_FOUND, FOREIGN = errors.SchedulerXNotFoundError, errors.SchedulerXForeignGroupError
+SAME_SECOND = errors.SchedulerXSameSecondError
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,15 @@ NOT_FOUND, FOREIGN = errors.SchedulerXNotFoundError, errors.SchedulerXForeignGro
         (START, "groupid not exist groupId: g namespace: n", NOT_FOUND),
         (START, "namespace n not exist", NOT_FOUND),
         (START, "workflowId: 12 not match groupId: g", FOREIGN),
+        (START_JOB, "jobid: 92583 not match groupId: g", FOREIGN),
+        (START_JOB, "jobid=92583 is not existed", NOT_FOUND),
+        (START_JOB, "job is not existed", NOT_FOUND),
+        (START_JOB, "groupid not exist groupId: g namespace: n", NOT_FOUND),
+        (START_JOB, "namespace can not find namespace: n, namespaceSource:null", NOT_FOUND),
+        (START_JOB, "jobId=7 is disabled", errors.SchedulerXRejectedError),
+        (START_JOB, "job is not enabled, jobId=7", errors.SchedulerXRejectedError),
+        (START_JOB, "Duplicate entry '7-1700000000' for key 'uk_job_id_schedule_time'", SAME_SECOND),
+        (START_JOB, "DuplicateKeyException: job instance", SAME_SECOND),
         (STOP, "jobid: 92583 not match groupId: g", FOREIGN),
         (STOP, "jobid=92583 is not existed", NOT_FOUND),
         (STOP, "job instance 5 is not existed", NOT_FOUND),
@@ -151,7 +162,7 @@ def test_documented_refusals_carried_nothing_out(
     assert "; " in error.message, "no advice"
 
 
-@pytest.mark.parametrize("call", [START, STOP])
+@pytest.mark.parametrize("call", [START, START_JOB, STOP])
 @pytest.mark.parametrize(
     ("refusal", "says"),
     [
@@ -159,7 +170,7 @@ def test_documented_refusals_carried_nothing_out(
         (answer(200, {"Success": False, "Message": "system error"}), "system error"),
         (answer(200, {"Success": False}), "no reason"),
         (refused("max concurrency 1 reached"), "max concurrency 1 reached; wait for the active run"),
-        (refused("workflow is disabled"), "workflow is disabled; enable the workflow"),
+        (refused("workflow is disabled"), "workflow is disabled; enable it"),
         (refused(""), "no reason"),
         # Something that is gone, but not what the request names.
         (refused("lock of worker does not exist after the start of the run"), "lock of worker"),
@@ -187,6 +198,32 @@ def test_a_refusal_that_is_not_documented_proves_nothing(
 def test_a_job_that_is_missing_does_not_prove_that_no_run_was_started() -> None:
     with pytest.raises(errors.SchedulerXAmbiguousError):
         interpret(START, refused("jobid=5 is not existed"))
+
+
+@pytest.mark.parametrize("code", [200, 400, 500])
+def test_a_second_start_of_a_job_in_the_same_second_differs_from_all_other_refusals(code: int) -> None:
+    with pytest.raises(errors.SchedulerXSameSecondError, match="one start of a job in a second"):
+        interpret(START_JOB, refused("insert failed: Duplicate entry '7-1700000000' for key 'uk'", code))
+
+
+def test_a_duplicate_row_does_not_prove_that_no_run_of_a_workflow_was_started() -> None:
+    """Its run is made before those of its jobs, of which one may be refused."""
+    with pytest.raises(errors.SchedulerXAmbiguousError):
+        interpret(START, refused("Duplicate entry '7-1700000000' for key 'uk'"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "job instance 5 is not existed",
+        "jobInstance is disabled",
+        "worker of job 5 not found",
+        "job worker not found",
+    ],
+)
+def test_what_may_be_said_of_a_job_instance_that_was_started_refuses_no_start(message: str) -> None:
+    with pytest.raises(errors.SchedulerXAmbiguousError):
+        interpret(START_JOB, refused(message))
 
 
 @pytest.mark.parametrize(

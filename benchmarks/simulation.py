@@ -17,6 +17,7 @@ from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettin
 from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.api.polling import poller
 from airflow_provider_schedulerx.api.polling.poller import shared_poller
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.api.wire.calls import Call
 from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.authentication import Request
@@ -158,7 +159,7 @@ async def follow_across(
 
     async def follow(account: int, settings: SchedulerXSettings, wf_instance_id: int) -> None:
         service = services[account]
-        async with shared_poller(settings, service.workflow_of[wf_instance_id]) as shared:
+        async with shared_poller(settings, WORKFLOW_RUNS, service.workflow_of[wf_instance_id]) as shared:
             subscription = shared.subscribe(wf_instance_id, poll_interval=poll_interval, age=0)
             while True:
                 seen = await subscription.next()

@@ -34,6 +34,7 @@ from typing import NamedTuple
 from airflow_provider_schedulerx.api.exceptions import SchedulerXThrottledError
 from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.api.polling import poller
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from benchmarks import previous_poller
 from dev.harness.scripted_service import FAILED, SUCCESS, ScriptedService, instead_of_the_network, settings_of
 from dev.harness.virtual_time import StandstillError, run_simulated
@@ -100,7 +101,9 @@ async def _follow_all(module: ModuleType, service: ScriptedService, case: Case) 
     seen: dict[int, float] = {}
 
     async def follow(run: int) -> None:
-        async with module.shared_poller(SETTINGS, service.runs[run].workflow_id) as shared:
+        workflow_id = service.runs[run].workflow_id
+        of_what = (WORKFLOW_RUNS, workflow_id) if module is poller else (workflow_id,)
+        async with module.shared_poller(SETTINGS, *of_what) as shared:
             begin = shared.subscribe if module is poller else shared.watch
             wait = begin(run, poll_interval=POLL_INTERVAL, age=loop.time())
             try:

@@ -14,6 +14,7 @@ from airflow_provider_schedulerx import metrics
 from airflow_provider_schedulerx.api.exceptions import SchedulerXAuthorizationError
 from airflow_provider_schedulerx.api.polling import poller, reporting
 from airflow_provider_schedulerx.api.polling.reporting import Metric
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
@@ -53,7 +54,7 @@ def stats(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stats]:
 
 
 async def follow(run: int, poll_interval: float = 10) -> None:
-    async with poller.shared_poller(settings_of(), 1) as shared:
+    async with poller.shared_poller(settings_of(), WORKFLOW_RUNS, 1) as shared:
         subscription = shared.subscribe(run, poll_interval=poll_interval, age=0)
         try:
             async with asyncio.timeout(200):

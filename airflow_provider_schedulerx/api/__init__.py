@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs import (
         events,
         intents,
+        kinds,
+        names,
         recipes,
         reconciling,
         rerunning,
@@ -47,7 +49,9 @@ __all__ = [
     "exceptions",
     "fields",
     "intents",
+    "kinds",
     "models",
+    "names",
     "parameters",
     "poller",
     "recipes",
@@ -63,7 +67,17 @@ __all__ = [
 _ROOMS = {
     "connection": ("fields", "settings"),
     "wire": ("async_transport", "calls", "retrying", "transport"),
-    "runs": ("events", "intents", "reconciling", "recipes", "rerunning", "stopping", "tracking"),
+    "runs": (
+        "events",
+        "intents",
+        "kinds",
+        "names",
+        "reconciling",
+        "recipes",
+        "rerunning",
+        "stopping",
+        "tracking",
+    ),
     "polling": ("poller",),
 }
 _PATHS = {name: f"{room}.{name}" for room, names in _ROOMS.items() for name in names}

@@ -87,6 +87,7 @@ CHECKS: tuple[Check, ...] = (
     Check(service.first_workflows, ("list_workflows",), _SCOPED),
     Check(workflow.workflow, ("workflow", "max_concurrency"), _GROUP),
     Check(workflow.enabled, ("enabled",), _WORKFLOW),
+    Check(workflow.name_filter, ("name_filter",), _WORKFLOW),
     Check(workflow.runs, ("runs",), _WORKFLOW),
     Check(runs.listing, ("list_order", "list_length"), _RUNS),
     Check(runs.look_at_runs, (), _RUNS),

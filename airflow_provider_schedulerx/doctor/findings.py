@@ -133,6 +133,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question("parameters_shown", OPEN, "parameters GetJobInstance shows", _START),
     Question("waiting_node_id", OPEN, "a waiting node has its id", "no node waits now; --start may show one"),
     Question("node_trigger_type", OPEN, "TriggerType of a node", _START),
+    Question("api_data_time", OPEN, "DataTime of a run started here", _START),
+    Question("name_filter", OPEN, "filter by name of ListWorkFlows", "no workflow's name is known"),
     Question("time_zone", OPEN, "time zone of answers", _START),
     Question("business_status", OPEN, "HTTP status of a failure", "no answer said Success false"),
     Question("denial", OPEN, "form of a denial", "nothing was denied"),

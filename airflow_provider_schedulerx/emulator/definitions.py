@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from airflow_provider_schedulerx.emulator import schedules
+
 DEFAULT_FILE = Path(__file__).with_name("default.yaml")
 
 #: Where the workflows of the default file are.
@@ -86,7 +88,10 @@ class Node:
 class Workflow:
     """A workflow.
 
-    :ivar time_type: ``api``, ``cron`` and so on: a text, unlike that of a job instance.
+    :ivar time_type: ``api``, ``cron`` or ``fixed_rate``: a text, unlike that of a job instance.
+    :ivar time_expression: a Quartz expression (``0 0 2 * * ?``) or seconds; see
+        :mod:`airflow_provider_schedulerx.emulator.schedules`.
+    :ivar data_offset: seconds from ``ScheduleTime`` to ``DataTime`` of scheduled runs; -86400 is the day before.
     :ivar preparing: seconds between the start of an instance and that of its first nodes.
     :ivar max_concurrency: how many of its instances may run at a time; what happens beyond is the profile's.
     """
@@ -101,6 +106,7 @@ class Workflow:
     preparing: float = 0.0
     time_type: str = "api"
     time_expression: str = ""
+    data_offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -208,8 +214,13 @@ def _workflow(place: _Place) -> Workflow:
         max_concurrency=place.get("max_concurrency", int, 1),
         preparing=place.get("preparing", (int, float), 0.0),
         time_type=place.get("time_type", str, "api"),
-        time_expression=place.get("time_expression", str, ""),
+        time_expression=str(place.get("time_expression", (str, int, float), "")),
+        data_offset=place.get("data_offset", (int, float), 0.0),
     )
+    try:
+        schedules.parse(workflow.time_type, workflow.time_expression)
+    except schedules.ScheduleError as error:
+        raise DefinitionError(f"{place.name}: {error}") from None
     place.done()
     return workflow
 

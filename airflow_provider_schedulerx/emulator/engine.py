@@ -11,16 +11,22 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
+from datetime import tzinfo
 from typing import Any, Protocol
 
+from airflow_provider_schedulerx.emulator import schedules
 from airflow_provider_schedulerx.emulator.definitions import Node, Workflow
 from airflow_provider_schedulerx.emulator.profile import Profile
+from airflow_provider_schedulerx.emulator.schedules import Timer
 
 # Statuses of workflow and job instances share these numbers.
 WAITING, READY, RUNNING, SUCCESS, FAILED = 1, 2, 3, 4, 5
 
 #: Ids of instances begin here: beyond 32 bits, as in the service's documentation.
 FIRST_ID = 36_508_287_844
+
+#: Seconds of a schedule that are made up for after the emulator was away.
+_MADE_UP = 3600.0
 
 #: What a stopped node has as its result; its log says it, too.
 _KILLED = "killed from server"
@@ -66,6 +72,9 @@ class InstanceRun:
     """A run, with the definitions that it began with: a file that is edited later does not change it.
 
     :ivar group: application group of the nodes that name none.
+    :ivar schedule_time: ``ScheduleTime``; None where the service gives none.
+    :ivar data_time: ``DataTime``, likewise.
+    :ivar is_scheduled: whether the workflow's own schedule has started it.
     :ivar stopped: whether a node was stopped since the run began, or since it was last retried.
     """
 
@@ -77,6 +86,9 @@ class InstanceRun:
     status: int = WAITING
     started: float | None = None
     ended: float | None = None
+    schedule_time: float | None = None
+    data_time: float | None = None
+    is_scheduled: bool = False
     stopped: bool = False
     nodes: dict[int, NodeRun] = field(default_factory=dict)
 
@@ -145,6 +157,12 @@ class Engine:
                     last = max(last, node.job_instance_id)
         self._last_id = last
         self._next_event: dict[int, float] = {}  # workflow -> when it has to be looked at again
+        self._timers: dict[int, Timer] = {}
+        for workflow in self.workflows.values():
+            # After a restart a schedule goes on where it was, as the service does, which has not been away.
+            done = [run.created for run in self._by_workflow[workflow.workflow_id] if run.is_scheduled]
+            since = max(done[-1], clock() - _MADE_UP) if done else clock()
+            self._set_timer(workflow, since)
 
     @property
     def starts(self) -> dict[int, int]:
@@ -153,6 +171,35 @@ class Engine:
 
     def now(self) -> float:
         return self._clock()
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone of the service's times."""
+        return schedules.as_zone(self.profile["time_zone"])
+
+    def add_workflows(self, workflows: Iterable[Workflow]) -> None:
+        """Add or replace workflows."""
+        for workflow in workflows:
+            if workflow.workflow_id in self.workflows:
+                self.advance(self.workflows[workflow.workflow_id])
+            self.workflows[workflow.workflow_id] = workflow
+            self._set_timer(workflow, self._clock())
+
+    def set_schedule(self, workflow: Workflow, runs: int | None = None) -> None:
+        """Replace a workflow by one that has another schedule.
+
+        :param runs: after how many runs the schedule ends.
+        """
+        self.advance(workflow)
+        self.workflows[workflow.workflow_id] = workflow
+        self._set_timer(workflow, self._clock(), runs)
+
+    def _set_timer(self, workflow: Workflow, since: float, runs: int | None = None) -> None:
+        self._timers.pop(workflow.workflow_id, None)
+        self._look_again(workflow.workflow_id)
+        schedule = schedules.parse(workflow.time_type, workflow.time_expression)
+        if schedule is not None and workflow.enabled:
+            self._timers[workflow.workflow_id] = Timer.starting(schedule, since, self.zone, runs)
 
     def execute(self, workflow: Workflow, parameters: str | None) -> InstanceRun | None:
         """Start an instance.
@@ -171,15 +218,38 @@ class Engine:
             if when_full == "skip":
                 return None
             raise Refused(f"max concurrency {workflow.max_concurrency} reached")
-        run = InstanceRun(self._new_id(), workflow.workflow_id, workflow.group, parameters, created=now)
+        run = self._make(workflow, parameters, now)
+        run.schedule_time = now
+        run.data_time = now if self.profile["api_data_time"] == "present" else None
+        self._changed(run)
+        self.advance(workflow)
+        return run
+
+    def rerun(self, workflow: Workflow, schedule_time: float | None, data_time: float | None) -> InstanceRun:
+        """Start an instance for other times, as people do in the console for a day that went wrong."""
+        self.advance(workflow)
+        now = self._clock()
+        run = self._make(workflow, None, now)
+        run.schedule_time = now if schedule_time is None else schedule_time
+        run.data_time = run.schedule_time if data_time is None else data_time
+        self._changed(run)
+        self.advance(workflow)
+        return run
+
+    def _make(self, workflow: Workflow, parameters: str | None, at: float) -> InstanceRun:
+        run = InstanceRun(self._new_id(), workflow.workflow_id, workflow.group, parameters, created=at)
         for job_id, definition in workflow.nodes.items():
             run.nodes[job_id] = NodeRun(definition)
             self._give_id(run, run.nodes[job_id])
         self.instances[run.wf_instance_id] = run
-        runs.append(run)
-        self._save([run])
-        self._look_again(workflow.workflow_id)
-        self.advance(workflow)
+        self._by_workflow[workflow.workflow_id].append(run)
+        return run
+
+    def _start_scheduled(self, workflow: Workflow, planned: float) -> InstanceRun:
+        run = self._make(workflow, None, planned)
+        run.is_scheduled = True
+        run.schedule_time = planned
+        run.data_time = planned + workflow.data_offset
         return run
 
     def instance(self, workflow: Workflow, wf_instance_id: int) -> InstanceRun:
@@ -232,11 +302,12 @@ class Engine:
 
     def reset(self, workflows: Iterable[Workflow]) -> None:
         """Forget all runs, and have these workflows. Ids are not given again."""
-        self.workflows = {workflow.workflow_id: workflow for workflow in workflows}
-        for kept in (self.instances, self._by_workflow, self._jobs, self._next_event):
+        for kept in (self.workflows, self.instances, self._by_workflow, self._jobs, self._next_event):
             kept.clear()
+        self._timers.clear()
         if self._store is not None:
             self._store.clear()
+        self.add_workflows(workflows)
 
     def stop(self, run: InstanceRun, node: NodeRun) -> None:
         """Stop a node that runs (API page of StopInstance: "in the running state")."""
@@ -285,6 +356,7 @@ class Engine:
         waiting = [run for run in runs if run.status == WAITING]
         changed: dict[int, InstanceRun] = {}
         free_since = 0.0
+        timer = self._timers.get(workflow.workflow_id)
         while True:
             while waiting and len(going) < workflow.max_concurrency:
                 run = waiting.pop(0)
@@ -300,6 +372,15 @@ class Engine:
                 ),
                 default=None,
             )
+            planned = timer.next_at if timer else float("inf")
+            if timer and planned <= now and (event is None or planned < event[0]):
+                timer.fire(self.zone)
+                # Beyond the limit "no more instances are triggered", and none later (the page on workflows).
+                if len(going) + len(waiting) < workflow.max_concurrency:
+                    run = self._start_scheduled(workflow, planned)
+                    waiting.append(run)
+                    changed[run.wf_instance_id] = run
+                continue
             if event is None or event[0] > now:
                 break
             at, wf_instance_id, job_id = event
@@ -309,7 +390,7 @@ class Engine:
             if not run.is_active:
                 going.remove(run)
                 free_since = at
-        self._next_event[workflow.workflow_id] = event[0] if event else float("inf")
+        self._next_event[workflow.workflow_id] = min(event[0] if event else float("inf"), planned)
         if changed:
             self._save(changed.values())
 

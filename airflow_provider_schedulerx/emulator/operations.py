@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from functools import cache
 from typing import Any
 
 from airflow_provider_schedulerx.emulator.authentication import GatewayError, Request
 from airflow_provider_schedulerx.emulator.definitions import DEFAULT_OWNER, Definitions, Node, Workflow
 from airflow_provider_schedulerx.emulator.engine import WAITING, Engine, InstanceRun, NodeRun, Refused
 from airflow_provider_schedulerx.emulator.profile import Profile
+
+#: ``TriggerType`` of a run that a schedule has started (API page "GetJobInstance").
+_TIMED = 1
 
 WORKER = "127.0.0.1:34567"
 _MAX_LOG_LINES = 200
@@ -34,7 +36,7 @@ class Arguments:
     @property
     def zone(self) -> tzinfo:
         """The zone of the times in answers."""
-        return _zone(self.profile["time_zone"])
+        return self.engine.zone
 
     def text(self, name: str) -> str | None:
         return self.request.parameter(name)
@@ -76,13 +78,6 @@ class Arguments:
         if (node.definition.group or run.group) != group:
             raise Refused(f"jobid: {job_id} not match groupId: {group}")
         return run, node
-
-
-@cache
-def _zone(text: str) -> tzinfo:
-    zone = datetime.strptime(text, "%z").tzinfo
-    assert zone is not None  # noqa: S101 - %z sets it
-    return zone
 
 
 @dataclass(frozen=True)
@@ -201,7 +196,7 @@ def _list_workflows(args: Arguments) -> dict[str, Any]:
         workflow
         for workflow in args.engine.workflows.values()
         if (workflow.namespace, workflow.group) == (args.text("Namespace"), group)
-        and name in workflow.name
+        and _passes(args.profile["name_filter"], name, workflow.name)
         and status in (None, "", "1" if workflow.enabled else "0")
     ]
     page, size = max(1, args.number("PageNum", 1)), max(1, args.number("PageSize", 10))
@@ -214,6 +209,16 @@ def _list_workflows(args: Arguments) -> dict[str, Any]:
             for workflow in found[(page - 1) * size : page * size]
         ],
     }
+
+
+def _passes(how: str, wanted: str, name: str) -> bool:
+    """Whether a filter by name lets a name through; an empty one lets all."""
+    match how:
+        case "exact":
+            return wanted in ("", name)
+        case "any_case":
+            return wanted.casefold() in name.casefold()
+    return wanted in name
 
 
 def _stop(args: Arguments) -> None:
@@ -243,7 +248,7 @@ def _get_job(args: Arguments) -> dict[str, Any]:
         case "job":
             detail["Parameters"] = node.definition.parameters
     if (trigger_type := args.profile["node_trigger_type"]) != "absent":
-        detail["TriggerType"] = int(trigger_type)
+        detail["TriggerType"] = _TIMED if run.is_scheduled else int(trigger_type)
     return {"JobInstanceDetail": detail}
 
 
@@ -379,8 +384,8 @@ def _times(
 ) -> dict[str, str]:
     """Times as the service writes them; those that have not come yet are left out."""
     given = {
-        "ScheduleTime": run.created,
-        "DataTime": run.created,
+        "ScheduleTime": run.schedule_time,
+        "DataTime": run.data_time,
         "StartTime": start,
         # A running node knows its end already, but nobody else may.
         "EndTime": end if status not in (1, 2, 3) else None,

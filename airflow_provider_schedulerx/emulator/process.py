@@ -171,6 +171,46 @@ class EmulatorProcess:
         """Add or replace workflows, given as in the YAML file."""
         self._ask("POST", "/workflows", definitions)
 
+    def set_schedule(
+        self,
+        workflow_id: int,
+        time_type: str,
+        time_expression: str | float = "",
+        *,
+        data_offset: float = 0,
+        runs: int | None = None,
+    ) -> None:
+        """Let the service start a workflow by itself, or stop that; a restart forgets it.
+
+        :param time_type: ``cron``, ``fixed_rate``, or ``api`` for no schedule.
+        :param time_expression: a Quartz expression such as ``0 0 2 * * ?``, or seconds.
+        :param data_offset: seconds from ``ScheduleTime`` to ``DataTime``.
+        :param runs: after how many runs it stops.
+        """
+        self._ask(
+            "PUT",
+            "/schedules",
+            {
+                "workflow_id": workflow_id,
+                "time_type": time_type,
+                "time_expression": time_expression,
+                "data_offset": data_offset,
+                "runs": runs,
+            },
+        )
+
+    def rerun(
+        self, workflow_id: int, *, schedule_time: str | None = None, data_time: str | None = None
+    ) -> int:
+        """Start a run for another time, as people do in the console for a day that went wrong.
+
+        :param schedule_time: as the service writes it, such as ``2023-01-03 18:00:01``; None is now.
+        :param data_time: None is as ``schedule_time``.
+        :return: its ``WfInstanceId``.
+        """
+        wanted = {"workflow_id": workflow_id, "schedule_time": schedule_time, "data_time": data_time}
+        return int(self._ask("POST", "/instances", wanted)["wf_instance_id"])
+
     def set_issuer(self, **wanted: Any) -> None:
         """Change token service and metadata server; see :class:`airflow_provider_schedulerx.emulator.issuing.Issuer`.
 

@@ -236,6 +236,16 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
                 "the service and its console come from China",
             ),
             Behaviour(
+                "api_data_time",
+                "Has a run that was started through the API a DataTime?",
+                (
+                    Value("present", "I", "it is its ScheduleTime, the time of the call"),
+                    Value("absent", "U", "it has none"),
+                ),
+                "present",
+                "the example of a job that was started so has one",
+            ),
+            Behaviour(
                 "start_interval",
                 "How long apart must two starts of one workflow be? (seconds)",
                 (
@@ -282,6 +292,17 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
                 "present",
                 "it is documented",
             ),
+            Behaviour(
+                "name_filter",
+                "Which workflows does WorkflowName of ListWorkFlows let through?",
+                (
+                    Value("part", "I", "those whose name contains it"),
+                    Value("any_case", "U", "the same, whatever the case of letters"),
+                    Value("exact", "U", "those of exactly this name"),
+                ),
+                "part",
+                "filters of lists are searches in the console",
+            ),
         )
     }
 )
@@ -308,9 +329,11 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "late_refusal": "500",
                 "node_trigger_type": "absent",
                 "time_zone": "-05:00",
+                "api_data_time": "absent",
                 "start_interval": "1",
                 "log_service": "off",
                 "list_workflows": "absent",
+                "name_filter": "any_case",
             }
         ),
     }

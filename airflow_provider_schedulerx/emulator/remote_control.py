@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from airflow_provider_schedulerx.emulator import definitions, profile
+from airflow_provider_schedulerx.emulator import definitions, profile, schedules
 from airflow_provider_schedulerx.emulator.definitions import DefinitionError
 from airflow_provider_schedulerx.emulator.faults import Fault
 from airflow_provider_schedulerx.emulator.operations import OPERATIONS
@@ -33,7 +33,9 @@ class RemoteControl:
         app.router.add_put("/profile", self._set_profile)
         app.router.add_post("/accounts", self._add_account)
         app.router.add_post("/workflows", self._add_workflows)
+        app.router.add_put("/schedules", self._set_schedule)
         app.router.add_get("/instances", self._get_instances)
+        app.router.add_post("/instances", self._rerun)
         app.router.add_post("/reset", self._reset)
         return app
 
@@ -88,8 +90,32 @@ class RemoteControl:
         added = definitions.parse(await http.json())
         known = self._emulator.definitions
         self._emulator.definitions = replace(known, namespaces={**known.namespaces, **added.namespaces})
-        self._emulator.engine.workflows |= added.workflows
+        self._emulator.engine.add_workflows(added.workflows.values())
         return web.json_response(sorted(added.workflows))
+
+    async def _set_schedule(self, http: web.Request) -> web.Response:
+        """Give a workflow another schedule, until the emulator ends or is reset."""
+        wanted = await http.json()
+        workflow = replace(
+            self._emulator.engine.workflows[int(wanted["workflow_id"])],
+            time_type=str(wanted["time_type"]),
+            time_expression=str(wanted.get("time_expression", "")),
+            data_offset=float(wanted.get("data_offset", 0)),
+        )
+        schedules.parse(workflow.time_type, workflow.time_expression)
+        runs = wanted.get("runs")
+        self._emulator.engine.set_schedule(workflow, None if runs is None else int(runs))
+        return web.json_response({"workflow_id": workflow.workflow_id})
+
+    async def _rerun(self, http: web.Request) -> web.Response:
+        """Start a run for another time, as people do in the console."""
+        wanted, engine = await http.json(), self._emulator.engine
+        times = (
+            None if (text := wanted.get(name)) is None else schedules.parse_time(text, engine.zone)
+            for name in ("schedule_time", "data_time")
+        )
+        run = engine.rerun(engine.workflows[int(wanted["workflow_id"])], *times)
+        return web.json_response({"wf_instance_id": run.wf_instance_id})
 
     async def _reset(self, http: web.Request) -> web.Response:
         self._emulator.reset()

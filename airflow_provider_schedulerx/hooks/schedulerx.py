@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         WorkflowInstanceSummary,
     )
     from airflow_provider_schedulerx.api.runs.intents import StartIntent
+    from airflow_provider_schedulerx.api.runs.kinds import RunKind
     from airflow_provider_schedulerx.api.runs.reconciling import Age, Candidate, Reconciled
     from airflow_provider_schedulerx.api.runs.rerunning import Rerun
     from airflow_provider_schedulerx.api.wire.calls import Call
@@ -166,18 +167,25 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         :param workflow_name: pass on as ``WorkflowName``.
         :param status: pass on as ``Status``, whose values are not documented.
         """
-        found: dict[int | None, Workflow] = {}
-        page_num = 1
-        while True:
-            page, total = self._transport.perform(
-                api.calls.list_workflows(self.scope, page_num, workflow_name, status)
-            )
-            before = len(found)
-            found.update((workflow.workflow_id, workflow) for workflow in page)
-            # A page that brings nothing new ends it too: a total that lies must not loop for ever.
-            if len(found) >= total or len(found) == before:
-                return list(found.values())
-            page_num += 1
+        recipe = api.names.list_all(
+            lambda page_num: api.calls.list_workflows(self.scope, page_num, workflow_name, status)
+        )
+        return api.recipes.drive(recipe, self._transport.perform)
+
+    def find_definition(self, kind: RunKind, name: str) -> int:
+        """Find a workflow or a job by its name.
+
+        :param kind: what to find, such as :data:`~airflow_provider_schedulerx.api.runs.kinds.WORKFLOW_RUNS`.
+        :param name: exactly as the service has it.
+        :return: its id.
+        :raises SchedulerXNotFoundError: if there is none; it lists the nearest names with their ids.
+        :raises SchedulerXConfigurationError: if there are several, with their ids; or if this edition of the service
+            does not list workflows.
+        """
+        recipe = api.names.resolve_recipe(kind, self.scope, name)
+        definition_id = api.recipes.drive(recipe, self._transport.perform)
+        self.log.info("The %s named %r is %s", kind.definition_noun, name, definition_id)
+        return definition_id
 
     def stop_job_instance(self, job_id: int | str, job_instance_id: int | str) -> None:
         """Stop a job instance, such as a node of a run (``StopInstance``).

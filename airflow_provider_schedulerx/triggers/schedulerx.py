@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -26,7 +26,7 @@ from airflow_provider_schedulerx.triggers.stopping import stop_in_background
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
     from airflow_provider_schedulerx.api.models import WorkflowInstance
-    from airflow_provider_schedulerx.api.polling.poller import Subscription, WorkflowPoller
+    from airflow_provider_schedulerx.api.polling.poller import Observation, RunPoller, Subscription
     from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
     from airflow_provider_schedulerx.api.runs.tracking import RunTracker
 
@@ -197,7 +197,9 @@ class WorkflowInstanceTrigger(BaseTrigger):
         while True:
             try:
                 settings = await read_settings(self)
-                async with api.poller.shared_poller(settings, self.workflow_id) as poller:
+                async with api.poller.shared_poller(
+                    settings, api.kinds.WORKFLOW_RUNS, self.workflow_id
+                ) as poller:
                     if (event := await self._poll(poller, settings, tracker, faults)) is not None:
                         return event
                 # The connection has changed.
@@ -211,7 +213,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
                 await self._pause()
 
     async def _poll(
-        self, poller: WorkflowPoller, settings: SchedulerXSettings, tracker: RunTracker, faults: FaultLog
+        self, poller: RunPoller, settings: SchedulerXSettings, tracker: RunTracker, faults: FaultLog
     ) -> TerminalEvent | None:
         """Follow the run with these settings.
 
@@ -234,12 +236,13 @@ class WorkflowInstanceTrigger(BaseTrigger):
                         return None
                     continue
                 faults.succeeded()
-                self._snapshots.observe(seen)
-                verdict, lines = tracker.observe(seen, time.monotonic())
+                instance = cast("WorkflowInstance", seen)
+                self._snapshots.observe(instance)
+                verdict, lines = tracker.observe(instance, time.monotonic())
                 for line in lines:
                     self.log.info("%s", line)
                 if verdict in (api.tracking.Verdict.SUCCESS, api.tracking.Verdict.FAILED):
-                    return self._event(api.events.Outcome.ENDED, seen)
+                    return self._event(api.events.Outcome.ENDED, instance)
                 if verdict is api.tracking.Verdict.UNDECIDED:
                     return self._event(
                         api.events.Outcome.UNDECIDED,
@@ -256,9 +259,9 @@ class WorkflowInstanceTrigger(BaseTrigger):
             self.log.warning("%s", error)
             return False
 
-    async def _time_is_up(self, poller: WorkflowPoller, subscription: Subscription) -> TerminalEvent:
+    async def _time_is_up(self, poller: RunPoller, subscription: Subscription) -> TerminalEvent:
         """Poll once more, for some seconds: a run that has ended meanwhile still counts."""
-        seen: WorkflowInstance | SchedulerXError
+        seen: Observation
         poller.hurry(subscription)
         try:
             try:
@@ -278,7 +281,7 @@ class WorkflowInstanceTrigger(BaseTrigger):
         if isinstance(seen, SchedulerXError):
             return self._event(api.events.Outcome.TIMEOUT, message=f"the last poll failed: {seen}")
         if seen.status.is_terminal:
-            return self._event(api.events.Outcome.ENDED, seen)
+            return self._event(api.events.Outcome.ENDED, cast("WorkflowInstance", seen))
         return self._event(api.events.Outcome.TIMEOUT, message=f"it was {seen.status.name} then")
 
     def _seconds_left(self) -> float | None:

@@ -60,7 +60,9 @@ async def _try_to_stop(trigger: Any) -> str | None:
     while True:
         try:
             settings = await read_settings(trigger)
-            async with api.poller.shared_poller(settings, trigger.workflow_id) as poller:
+            async with api.poller.shared_poller(
+                settings, api.kinds.WORKFLOW_RUNS, trigger.workflow_id
+            ) as poller:
                 recipe = api.stopping.stop_recipe(
                     settings.scope,
                     trigger.workflow_id,

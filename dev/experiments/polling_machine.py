@@ -1,10 +1,11 @@
 """An adversary plays against the poller, in simulated time, for as long as you like.
 
 Lists lie, lag, leave out, break, hang and are refused; calls are throttled, dropped and answered with nonsense; waits
-come, join, leave and are cancelled. Whatever happens:
+for runs, and observers of lists, come, join, leave and are cancelled. Whatever happens:
 
 - every run that is followed and not over has a next poll, within 1.2 times of what was promised, or of what the
-  budget allows if it is divided evenly, and is seen in that time while the service behaves;
+  budget allows if it is divided evenly, and is seen in that time while the service behaves; every observer likewise
+  has a next list, and hears of it or of why there is none;
 - no minute has more calls of an operation than the budget;
 - each wait has one end, and nothing after it;
 - at the end every run has ended for all who waited, and no task, session or budget is left over.
@@ -35,8 +36,9 @@ from airflow_provider_schedulerx.api import exceptions as errors
 from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.api.polling import budgets, poller
 from airflow_provider_schedulerx.api.polling.rate_limit import WINDOW
-from airflow_provider_schedulerx.api.polling.runs import FollowedRuns
+from airflow_provider_schedulerx.api.polling.schedule import Schedule
 from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, Place
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.api.wire.calls import Call
 from dev.harness.scripted_service import (
     FAILED,
@@ -67,7 +69,7 @@ class Wait:
         self.task = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
-        async with poller.shared_poller(self.settings, self.workflow_id) as shared:
+        async with poller.shared_poller(self.settings, WORKFLOW_RUNS, self.workflow_id) as shared:
             subscription = shared.subscribe(self.run, poll_interval=self.poll_interval, age=0)
             try:
                 while not self.ends:
@@ -75,9 +77,33 @@ class Wait:
                     self.seen_at = asyncio.get_running_loop().time()
                     if isinstance(seen, WorkflowInstance) and seen.status.is_terminal:
                         self.ends.append(seen.status.value)
-                assert subscription._observations.empty(), "something came after the end"
+                assert subscription._published.empty(), "something came after the end"
             finally:
                 shared.unsubscribe(subscription)
+
+
+class Observer:
+    """One observer of the lists of a workflow, as a sensor or trigger makes it."""
+
+    def __init__(self, workflow_id: int, poll_interval: float, limit: int) -> None:
+        self.workflow_id, self.poll_interval = workflow_id, poll_interval
+        self.settings = settings_of(calls_per_minute=limit)
+        self.began = self.seen_at = asyncio.get_running_loop().time()
+        self.task = asyncio.create_task(self._observe())
+
+    async def _observe(self) -> None:
+        async with poller.shared_poller(self.settings, WORKFLOW_RUNS, self.workflow_id) as shared:
+            observer = shared.observe_lists(poll_interval=self.poll_interval)
+            try:
+                while True:
+                    seen = await observer.next()
+                    self.seen_at = asyncio.get_running_loop().time()
+                    if isinstance(seen, poller.ListedRuns):
+                        assert self.began <= seen.asked_at <= self.seen_at
+                        ids = [summary.instance_id for summary in seen.summaries]
+                        assert ids == sorted(ids, reverse=True)
+            finally:
+                shared.unsubscribe(observer)
 
 
 class PollingMachine(RuleBasedStateMachine):
@@ -91,17 +117,22 @@ class PollingMachine(RuleBasedStateMachine):
         self.limit = limit
         self.service = ScriptedService(list_size=list_size, list_lag=lag)
         self.waits: list[Wait] = []
+        self.observers: list[Observer] = []
         self.disturbed_until = float("-inf")
-        self.scheduled = FollowedRuns.schedule
+        self.planned, self.planned_list = Schedule.plan, Schedule.plan_list
         self.network = instead_of_the_network(poller, lambda _: self.service)
         self.network.__enter__()
         machine = self
 
-        def checked(runs: FollowedRuns, run: FollowedRun, latest: float = float("inf")) -> None:
-            machine.scheduled(runs, run, latest)
-            machine.check_schedule(runs, run)
+        def checked(schedule: Schedule, run: FollowedRun, latest: float = float("inf")) -> None:
+            machine.planned(schedule, run, latest)
+            machine.check_plan(schedule, run)
 
-        FollowedRuns.schedule = checked  # type: ignore[method-assign]
+        def checked_list(schedule: Schedule) -> None:
+            machine.planned_list(schedule)
+            machine.check_list_plan(schedule)
+
+        Schedule.plan, Schedule.plan_list = checked, checked_list  # type: ignore[method-assign]
 
     def do(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)
@@ -139,6 +170,28 @@ class PollingMachine(RuleBasedStateMachine):
                     wait = self.active[(which + number) % len(self.active)]
                     wait.task.cancel()
                     self.waits.remove(wait)
+
+        self.do(cancel())
+
+    @rule(
+        workflow=st.integers(1, 4),
+        count=st.integers(1, 3),
+        poll_interval=st.sampled_from([0.5, 10, 60, 900]),
+    )
+    def observe_lists(self, workflow: int, count: int, poll_interval: float) -> None:
+        async def begin() -> None:
+            for _ in range(count):
+                self.observers.append(Observer(workflow, poll_interval, self.limit))
+
+        self.do(begin())
+
+    @precondition(lambda self: bool(self.observers))
+    @rule(which=st.integers(0, 10**6), count=st.integers(1, 3))
+    def cancel_observers(self, which: int, count: int) -> None:
+        async def cancel() -> None:
+            for number in range(count):
+                if self.observers:
+                    self.observers.pop((which + number) % len(self.observers)).task.cancel()
 
         self.do(cancel())
 
@@ -233,33 +286,49 @@ class PollingMachine(RuleBasedStateMachine):
         """Seconds between two polls of a run, if the budget is divided evenly between all and each is polled alone."""
         return len({wait.run for wait in self.active}) * WINDOW / self.limit
 
-    def check_schedule(self, runs: FollowedRuns, run: FollowedRun) -> None:
-        budget = runs._list_budget if run.place is Place.LIST else runs._get_budget
+    @property
+    def even_lists(self) -> float:
+        """Seconds between two lists of a workflow, if the budget is divided evenly between all workflows."""
+        return len({each.workflow_id for each in (*self.active, *self.observers)}) * WINDOW / self.limit
+
+    def check_plan(self, schedule: Schedule, run: FollowedRun) -> None:
+        budget = schedule._list_budget if run.place is Place.LIST else schedule._get_budget
         even = len(budget.demands) * WINDOW / budget.rate
         allowed = 1.2 * max(run.poll_interval, even, 1.0)
         assert run.due_at <= self.loop.time() + allowed, (run, allowed)
+
+    def check_list_plan(self, schedule: Schedule) -> None:
+        if not schedule._observers:
+            return
+        budget = schedule._list_budget
+        even = len(budget.demands) * WINDOW / budget.rate
+        allowed = 1.2 * max(min(each.poll_interval for each in schedule._observers), even, 1.0)
+        assert schedule.list_due_at <= self.loop.time() + allowed, (schedule.list_due_at, allowed)
 
     @invariant()
     def every_run_has_a_next_poll(self) -> None:
         if not hasattr(self, "loop"):
             return
         for made in poller._pollers.get(self.loop, {}).values():
-            runs = made._runs
-            if runs is None or made._loops is None:
+            following = made._following
+            if following is None:
                 continue
-            details, listing, singles = made._loops
+            runs, schedule = following.runs, following.runs.schedule
             for run in runs.all:
                 match run.place:
                     case Place.LIST:
-                        assert runs.list_due_at <= max(run.due_at, self.loop.time()) or self.is_listing(
-                            listing
+                        assert schedule.list_due_at <= max(run.due_at, self.loop.time()) or self.is_listing(
+                            following.listing
                         )
                     case Place.SINGLE:
-                        assert runs.singles.due_at <= run.due_at
+                        assert schedule.singles.due_at <= run.due_at
                     case Place.ASKED:
-                        assert len(singles._tasks) > 1
+                        assert len(following.singles._tasks) > 1
                     case Place.ENDING:
-                        assert run.due_at >= self.loop.time() or details._endings[run].timer is not None
+                        timer = following.details._endings[run].timer
+                        assert run.due_at >= self.loop.time() or timer is not None
+            if runs._observers:
+                assert schedule.list_due_at < float("inf") or self.is_listing(following.listing)
 
     @staticmethod
     def is_listing(listing: Any) -> bool:
@@ -281,6 +350,21 @@ class PollingMachine(RuleBasedStateMachine):
             silent = self.loop.time() - max(wait.seen_at, calm_since)
             assert silent <= patience, f"run {wait.run} was not seen for {silent} s, more than {patience} s"
 
+    @invariant()
+    def every_observer_is_served(self) -> None:
+        if not hasattr(self, "loop"):
+            return
+        for observer in self.observers:
+            if observer.task.done():
+                observer.task.result()
+            calm_since = self.disturbed_until + RECOVERY
+            if self.loop.time() < calm_since:
+                continue
+            self._even_lists = max(getattr(self, "_even_lists", 0.0), self.even_lists)
+            patience = 1.2 * max(observer.poll_interval, self._even_lists) + GRACE
+            silent = self.loop.time() - max(observer.seen_at, calm_since)
+            assert silent <= patience, f"no list was seen for {silent} s, more than {patience} s"
+
     @property
     def even_at_most(self) -> float:
         """:attr:`even`, when there were most."""
@@ -292,6 +376,11 @@ class PollingMachine(RuleBasedStateMachine):
         if hasattr(self, "loop"):
             for operation in (LIST, GET):
                 assert self.service.most_in_a_minute(operation) <= self.limit
+
+    async def end_observers(self) -> None:
+        for observer in self.observers:
+            observer.task.cancel()
+        await asyncio.gather(*(observer.task for observer in self.observers), return_exceptions=True)
 
     def teardown(self) -> None:
         if not hasattr(self, "loop"):
@@ -309,6 +398,7 @@ class PollingMachine(RuleBasedStateMachine):
             for wait in self.waits:
                 assert wait.task.done(), f"run {wait.run} has ended, and nobody was told"
                 wait.task.result()
+            self.do(self.end_observers())
             left = asyncio.all_tasks(self.loop)
             assert not left, left
             assert not poller._pollers.get(self.loop)
@@ -318,7 +408,7 @@ class PollingMachine(RuleBasedStateMachine):
                     assert not any(limiter._waiting.values())
             self.network.__exit__(None, None, None)
         finally:
-            FollowedRuns.schedule = self.scheduled  # type: ignore[method-assign]
+            Schedule.plan, Schedule.plan_list = self.planned, self.planned_list  # type: ignore[method-assign]
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
             del self.loop

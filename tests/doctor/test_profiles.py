@@ -68,6 +68,8 @@ SITUATIONS = {
     "edition": Situation(),
     "log_service": Situation(past=1),
     "list_workflows": Situation(),
+    "name_filter": Situation(),
+    "api_data_time": Situation(START),
 }
 #: It would do harm to find these out.
 NOT_FOUND_OUT = {"retry_ids", "quota_per"}

@@ -301,6 +301,23 @@ def time_zone(service: Service, value: str) -> None:
     assert datetime.strptime(told + value, "%Y-%m-%d %H:%M:%S%z").timestamp() == int(created)
 
 
+def api_data_time(service: Service, value: str) -> None:
+    info = service.run(service.start())["WfInstanceInfo"]
+    assert info.get("DataTime") == (info["ScheduleTime"] if value == "present" else None)
+
+
+def name_filter(service: Service, value: str) -> None:
+    found = {
+        name: [record["Name"] for record in service("ListWorkFlows", WorkflowName=name)[1]["Data"]["Records"]]
+        for name in ("good", "goo", "GOO")
+    }
+    assert [bool(names) for names in found.values()] == {
+        "part": [True, True, False],
+        "any_case": [True, True, True],
+        "exact": [True, False, False],
+    }[value]
+
+
 def start_interval(service: Service, value: str) -> None:
     engine, clock = turned_by_hand(f"start_interval={value}")
     engine.execute(engine.workflows[3], None)
@@ -368,11 +385,13 @@ CHECKS: dict[str, Callable[[Service, str], None]] = {
         late_refusal,
         node_trigger_type,
         time_zone,
+        api_data_time,
         start_interval,
         quota_per,
         edition,
         log_service,
         list_workflows,
+        name_filter,
     )
 }
 

@@ -173,6 +173,10 @@ class Job:
     description: str | None = None
     parameters: str | None = field(default=None, repr=False)
 
+    @property
+    def definition_id(self) -> int:
+        return self.job_id
+
     @classmethod
     def parse(cls, job_id: int, info: Mapping[str, Any]) -> Self:
         """Read ``JobConfigInfo``, or a record of ``Jobs``."""

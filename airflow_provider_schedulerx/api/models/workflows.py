@@ -226,6 +226,10 @@ class Workflow:
     nodes: tuple[WorkflowNode, ...] = ()
     edges: tuple[Edge, ...] = ()
 
+    @property
+    def definition_id(self) -> int:
+        return self.workflow_id
+
     @classmethod
     def parse(cls, workflow_id: int, info: Mapping[str, Any], dag: Any = None) -> Self:
         """:param dag: ``WorkFlowNodeInfo``, which decides nothing, so that any value will do."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-#: Promised intervals that differ by less than this factor are counted together.
+#: Promised intervals, and rates, that differ by less than this factor are counted together.
 _STEP = 1.02
 
 
@@ -64,8 +64,8 @@ class Demands:
         """The interval below which nobody may be, so that all fit; 0 if every promise can be kept."""
         if self.needed <= rate:
             return 0.0
-        # A minute's call more or less makes no difference, and the rate changes all the time.
-        key = (self._version, round(rate))
+        # A small difference makes none, and the rate changes all the time.
+        key = (self._version, _bucket_of(rate))
         if self._cached is None or self._cached[0] != key:
             self._cached = (key, self._solve(rate))
         return self._cached[1]
@@ -75,7 +75,7 @@ class Demands:
         self._needed += sign * 60 / promised
         if not self._demands:
             self._wished = self._needed = 0.0
-        key = math.floor(math.log(promised, _STEP))
+        key = _bucket_of(promised)
         bucket = self._buckets.setdefault(key, _Bucket())
         bucket.count += sign
         bucket.per_minute += sign * 60 / promised
@@ -94,3 +94,8 @@ class Demands:
             shortest = 60 * slowed / (rate - rest) if rest < rate else math.inf
         # Only the sums' rounding can leave it infinite.
         return min(shortest, 60 * len(self._demands) / rate)
+
+
+def _bucket_of(value: float) -> int:
+    """A number that is the same for values that differ by less than a step."""
+    return math.floor(math.log(value, _STEP))

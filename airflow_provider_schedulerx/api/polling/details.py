@@ -8,15 +8,12 @@ from collections import deque
 from dataclasses import dataclass
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
-from airflow_provider_schedulerx.api.models import (
-    WorkflowInstance,
-    WorkflowInstanceStatus,
-    WorkflowInstanceSummary,
-)
 from airflow_provider_schedulerx.api.polling.congestion import now
-from airflow_provider_schedulerx.api.polling.loop import Loop, Workflow
+from airflow_provider_schedulerx.api.polling.definition import PolledDefinition
+from airflow_provider_schedulerx.api.polling.loop import Loop
 from airflow_provider_schedulerx.api.polling.rate_limit import Permit, Priority
 from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, Place
+from airflow_provider_schedulerx.api.runs.kinds import RunSummary
 
 #: Seconds to wait for the nodes: this share of the poll interval, within these bounds.
 _PATIENCE, _LEAST_PATIENCE, _MOST_PATIENCE = 0.1, 1.0, 10.0
@@ -30,7 +27,7 @@ class _Ending:
     """
 
     run: FollowedRun
-    summary: WorkflowInstanceSummary
+    summary: RunSummary
     poll: int
     timer: asyncio.TimerHandle | None = None
 
@@ -41,14 +38,12 @@ class Details(Loop):
     Rather without nodes than late: after some seconds the end is published as the list shows it.
     """
 
-    def __init__(self, workflow: Workflow) -> None:
-        super().__init__(workflow)
+    def __init__(self, definition: PolledDefinition) -> None:
+        super().__init__(definition)
         self._endings: dict[FollowedRun, _Ending] = {}
         self._queue: deque[_Ending] = deque()
 
-    def begin(
-        self, run: FollowedRun, summary: WorkflowInstanceSummary, poll: int, permit: Permit | None
-    ) -> None:
+    def begin(self, run: FollowedRun, summary: RunSummary, poll: int, permit: Permit | None) -> None:
         """Fetch the nodes of a run and publish its end.
 
         :param poll: number of the list that shows it.
@@ -72,13 +67,13 @@ class Details(Loop):
         if not self._queue:
             await self._sleep_until(float("inf"))
             return
-        permit = await self._workflow.get_budget.acquire(Priority.SPARE)
+        permit = await self._definition.get_budget.acquire(Priority.SPARE)
         while self._queue:
             ending = self._queue.popleft()
             if self._is_current(ending):
                 self._spawn(self._fetch(ending, permit))
                 return
-        self._workflow.get_budget.give_back(permit)
+        self._definition.get_budget.give_back(permit)
 
     def cancel(self) -> set[asyncio.Task[None]]:
         for ending in self._endings.values():
@@ -88,10 +83,10 @@ class Details(Loop):
         return super().cancel()
 
     async def _fetch(self, ending: _Ending, permit: Permit) -> None:
-        poll = self._workflow.runs.next_poll()
+        poll = self._definition.runs.next_poll()
         try:
-            instance = await self._workflow.transport.perform_permitted(
-                self._workflow.get_call(ending.run), permit
+            instance = await self._definition.transport.perform_permitted(
+                self._definition.get_call(ending.run), permit
             )
         except SchedulerXError:
             self._give_up(ending)
@@ -99,19 +94,19 @@ class Details(Loop):
         if self._finish(ending):
             # What the run says of itself counts: a list may be late, as after a node was run again.
             ending.run.is_doubted = not instance.status.is_terminal
-            self._workflow.runs.publish(ending.run, instance, poll)
+            self._definition.runs.publish(ending.run, instance, poll)
 
     def _give_up(self, ending: _Ending) -> None:
         if not self._finish(ending):
             return
-        run, runs = ending.run, self._workflow.runs
-        if ending.summary.status is WorkflowInstanceStatus.FAILED and not run.was_active:
+        run, runs = ending.run, self._definition.runs
+        if not ending.summary.status.is_success and not run.was_active:
             # Never seen active here: a list that is late may show the failure before a rerun. The run has to say so itself.
             run.is_doubted = True
             if runs.follows(run):
-                runs.schedule(run)
+                runs.schedule.plan(run)
         else:
-            runs.publish(run, without_nodes(ending.summary), ending.poll)
+            runs.publish(run, self._definition.kind.from_summary(ending.summary), ending.poll)
 
     def _finish(self, ending: _Ending) -> bool:
         """Take an ending out.
@@ -127,16 +122,3 @@ class Details(Loop):
 
     def _is_current(self, ending: _Ending) -> bool:
         return self._endings.get(ending.run) is ending
-
-
-def without_nodes(summary: WorkflowInstanceSummary) -> WorkflowInstance:
-    """A run without its nodes, as a list shows it."""
-    return WorkflowInstance(
-        workflow_id=summary.workflow_id,
-        wf_instance_id=summary.wf_instance_id,
-        status=summary.status,
-        schedule_time=summary.schedule_time,
-        data_time=summary.data_time,
-        start_time=summary.start_time,
-        end_time=summary.end_time,
-    )

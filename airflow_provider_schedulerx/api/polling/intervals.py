@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from datetime import datetime
 
-from airflow_provider_schedulerx.api.models import WorkflowInstanceSummary
+from airflow_provider_schedulerx.api.runs.kinds import RunSummary
 
 #: Seconds: no run is polled more often than this, unless its poll interval is shorter.
 SHORTEST = 1.0
@@ -22,7 +22,7 @@ def wished_interval(age: float, poll_interval: float, usual_duration: float | No
 
     :param age: seconds since the run was started.
     :param poll_interval: seconds by which an end may be noticed late.
-    :param usual_duration: seconds that runs of this workflow take, if that is known.
+    :param usual_duration: seconds that runs of this definition take, if that is known.
     """
     shortest = min(poll_interval, max(SHORTEST, poll_interval / (2 * _EAGERNESS)))
     # A young run may be over at once: the older it gets unfinished, the less likely that is.
@@ -32,7 +32,7 @@ def wished_interval(age: float, poll_interval: float, usual_duration: float | No
     return interval
 
 
-def usual_duration(history: Iterable[WorkflowInstanceSummary]) -> float | None:
+def usual_duration(history: Iterable[RunSummary]) -> float | None:
     """Seconds that the newest runs took, as the median; None without any.
 
     :param history: newest first. Only differences of its times are used: their zone is not documented.

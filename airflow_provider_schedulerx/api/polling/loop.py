@@ -1,4 +1,4 @@
-"""What the three loops over the runs of a workflow have in common: each continues for ever, whatever happens in it."""
+"""What the loops over the runs of a definition have in common: each continues for ever, whatever happens in it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,10 @@ import contextvars
 import logging
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_schedulerx.api.connection.settings import Scope
-from airflow_provider_schedulerx.api.models import WorkflowInstance
-from airflow_provider_schedulerx.api.polling.budgets import BudgetedTransport
-from airflow_provider_schedulerx.api.polling.rate_limit import RateLimiter
-from airflow_provider_schedulerx.api.polling.runs import FollowedRuns
-from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun
-from airflow_provider_schedulerx.api.wire import calls
-from airflow_provider_schedulerx.api.wire.calls import Call
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.polling.definition import PolledDefinition
 
 log = logging.getLogger(__name__)
 
@@ -25,29 +18,11 @@ log = logging.getLogger(__name__)
 _AFTER_FAULT = 1.0
 
 
-@dataclass(frozen=True)
-class Workflow:
-    """What the loops of one workflow share."""
-
-    scope: Scope
-    workflow_id: int
-    runs: FollowedRuns
-    transport: BudgetedTransport
-    list_budget: RateLimiter
-    get_budget: RateLimiter
-
-    def get_call(self, run: FollowedRun) -> Call[WorkflowInstance]:
-        """The poll of a run; kept with it, since a call is encoded only once."""
-        if run.call is None:
-            run.call = calls.get_workflow_instance(self.scope, self.workflow_id, run.wf_instance_id)
-        return run.call
-
-
 class Loop:
     """A task that repeats :meth:`step` for ever, whatever happens in it, and what it has started."""
 
-    def __init__(self, workflow: Workflow) -> None:
-        self._workflow = workflow
+    def __init__(self, definition: PolledDefinition) -> None:
+        self._definition = definition
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_started = False
@@ -70,7 +45,9 @@ class Loop:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         # In an empty context: it belongs to the process, not to the trigger that came first.
-        name = f"schedulerx-{type(self).__name__}-{self._workflow.workflow_id}"
+        name = (
+            f"schedulerx-{type(self).__name__}-{self._definition.kind.name}-{self._definition.definition_id}"
+        )
         task = asyncio.create_task(work, name=name, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -81,7 +58,7 @@ class Loop:
                 await self.step()
             except Exception as error:
                 # Nobody may wait for ever because of a mistake of ours. What was due still is.
-                log.exception("%s of workflow %s: %r", type(self).__name__, self._workflow.workflow_id, error)
+                log.exception("%s of %s: %r", type(self).__name__, self._definition.label, error)
                 await asyncio.sleep(_AFTER_FAULT)
 
     async def _sleep_until(self, at: float) -> None:

@@ -1,11 +1,40 @@
-"""One poller for all the runs of a workflow that a process waits for.
+"""One poller for all the runs of a workflow, or of a job, that a process waits for.
 
 The service allows 100 calls a minute for the whole account (API page "OpenAPI issues"), so a call per run and poll
-would end at some fifty runs. ``ListWorkflowInstance`` shows many runs of a workflow at once: the number of calls
-grows with the workflows, not with the runs.
+would end at some fifty runs. A list (``ListWorkflowInstance``, ``GetJobInstanceList``) shows many runs of a
+definition at once: the number of calls grows with the definitions, not with the runs.
 
-Where the list is not enough, runs are polled one by one (``GetWorkflowInstance``): a run that it does not show, the
-only run of its workflow (the same price, and it brings the nodes), and, if listing is refused, all of them.
+Where the list is not enough, runs are polled one by one (``GetWorkflowInstance``, ``GetJobInstance``): a run that it
+does not show, the only run of its definition (the same price, and it brings the nodes), and, if listing is refused,
+all of them.
+
+Waiting for a run whose id is known::
+
+    async with shared_poller(settings, WORKFLOW_RUNS, workflow_id) as poller:
+        subscription = poller.subscribe(wf_instance_id, poll_interval=30, age=0)
+        try:
+            while True:
+                seen = await subscription.next()  # a Run, or the SchedulerXError that hid it
+        finally:
+            poller.unsubscribe(subscription)
+
+Waiting for a run that is not known yet, or for the ends of all, by observing the lists::
+
+        observer = poller.observe_lists(poll_interval=30)
+        try:
+            while True:
+                seen = await observer.next()  # ListedRuns(summaries, asked_at), or a SchedulerXError
+        finally:
+            poller.unsubscribe(observer)
+
+Every list that the process asks for is published to all observers that were there when it was asked for, whoever
+wanted it, so that it may come much more often than ``poll_interval``; all observers and waits of a definition cost one
+list. Errors are published too, also that listing is refused: an observer has nothing else, so the list is asked for
+again after ``poll_interval`` (runs are polled one by one meanwhile), and whether to give up is the observer's decision.
+Which pages and filters one list has is up to :meth:`.RunKind.list_call`: what is beyond is not shown.
+
+Every subscriber of either sort has a next poll, at most 1.2 times later than its ``poll_interval`` or, where the
+budget is too small for all, than an even share allows.
 """
 
 from __future__ import annotations
@@ -17,23 +46,32 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXThrottledError
 from airflow_provider_schedulerx.api.polling.budgets import BudgetedTransport, account_budget
-from airflow_provider_schedulerx.api.polling.details import Details
-from airflow_provider_schedulerx.api.polling.listing import Listing
-from airflow_provider_schedulerx.api.polling.loop import Workflow
+from airflow_provider_schedulerx.api.polling.following import Following
 from airflow_provider_schedulerx.api.polling.rate_limit import Priority
-from airflow_provider_schedulerx.api.polling.runs import FollowedRuns
-from airflow_provider_schedulerx.api.polling.singles import SinglePolls
-from airflow_provider_schedulerx.api.polling.subscriptions import Observation, Subscription
-from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.polling.subscriptions import (
+    ListedRuns,
+    ListObservation,
+    ListSubscription,
+    Observation,
+    Subscription,
+)
 from airflow_provider_schedulerx.api.wire.async_transport import AsyncTransport
-from airflow_provider_schedulerx.api.wire.calls import GET_WORKFLOW_INSTANCE, LIST_WORKFLOW_INSTANCE
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
-    from airflow_provider_schedulerx.api.models import WorkflowInstance
+    from airflow_provider_schedulerx.api.polling.runs import FollowedRuns
+    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
     from airflow_provider_schedulerx.api.wire.calls import Call
 
-__all__ = ["Observation", "Subscription", "WorkflowPoller", "shared_poller"]
+__all__ = [
+    "ListObservation",
+    "ListSubscription",
+    "ListedRuns",
+    "Observation",
+    "RunPoller",
+    "Subscription",
+    "shared_poller",
+]
 
 T = TypeVar("T")
 
@@ -41,21 +79,23 @@ T = TypeVar("T")
 _THROTTLED_TRIES = 20
 
 
-class WorkflowPoller:
-    """Follows all runs of one workflow that somebody waits for. Use as ``async with``; it works while anybody does.
+class RunPoller:
+    """Follows all runs of one definition that somebody waits for. Use as ``async with``; it works while anybody does.
 
-    :param settings: of the connection; its scope says where the workflow is.
+    :param settings: of the connection; its scope says where the definition is.
+    :param kind: of the runs.
+    :param definition_id: of the workflow or job.
     """
 
-    def __init__(self, settings: SchedulerXSettings, workflow_id: int) -> None:
+    def __init__(self, settings: SchedulerXSettings, kind: RunKind, definition_id: int) -> None:
         self._settings = settings
-        self._workflow_id = workflow_id
+        self._kind = kind
+        self._definition_id = definition_id
         self._session = AsyncTransport(settings, max_retry_seconds=0)
         self._budget = account_budget(settings)
         self._opening = asyncio.Lock()
         self._is_open = False
-        self._loops: tuple[Details, Listing, SinglePolls] | None = None
-        self._runs: FollowedRuns | None = None
+        self._following: Following | None = None
         # Longer than every timeout of the session together: it may be fooled by an answer that trickles in.
         seconds = settings.connect_timeout + 2 * settings.read_timeout
         self._transport = BudgetedTransport(self._session, self._budget, seconds)
@@ -63,7 +103,7 @@ class WorkflowPoller:
 
     # What the outside sees.
 
-    def subscribe(self, wf_instance_id: int, *, poll_interval: float, age: float) -> Subscription:
+    def subscribe(self, instance_id: int, *, poll_interval: float, age: float) -> Subscription:
         """Begin to wait for a run.
 
         :param poll_interval: seconds by which its end may be noticed late, if the budget allows.
@@ -74,25 +114,33 @@ class WorkflowPoller:
             raise ValueError(
                 f"poll_interval must be above 0 and age at least 0, not {poll_interval} and {age}"
             )
-        return self._following().subscribe(wf_instance_id, poll_interval, age)
+        return self._runs().subscribe(instance_id, poll_interval, age)
 
-    def unsubscribe(self, subscription: Subscription) -> None:
-        """End a wait."""
-        if self._runs is not None:
-            self._runs.unsubscribe(subscription)
+    def observe_lists(self, *, poll_interval: float) -> ListSubscription:
+        """Begin to observe the lists, without following a certain run.
 
-    def hurry(self, subscription: Subscription) -> None:
-        """Have the run of a subscription polled as soon as the budget allows."""
-        self._following().hurry(subscription)
+        :param poll_interval: seconds between two lists, at most, if the budget allows.
+        :raises ValueError: if it is not such a number.
+        """
+        if not 0 < poll_interval < float("inf"):
+            raise ValueError(f"poll_interval must be above 0, not {poll_interval}")
+        return self._runs().observe_lists(poll_interval)
 
-    async def poll(self, wf_instance_id: int) -> WorkflowInstance:
+    def unsubscribe(self, subscription: Subscription | ListSubscription) -> None:
+        """End a wait, or the observation of lists."""
+        if self._following is not None:
+            self._following.runs.unsubscribe(subscription)
+
+    def hurry(self, subscription: Subscription | ListSubscription) -> None:
+        """Have the run of a subscription polled, or the list made, as soon as the budget allows."""
+        self._runs().hurry(subscription)
+
+    async def poll(self, instance_id: int) -> Run:
         """Poll one run now, within the budget but before the others.
 
         :raises SchedulerXError: if that fails.
         """
-        return await self.perform(
-            calls.get_workflow_instance(self._settings.scope, self._workflow_id, wf_instance_id)
-        )
+        return await self.perform(self._kind.get_call(self._settings.scope, self._definition_id, instance_id))
 
     async def perform(self, call: Call[T]) -> T:
         """Carry out a call of a stop, within the budget but before the polls.
@@ -122,11 +170,8 @@ class WorkflowPoller:
         self.users -= 1
         if self.users:
             return
-        tasks: set[asyncio.Task[None]] = set()
-        if self._loops is not None and self._runs is not None:
-            tasks = set().union(*(loop.cancel() for loop in self._loops))
-            self._runs.clear()
-            self._loops = self._runs = None
+        following, self._following = self._following, None
+        tasks = following.end() if following is not None else set()
         try:
             if tasks:
                 await asyncio.wait(tasks)
@@ -135,43 +180,35 @@ class WorkflowPoller:
                 self._is_open = False
                 await self._session.__aexit__(None, None, None)
 
-    def _following(self) -> FollowedRuns:
-        """The runs, with the loops that poll them, made at first use."""
-        if self._runs is None:
-            list_budget = self._budget.of(LIST_WORKFLOW_INSTANCE.name)
-            get_budget = self._budget.of(GET_WORKFLOW_INSTANCE.name)
-            runs = FollowedRuns(list_budget, get_budget)
-            workflow = Workflow(
-                self._settings.scope, self._workflow_id, runs, self._transport, list_budget, get_budget
+    def _runs(self) -> FollowedRuns:
+        """Who waits for what, made at first use."""
+        if self._following is None:
+            self._following = Following(
+                self._kind, self._settings.scope, self._definition_id, self._transport, self._budget
             )
-            details = Details(workflow)
-            listing, singles = Listing(workflow, details), SinglePolls(workflow)
-            runs.on_list_due, runs.singles.on_earlier = listing.wake, singles.wake
-            self._loops, self._runs = (details, listing, singles), runs
-        return self._runs
+        return self._following.runs
 
 
-_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], WorkflowPoller]] = (
-    WeakKeyDictionary()
-)
+_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], RunPoller]] = WeakKeyDictionary()
 
 
 class shared_poller:
-    """``async with shared_poller(settings, workflow_id) as poller``: the one poller of this process for it."""
+    """``async with shared_poller(settings, kind, definition_id) as poller``: the one poller of this process for it."""
 
-    def __init__(self, settings: SchedulerXSettings, workflow_id: int) -> None:
-        self._key = (settings.identity, settings.account, settings.scope, workflow_id)
+    def __init__(self, settings: SchedulerXSettings, kind: RunKind, definition_id: int) -> None:
+        self._key = (settings.identity, settings.account, settings.scope, kind.name, definition_id)
         self._settings = settings
-        self._workflow_id = workflow_id
-        self._poller: WorkflowPoller | None = None
+        self._kind = kind
+        self._definition_id = definition_id
+        self._poller: RunPoller | None = None
 
-    async def __aenter__(self) -> WorkflowPoller:
+    async def __aenter__(self) -> RunPoller:
         # With the limit of the connection as it is now: it may have been edited.
         account_budget(self._settings).join(self._settings.identity, self._settings.calls_per_minute)
         pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
         poller = pollers.get(self._key)
         if poller is None:
-            poller = pollers[self._key] = WorkflowPoller(self._settings, self._workflow_id)
+            poller = pollers[self._key] = RunPoller(self._settings, self._kind, self._definition_id)
         self._poller = poller
         try:
             return await poller.__aenter__()
@@ -186,7 +223,7 @@ class shared_poller:
         self._leave(poller, users=1)
         await poller.__aexit__(*exception)
 
-    def _leave(self, poller: WorkflowPoller, users: int) -> None:
+    def _leave(self, poller: RunPoller, users: int) -> None:
         """Take back what was done on entering; without users but us, nobody else is to find the poller."""
         account_budget(self._settings).leave(self._settings.identity)
         pollers = _pollers.get(asyncio.get_running_loop(), {})

@@ -29,6 +29,8 @@ _STOPS_IN_A_ROW = 4
 _SPARE = 0.9
 #: Seconds after which those who wait for a spare call ask again.
 _SPARE_PAUSE = 1.0
+#: Calls that may follow each other at once where calls are spread out: so many, or this share of the limit.
+_FEW, _FEW_SHARE = 2, 0.1
 #: Seconds.
 _SHORTEST_WAIT = 1e-6
 
@@ -214,6 +216,15 @@ class RateLimiter:
         self._congestion.on_sent()
         return permit
 
+    def _burst(self, priority: Priority, allowed: int) -> float:
+        """Calls that may be made at once: half of the budget, but only what the promises leave over.
+
+        A longer burst means silence until it is a minute old, in which promises are broken.
+        """
+        if priority is Priority.STOP:
+            return allowed / 2
+        return min(allowed / 2, allowed - self.demands.needed)
+
     def _forget_old(self) -> None:
         old = now() - WINDOW
         for sent in (self._sent, self._spare_sent):
@@ -232,8 +243,14 @@ class RateLimiter:
             return self._sent[-allowed] + WINDOW - at
         if priority is Priority.SPARE and len(self._spare_sent) >= (rate - self.demands.needed) * _SPARE:
             return _SPARE_PAUSE
-        if self._sent and (len(self._sent) * 2 > allowed or not self._congestion.is_over):
-            # The second half of the budget is spread out, so that a burst does not mean a minute of silence; all of
-            # it is while the rate grows back, so that a burst does not end in the next refusal.
-            return self._sent[-1] + 60.0 / allowed - at
-        return 0.0
+        if not self._congestion.is_over:
+            # While the rate grows back, everything is spread out, so that a burst does not end in the next refusal.
+            spread = 1
+        elif len(self._sent) > self._burst(priority, allowed):
+            # A few at once, if there were none for a while, so that nobody waits without need.
+            spread = max(_FEW, int(allowed * _FEW_SHARE))
+        else:
+            return 0.0
+        if len(self._sent) < spread:
+            return 0.0
+        return self._sent[-spread] + spread * 60.0 / allowed - at

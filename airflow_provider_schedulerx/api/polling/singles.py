@@ -14,29 +14,30 @@ class SinglePolls(Loop):
 
     async def step(self) -> None:
         self._wake.clear()
-        runs, budget = self._workflow.runs, self._workflow.get_budget
-        if runs.singles.due_at > now():
-            again = now() + runs.catch_up(Place.SINGLE)
-            await self._sleep_until(min(runs.singles.due_at, again))
+        definition, budget = self._definition, self._definition.get_budget
+        schedule = definition.runs.schedule
+        if schedule.singles.due_at > now():
+            again = now() + schedule.catch_up(Place.SINGLE)
+            await self._sleep_until(min(schedule.singles.due_at, again))
             return
-        permit = await budget.acquire(due_at=runs.singles.due_at)
-        run = runs.singles.pop()
+        permit = await budget.acquire(due_at=schedule.singles.due_at)
+        run = schedule.singles.pop()
         if run is None:
             budget.give_back(permit)
-        elif len(runs) > 1 and runs.uses_list(run):
+        elif schedule.is_list_shared and schedule.uses_list(run):
             # It is no longer the only run, or listing was refused for a while.
             budget.give_back(permit)
-            runs.schedule(run, now())
+            schedule.plan(run, now())
         else:
             self._spawn(self._poll(run, permit))
 
     async def _poll(self, run: FollowedRun, permit: Permit) -> None:
-        poll = self._workflow.runs.next_poll()
+        poll = self._definition.runs.next_poll()
         observation: Observation
         try:
-            observation = await self._workflow.transport.perform_permitted(
-                self._workflow.get_call(run), permit
+            observation = await self._definition.transport.perform_permitted(
+                self._definition.get_call(run), permit
             )
         except SchedulerXError as error:
             observation = error
-        self._workflow.runs.publish(run, observation, poll)
+        self._definition.runs.publish(run, observation, poll)

@@ -1,46 +1,78 @@
-"""A wait for a run, and a run with all who wait for it."""
+"""What a poll publishes and to whom: a wait for one run, an observer of lists, and a run with all who wait for it."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Generic, TypeVar
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
-from airflow_provider_schedulerx.api.models import WorkflowInstance
+from airflow_provider_schedulerx.api.runs.kinds import Run, RunSummary
 from airflow_provider_schedulerx.api.wire.calls import Call
 
-#: What a poll shows: how the run is, or why that could not be seen.
-Observation = WorkflowInstance | SchedulerXError
+T = TypeVar("T")
+
+#: What a poll of a run shows: how the run is, or why that could not be seen.
+Observation = Run | SchedulerXError
 
 
-@dataclass(eq=False)
-class Subscription:
-    """One wait for one run.
+@dataclass(frozen=True, slots=True)
+class ListedRuns:
+    """A list of the runs of a workflow or job.
 
-    :ivar poll_interval: seconds by which the end may be noticed late, if the budget allows.
-    :ivar started_at: when the run was started, in the event loop's time.
+    :ivar summaries: of the runs, the newest first. How far back they reach is not documented.
+    :ivar asked_at: when it was asked for, in the event loop's time: what happened later may not be in it.
+    """
+
+    summaries: tuple[RunSummary, ...]
+    asked_at: float
+
+
+#: What asking for a list shows: the runs, or why they could not be listed.
+ListObservation = ListedRuns | SchedulerXError
+
+
+class _Subscriber(Generic[T]):
+    """Somebody to whom polls are published.
+
+    :ivar poll_interval: seconds between two polls, at most, if the budget allows.
     :ivar joined: number of the last poll that was asked for before.
     """
 
-    wf_instance_id: int
-    poll_interval: float
-    started_at: float
-    joined: int
-    _observations: asyncio.Queue[Observation] = field(default_factory=asyncio.Queue)
+    def __init__(self, poll_interval: float, joined: int) -> None:
+        self.poll_interval = poll_interval
+        self.joined = joined
+        self._published: asyncio.Queue[T] = asyncio.Queue()
 
-    async def next(self) -> Observation:
-        """Wait for the next observation. Nothing comes after one of a run that has ended."""
-        return await self._observations.get()
+    async def next(self) -> T:
+        """Wait for what is published next."""
+        return await self._published.get()
 
-    def put(self, observation: Observation) -> None:
-        self._observations.put_nowait(observation)
+    def put(self, seen: T) -> None:
+        self._published.put_nowait(seen)
+
+
+class Subscription(_Subscriber[Observation]):
+    """One wait for one run. Nothing is published after an observation of a run that has ended.
+
+    :ivar started_at: when the run was started, in the event loop's time.
+    """
+
+    def __init__(self, instance_id: int, poll_interval: float, started_at: float, joined: int) -> None:
+        super().__init__(poll_interval, joined)
+        self.instance_id = instance_id
+        self.started_at = started_at
+
+
+class ListSubscription(_Subscriber[ListObservation]):
+    """One observer of the lists of a workflow or job."""
 
 
 class Place(Enum):
     """Where the next observation of a run comes from. Each has a time by which it comes or is tried again."""
 
-    #: The next list of its workflow's runs.
+    #: The next list of its definition's runs.
     LIST = "list"
     #: A poll of its own.
     SINGLE = "single"
@@ -62,7 +94,7 @@ class FollowedRun:
     :ivar was_active: it was seen active.
     """
 
-    wf_instance_id: int
+    instance_id: int
     started_at: float
     joined: int
     due_at: float
@@ -72,7 +104,7 @@ class FollowedRun:
     is_unlisted: bool = False
     is_doubted: bool = False
     was_active: bool = False
-    call: Call[WorkflowInstance] | None = None
+    call: Call[Run] | None = None
 
     @property
     def poll_interval(self) -> float:

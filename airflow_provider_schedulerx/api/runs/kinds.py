@@ -105,6 +105,16 @@ class Run(RunSummary, Protocol):
         ...
 
 
+class Definition(Protocol):
+    """What can be run, as a list of all shows it."""
+
+    @property
+    def definition_id(self) -> int: ...
+
+    @property
+    def name(self) -> str | None: ...
+
+
 class Started(Protocol):
     """What a start answers."""
 
@@ -157,6 +167,11 @@ class RunKind(Protocol):
         ...
 
     @property
+    def name_argument(self) -> str:
+        """The argument that holds the definition's name instead: ``workflow_name``."""
+        ...
+
+    @property
     def instance_argument(self) -> str:
         """The argument of sensors and triggers that holds the instance's id: ``wf_instance_id``."""
         ...
@@ -177,6 +192,9 @@ class RunKind(Protocol):
     @property
     def list_operation(self) -> Operation: ...
 
+    @property
+    def definitions_operation(self) -> Operation: ...
+
     # Calls.
 
     def start_call(
@@ -187,6 +205,15 @@ class RunKind(Protocol):
 
     def list_call(self, scope: Scope, definition_id: int) -> Call[Sequence[RunSummary]]:
         """List the newest runs, newest first, as many as one call shows."""
+        ...
+
+    def definitions_call(
+        self, scope: Scope, page_num: int, name: str | None
+    ) -> Call[tuple[Sequence[Definition], int]]:
+        """List a page of definitions, counted from 1, and say how many there are.
+
+        :param name: a filter, which may let more names through.
+        """
         ...
 
     # Runs in other forms.
@@ -241,11 +268,13 @@ class _WorkflowRuns:
     definition_noun = "workflow"
     instance_noun = "workflow instance"
     definition_argument = "workflow_id"
+    name_argument = "workflow_name"
     instance_argument = "wf_instance_id"
     instance_field = "WfInstanceId"
     start_operation = calls.EXECUTE_WORKFLOW
     get_operation = calls.GET_WORKFLOW_INSTANCE
     list_operation = calls.LIST_WORKFLOW_INSTANCE
+    definitions_operation = calls.LIST_WORKFLOWS
 
     def start_call(self, scope: Scope, definition_id: int, instance_parameters: Any = None) -> Call[Started]:
         return calls.execute_workflow(scope, definition_id, instance_parameters)
@@ -255,6 +284,11 @@ class _WorkflowRuns:
 
     def list_call(self, scope: Scope, definition_id: int) -> Call[Sequence[RunSummary]]:
         return calls.list_workflow_instances(scope, definition_id)
+
+    def definitions_call(
+        self, scope: Scope, page_num: int, name: str | None
+    ) -> Call[tuple[Sequence[Definition], int]]:
+        return calls.list_workflows(scope, page_num, name)
 
     def from_data(self, definition_id: int, instance_id: int, data: Any) -> Run:
         return WorkflowInstance.parse(definition_id, instance_id, data)

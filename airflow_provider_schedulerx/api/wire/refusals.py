@@ -131,6 +131,11 @@ def is_parameter_code(code: str) -> bool:
     return _PARAMETER_CODE.fullmatch(code) is not None
 
 
+def is_unknown_operation(code: str | None) -> bool:
+    """Whether a gateway code says that this edition of the service does not have the operation [I]."""
+    return (code or "").startswith("InvalidAction")
+
+
 def proves_nothing_done(operation: Operation, message: str) -> bool:
     """Whether a business failure is a documented refusal of an operation that changes something.
 

@@ -88,6 +88,10 @@ def _details(it: Experiment) -> Iterator[Finding]:
     zone = runs.time_zone(first.seen.schedule_time or first.seen.start_time, first.served_at)
     if zone is not None:
         yield zone
+    if first.seen.data_time is not None:
+        yield ok("api_data_time", "present", f"a run that was started here has one: {first.seen.data_time}")
+    elif first.seen.schedule_time is not None:
+        yield ok("api_data_time", "absent", "a run that was started here has a ScheduleTime, and no DataTime")
     if found := runs.waiting_node_id([run.seen for run in it.runs if run.seen]):
         yield found
     detail = it.node_detail(first)

@@ -13,6 +13,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXThrottledError,
 )
 from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.refusals import is_unknown_operation
 from airflow_provider_schedulerx.doctor.client import Reply
 from airflow_provider_schedulerx.doctor.findings import Finding, count, fail, ok, unknown, warn
 from airflow_provider_schedulerx.doctor.session import IMPOSSIBLE_ID, Session
@@ -233,7 +234,7 @@ def first_workflows(session: Session) -> Iterator[Finding]:
         return
     session.workflows = []
     error = reply.error
-    if error is not None and str(error.code).startswith("InvalidAction"):
+    if error is not None and is_unknown_operation(error.code):
         yield warn(
             "list_workflows",
             "absent",

@@ -131,6 +131,32 @@ def _enabled(session: Session, value: str) -> Finding:
     )
 
 
+def name_filter(session: Session) -> Iterator[Finding]:
+    """Whether the filter by name takes a part of a name, and another case of its letters."""
+    key, name = "name_filter", str((session.workflow or {}).get("Name") or "")
+    if len(name) < 2 or name.swapcase() == name:
+        yield unknown(key, "the workflow's name is too short, or has no letters of two cases")
+        return
+    shown = []
+    for part in (name[:-1], name.swapcase()):
+        reply = session.ask(calls.list_workflows(session.scope, 1, part))
+        if reply.value is None:
+            yield unknown(key, why(reply))
+            return
+        found, total = reply.value
+        is_shown = any(each.workflow_id == session.workflow_id for each in found)
+        if not is_shown and total > len(found):
+            yield unknown(key, "ListWorkFlows shows more workflows than one page holds")
+            return
+        shown.append(is_shown)
+    if not shown[0]:
+        yield ok(key, "exact", "a part of a name finds nothing")
+    elif shown[1]:
+        yield ok(key, "any_case", "a part of a name is enough, in any case")
+    else:
+        yield ok(key, "part", "a part of a name is enough, in the same case")
+
+
 def runs(session: Session) -> Iterator[Finding]:
     """List the runs of the workflow."""
     assert session.workflow_id is not None  # noqa: S101 - checks say what they need

@@ -17,6 +17,7 @@ from airflow_provider_schedulerx.api import exceptions as errors
 from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.api.polling import poller
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.api.wire.calls import Call
 from dev.harness.scripted_service import (
     FAILED,
@@ -87,7 +88,7 @@ async def follow(
 ) -> Followed:
     """Wait for a run to its end, as a trigger does, or for some seconds."""
     followed = into or Followed()
-    async with poller.shared_poller(settings or settings_of(), workflow_id) as shared:
+    async with poller.shared_poller(settings or settings_of(), WORKFLOW_RUNS, workflow_id) as shared:
         subscription = shared.subscribe(wf_instance_id, poll_interval=poll_interval, age=age)
         try:
             async with asyncio.timeout(None if until == float("inf") else until):
@@ -373,7 +374,7 @@ def test_an_edited_limit_takes_effect_at_once() -> None:
         await asyncio.sleep(150)
         before = service.calls[GET]
         assert before <= 6 * 3
-        async with poller.shared_poller(settings_of(calls_per_minute=60), 1):
+        async with poller.shared_poller(settings_of(calls_per_minute=60), WORKFLOW_RUNS, 1):
             await asyncio.sleep(90)
         assert service.calls[GET] - before >= 40
         await asyncio.gather(*waits)

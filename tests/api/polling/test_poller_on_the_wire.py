@@ -15,7 +15,8 @@ import pytest
 from airflow_provider_schedulerx.api import exceptions as errors
 from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
 from airflow_provider_schedulerx.api.polling import poller
-from airflow_provider_schedulerx.api.polling.poller import Subscription, WorkflowPoller, shared_poller
+from airflow_provider_schedulerx.api.polling.poller import RunPoller, Subscription, shared_poller
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.api.wire import calls
 from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
@@ -23,8 +24,10 @@ from tests.test_async import settings_for
 
 
 @asynccontextmanager
-async def polling(emulator: EmulatorProcess, workflow_id: int, **extra: Any) -> AsyncIterator[WorkflowPoller]:
-    async with shared_poller(settings_for(emulator.endpoint, read_timeout=5, **extra), workflow_id) as made:
+async def polling(emulator: EmulatorProcess, workflow_id: int, **extra: Any) -> AsyncIterator[RunPoller]:
+    async with shared_poller(
+        settings_for(emulator.endpoint, read_timeout=5, **extra), WORKFLOW_RUNS, workflow_id
+    ) as made:
         yield made
 
 

@@ -42,7 +42,9 @@ def script() -> Path | None:
             )
             packed = Path(folder) / f"mermaid-{VERSION}.tgz"
             if done.returncode or not packed.exists():
-                log.info("npm cannot be reached, so diagrams need the Internet: %s", done.stderr.strip()[-300:])
+                log.info(
+                    "npm cannot be reached, so diagrams need the Internet: %s", done.stderr.strip()[-300:]
+                )
                 return None
             with tarfile.open(packed) as archive:
                 member = archive.extractfile("package/dist/mermaid.min.js")

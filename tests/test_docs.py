@@ -213,7 +213,9 @@ def test_connection(
 
 def test_every_type_of_credential_has_a_section_with_an_example() -> None:
     pages = sorted((ROOT / "docs").glob("connect-*.md"))
-    sections = [section for page in pages for section in re.split(r"^#+ ", page.read_text(), flags=re.MULTILINE)]
+    sections = [
+        section for page in pages for section in re.split(r"^#+ ", page.read_text(), flags=re.MULTILINE)
+    ]
     for name in CREDENTIAL_TYPES:
         (section,) = (each for each in sections if re.match(rf".*`{name}`", each))
         example = json.loads(section.partition("```json\n")[2].partition("```")[0])
@@ -257,7 +259,7 @@ def test_commands(block: Block, environment: dict[str, str], connect: Callable[.
         elif command[:2] == ["pip", "install"]:
             assert all(version(name.partition("[")[0]) for name in command[2:])
         elif command[:2] == ["airflow", "providers"]:
-            assert "SchedulerX" in run([sys.executable, "-m", *command], environment)
+            assert version(command[3]) in run([sys.executable, "-m", *command], environment)
         elif command[:2] == ["airflow", "schedulerx"]:
             with EmulatorProcess() as local:
                 connect(local.connection())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.util
 import signal
 import sys
 import threading
@@ -59,9 +58,10 @@ def seconds_until_a_deferral_is_known() -> float:
 
     :return: 0 below 3.0, and in ``dag.test()``, where there is no other process.
     """
-    if importlib.util.find_spec("airflow.sdk.execution_time") is None:
+    try:
+        from airflow.sdk.execution_time import task_runner
+    except ImportError:
         return 0.0
-    from airflow.sdk.execution_time import task_runner
 
     if type(getattr(task_runner, "SUPERVISOR_COMMS", None)).__name__.startswith("InProcess"):
         return 0.0

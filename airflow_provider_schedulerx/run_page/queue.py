@@ -14,12 +14,13 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.run_page import XCOM_RUN
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.writer import Cadence, WriteTime, logger, masked, parsed
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.models import WorkflowInstance
+    from airflow_provider_schedulerx.api.runs.kinds import Run
 
 #: Seconds between two writes of a triggerer at least. Each takes its processes some 27 ms (benchmarks.run_page).
 MIN_PAUSE_OF_ALL = 1.0
@@ -58,13 +59,13 @@ class TriggerSnapshotWriter:
         self._expires = float("inf")
         self._has_failed = False
 
-    def observe(self, instance: WorkflowInstance) -> None:
-        if not self._cadence.is_due(instance, _now()):
+    def observe(self, run: Run) -> None:
+        if not isinstance(run, WorkflowInstance) or not self._cadence.is_due(run, _now()):
             return
-        self._pending = (instance, time.time())
+        self._pending = (run, time.time())
         self.priority = Priority.HEARTBEAT
-        if self._cadence.has_changed(instance):
-            is_change = self._cadence.has_stored or instance.status.is_terminal
+        if self._cadence.has_changed(run):
+            is_change = self._cadence.has_stored or run.status.is_terminal
             self.priority = Priority.CHANGE if is_change else Priority.FIRST
         SnapshotQueue.of_this_loop().put(self)
 

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.run_page import XCOM_RUN
 from airflow_provider_schedulerx.run_page.snapshot import MalformedSnapshotError, Snapshot
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.models import WorkflowInstance
+    from airflow_provider_schedulerx.api.runs.kinds import Run
 
 #: Seconds between two snapshots of a run at least.
 MIN_PAUSE = 3.0
@@ -30,8 +31,8 @@ PAUSE_AFTER_FAULT = 60.0
 class SnapshotWriter(Protocol):
     """What a task or trigger tells of the run it follows."""
 
-    def observe(self, instance: WorkflowInstance) -> None:
-        """Take note of what was observed; store it if it is time to."""
+    def observe(self, run: Run) -> None:
+        """Take note of what was observed; store it if it is time to. Only runs of workflows have a page."""
 
     def close(self) -> None:
         """Observe nothing more."""
@@ -69,7 +70,7 @@ def _key_of(ti: Any) -> dict[str, Any] | None:
 class NullWriter:
     """Stores nothing: before Airflow 3.1, and where no Airflow runs the task."""
 
-    def observe(self, instance: WorkflowInstance) -> None:
+    def observe(self, run: Run) -> None:
         pass
 
     def close(self) -> None:
@@ -148,12 +149,12 @@ class TaskSnapshotWriter:
         self._last: Snapshot | None = None
         self._has_failed = False
 
-    def observe(self, instance: WorkflowInstance) -> None:
+    def observe(self, run: Run) -> None:
         began = self._monotonic()
-        if not self._cadence.is_due(instance, began):
+        if not isinstance(run, WorkflowInstance) or not self._cadence.is_due(run, began):
             return
         try:
-            self._store(instance)
+            self._store(run)
         except Exception as error:
             self._cadence.failed(self._monotonic())
             if not self._has_failed:
@@ -161,7 +162,7 @@ class TaskSnapshotWriter:
             self._has_failed = True
         else:
             ended = self._monotonic()
-            self._cadence.stored(instance, ended, ended - began)
+            self._cadence.stored(run, ended, ended - began)
 
     def _store(self, instance: WorkflowInstance) -> None:
         snapshot = Snapshot.of(instance, time.time(), mask=masked)

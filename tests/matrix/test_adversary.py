@@ -99,13 +99,13 @@ def test_a_run_that_succeeds_just_before_its_stop_is_returned(
     make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make()
-    stop = RunOwner._stop
+    stop = RunOwner.stop
 
     def late(self: RunOwner, run: Any) -> Any:
         world.clock.now += 60
         return stop(self, run)
 
-    monkeypatch.setattr(RunOwner, "_stop", late)
+    monkeypatch.setattr(RunOwner, "stop", late)
     with world.service.in_force():
         world.define(GOOD, retries=1, timeout=40)
         world.task.run()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from benchmarks import triggerer
@@ -233,11 +234,11 @@ def test_a_thousand_runs_end_with_every_outcome_right_and_none_told_twice(tmp_pa
             stack.stop()
         for (workflow_id, run), (_, state, event) in zip(runs, crowd.events(stack), strict=True):
             assert state == "scheduled"
-            ended = TerminalEvent.parse(event, workflow_id=workflow_id, wf_instance_id=run)
+            ended = TerminalEvent.parse(event, WORKFLOW_RUNS, definition_id=workflow_id, instance_id=run)
             assert ended.outcome is Outcome.ENDED
-            assert ended.instance is not None
+            assert ended.run is not None
             failed = workflow_id - 2000 in (3, 11)
-            assert ended.instance.status == (5 if failed else 4)
+            assert ended.run.status == (5 if failed else 4)
         counters = emulator.counters()
         logs = [file for file in tmp_path.rglob("*.log") if file.is_file()]
         fired = sum(file.read_text(errors="replace").count("Trigger fired event") for file in logs)

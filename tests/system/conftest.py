@@ -47,6 +47,8 @@ def shoot(tmp_path: Path) -> Callable[..., None]:
         if fold:
             page.get_by_text(re.compile(f"^{fold}: ")).first.click()
             page.get_by_text("task_runner.py").first.wait_for(state="hidden")
+        # Looking for a text in a log scrolls it aside.
+        page.evaluate("document.querySelectorAll('*').forEach(each => { each.scrollLeft = 0 })")
         shown = page.locator("body").inner_text()
         for path in (str(ROOT), sys.prefix, str(tmp_path.parent)):
             assert path not in shown, f"{name}.png would show {path}"

@@ -56,7 +56,7 @@ def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def page(chromium: Any, airflow: AirflowStack) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 1300, "height": 800}, base_url=airflow.url)
+    context = chromium.new_context(viewport={"width": 1440, "height": 800}, base_url=airflow.url)
     context.set_default_timeout(30_000)
     yield context.new_page()
     context.close()

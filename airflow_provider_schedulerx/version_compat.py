@@ -295,6 +295,11 @@ def has_supervisor() -> bool:
     return getattr(runner, "SUPERVISOR_COMMS", None) is not None
 
 
+def takes_requests_from_threads() -> bool:
+    """Return whether a task may ask its supervisor from a thread while its main one does. From 3.2 on, there is a lock."""
+    return hasattr(_supervisor(), "_thread_lock")
+
+
 def _supervisor() -> Any:
     from airflow.sdk.execution_time import task_runner
 

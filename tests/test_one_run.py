@@ -655,6 +655,38 @@ def test_an_event_of_an_earlier_try_starts_the_try_anew(
     assert bare.xcoms["WfInstanceId"] != run
 
 
+@pytest.mark.parametrize("error", ["Trigger timeout", "Trigger failure"])
+def test_a_deferral_of_an_earlier_try_that_airflow_ended_starts_the_try_anew(
+    emulator: EmulatorProcess, bare: TaskInstance, error: str
+) -> None:
+    workflow_id = workflow(emulator, nodes=[{"name": "only", "duration": 5, "outcome": "failed"}])
+    arguments = {"workflow_id": workflow_id, "deferrable": True, "timeout": 60}
+    with pytest.raises(TaskDeferred):
+        bare.run(operator(**arguments))
+    while newest(emulator, workflow_id)["status"] != 5:
+        time.sleep(0.1)
+    first, starts = bare.xcoms["WfInstanceId"], emulator.starts(workflow_id)
+    bare.try_number = 2
+    with pytest.raises(TaskDeferred):
+        operator(**arguments).resume_execution("__fail__", {"error": error}, bare.context)
+    assert emulator.starts(workflow_id) == starts + 1
+    assert bare.xcoms["WfInstanceId"] != first
+
+
+@pytest.mark.parametrize("method", ["execute_complete", "__fail__"])
+def test_a_deferral_whose_run_cannot_be_looked_up_allows_no_blind_retry(
+    emulator: EmulatorProcess, bare: TaskInstance, method: str
+) -> None:
+    """The run is there, and with ``durable=False`` a retry would start another beside it."""
+    arguments = {"deferrable": True, "durable": False}
+    with pytest.raises(TaskDeferred):
+        bare.run(operator(**arguments))
+    bare.xcom_pull = _raise(ConnectionError("the API server is away"))  # type: ignore[method-assign]
+    reason = {"error": "Trigger failure"} if method == "__fail__" else {"event": None}
+    with pytest.raises(RunUndecidedError, match="the API server is away"):
+        operator(**arguments).resume_execution(method, reason, bare.context)
+
+
 # 12. What cannot heal is final at once.
 
 

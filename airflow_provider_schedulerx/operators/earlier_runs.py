@@ -45,7 +45,7 @@ class EarlierRuns:
             )
         if earlier.instance_id is None:
             self._log.warning("The previous try ended while it started %s; looking for its run", start.what)
-            earlier = self._lost.find(earlier, age=start.age_of(earlier))
+            earlier, _ = self._lost.find(earlier, age=start.age_of(earlier))
             if earlier.instance_id is None:
                 start.owner.nothing_started()
                 start.remember(earlier)
@@ -127,7 +127,7 @@ class EarlierRuns:
                 patience=start.policy.patience,
                 age=start.age_of(earlier),
             )
-            if found == api.reconciling.Reconciled():
+            if found.outcome == "not_started":
                 self._log.warning(
                     "The previous try was for %s %s and started no run", noun, earlier.definition_id
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthorizationError,
     SchedulerXError,
     SchedulerXRejectedError,
+    SchedulerXSameSecondError,
     SchedulerXThrottledError,
 )
 from airflow_provider_schedulerx.exceptions import RunAlreadyActiveError, RunNotStartedError
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Starts in a row, each of which was not carried out, before the task gives up.
 _MAX_STARTS = 3
+#: Seconds within which a start is made again that came in the same second as another, at a random moment: tasks that
+#: collide once must not collide again.
+_LEAST_SPREAD, _SPREAD = 1.1, 15.0
 
 
 class Launcher:
@@ -62,7 +67,7 @@ class Launcher:
 
     def _start_new(self) -> TaskRun:
         start, owner = self._start, self._start.owner
-        last: SchedulerXAmbiguousError | None = None
+        last: SchedulerXError | None = None
         for _ in range(_MAX_STARTS):
             listed = self._list() if self._needs_list else None
             followed = self.apply_if_running(listed or [])
@@ -80,15 +85,21 @@ class Launcher:
                     raise self._lost.undecided(str(error)) from None
                 last = error
                 self._log.warning("%s. Looking for the run that may have been started", error)
-                intent = self._lost.find(intent, cause=error)
+                intent, others = self._lost.find(intent, cause=error)
                 if intent.instance_id is not None:
                     return owner.follow(start.run(intent.instance_id))
                 self._nothing_started()
                 if is_refusal(error):
-                    # The service means it: to ask again at once would be refused again.
-                    raise RunNotStartedError(
-                        f"{self._what} was not started: {error}. No run was found afterwards, so a retry may start one"
-                    ) from None
+                    if not others:
+                        # The service means it: to ask again at once would be refused again.
+                        raise self._refused(error) from None
+                    # The service may take one start in a second only. It does so of jobs (API page "ExecuteJob").
+                    self._spread()
+            except SchedulerXSameSecondError as error:
+                self._nothing_started()
+                last = error
+                self._log.warning("%s", error)
+                self._spread()
             except SchedulerXError as error:
                 self._nothing_started()
                 limit = owner.limit
@@ -108,6 +119,16 @@ class Launcher:
             f"{self._what} was not started in {_MAX_STARTS} attempts: {last}. No run was found afterwards, so a retry may "
             "start one"
         )
+
+    def _refused(self, error: SchedulerXError) -> RunNotStartedError:
+        return RunNotStartedError(
+            f"{self._what} was not started: {error}. No run was found afterwards, so a retry may start one"
+        )
+
+    def _spread(self) -> None:
+        seconds = random.uniform(_LEAST_SPREAD, _SPREAD)  # noqa: S311
+        self._log.info("Another start came at about the same time; starting again in %.0f s", seconds)
+        self._start.owner.interrupts.bounded_pause(seconds)
 
     @property
     def _what(self) -> str:

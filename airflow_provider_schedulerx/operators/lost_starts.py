@@ -49,8 +49,8 @@ class LostStarts:
         age: Age | None = None,
         may_be_several: bool = False,
         cause: SchedulerXAmbiguousError | None = None,
-    ) -> StartIntent:
-        """Return the intent, with its run if there is one.
+    ) -> tuple[StartIntent, int]:
+        """Return the intent, with its run if there is one, and how many runs others have started at about the same time.
 
         :param age: of the request; by default it has just been made.
         :param may_be_several: whether several runs may carry the marker of the intent, one started after the other.
@@ -78,11 +78,11 @@ class LostStarts:
             raise self.undecided(why)
         if result.instance_id is None:
             start.log.info("No run was started")
-            return intent
+            return intent, result.others
         start.log.info("%s is the one that was started", start.run(result.instance_id).title)
         found = replace(intent, instance_id=result.instance_id)
         start.store.keep(found)
-        return found
+        return found, result.others
 
     def undecided(self, why: str) -> RunUndecidedError:
         """Return the error that asks a person."""

@@ -39,7 +39,7 @@ def find_without_store(start: Start, lost: LostStarts) -> StartIntent | None:
     start.log.info("Looking for a run of an earlier try, by its marker")
     intent = start.intent(None)
     if is_retry:
-        found = lost.find(intent, age=age, may_be_several=True)
+        found, _ = lost.find(intent, age=age, may_be_several=True)
     else:
         # Most likely the first try of a cleared task, whose marker is new: only a run that carries it counts. It is
         # looked for all the same, since is_retry errs where somebody has lowered `retries`.

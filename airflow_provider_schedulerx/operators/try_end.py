@@ -125,6 +125,9 @@ class TryEnd:
                 return RunNotStartedError(
                     f"No run of {owner.what} was started within {limit}; nothing was started"
                 )
+            if owner.stopper.cancel_on_kill:
+                owner.look_for_started()
+        if owner.run is None:
             return self.lost(
                 f"Within {limit} it could not be learnt whether a run of {owner.what} was started"
             )

@@ -95,8 +95,8 @@ class FaultyOperator(ExecuteWorkflowOperator):
             self.fault = ""
         return super().execute(self._seen(context))
 
-    def execute_complete(self, context: Context, *args: Any, **kwargs: Any) -> int:
-        return super().execute_complete(self._seen(context), *args, **kwargs)
+    def resume_execution(self, next_method: str, next_kwargs: Any, context: Context) -> Any:
+        return super().resume_execution(next_method, next_kwargs, self._seen(context))
 
     def _seen(self, context: Context) -> Context:
         if not self.has_store:

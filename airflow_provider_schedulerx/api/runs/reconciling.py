@@ -10,7 +10,7 @@ its answers or ends in ambiguity, which time or a person has to resolve.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
@@ -33,11 +33,13 @@ class Reconciled:
 
     :ivar ambiguity: why nobody can tell, with the candidates.
     :ivar may_resolve: whether a later reconciliation may succeed where this one did not.
+    :ivar others: how many runs of others have been started at about the same time.
     """
 
     instance_id: int | None = None
     ambiguity: str | None = None
     may_resolve: bool = False
+    others: int = field(default=0, compare=False)
 
     @property
     def outcome(self) -> str:
@@ -183,7 +185,7 @@ def _decide(
             runs,
             may_resolve=True,
         )
-    return Reconciled()
+    return Reconciled(others=len(runs))
 
 
 def _ambiguous(why: str, runs: list[Candidate], may_resolve: bool = False) -> Reconciled:

@@ -24,7 +24,7 @@ def on_asset_event_emitted(asset_event: Any) -> None:
         if "from_rest_api" in extra or not isinstance(payload, dict) or "watcher" not in payload:
             return
         from airflow_provider_schedulerx import version_compat
-        from airflow_provider_schedulerx.triggers.cursors import MAX_DELIVERED, delivered_key
+        from airflow_provider_schedulerx.api.runs.ends import MAX_DELIVERED, delivered_key
 
         version_compat.append_to_asset_state(
             asset_event.asset, delivered_key(payload["watcher"]), payload["WfInstanceId"], MAX_DELIVERED

@@ -11,15 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from airflow_provider_schedulerx import version_compat
-from airflow_provider_schedulerx.api.runs.ends import Cursor
-
-#: Runs of which a store says that their event was stored, at most.
-MAX_DELIVERED = 1000
-
-
-def delivered_key(watcher: str) -> str:
-    """Return the key under which a store says which events were stored."""
-    return f"schedulerx.delivered.{watcher}"
+from airflow_provider_schedulerx.api.runs.ends import Cursor, delivered_key
 
 
 class CursorStore:

@@ -14,10 +14,18 @@ from airflow_provider_schedulerx.api.runs.kinds import RunSummary
 #: Ended runs that are remembered at least. They have to be known for as long as a list may show them.
 _LEAST_REMEMBERED = 200
 
+#: Runs of which a store says that the report of their end has arrived, at most.
+MAX_DELIVERED = 1000
+
 #: A list with fewer runs is not cut off: 10 is the least that the service is known to list.
 _SHORTEST_CUT_LIST = 10
 
 _VERSION = 1
+
+
+def delivered_key(watcher: str) -> str:
+    """Return the key under which a store says which reports of a watcher have arrived."""
+    return f"schedulerx.delivered.{watcher}"
 
 
 @dataclass(frozen=True)

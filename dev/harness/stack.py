@@ -112,6 +112,14 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
         self._log_in()
         return self
 
+    def add_connection(self, conn_id: str, connection: Mapping[str, Any]) -> None:
+        """Put a connection into the database, so that the UI shows it, can test it and change it.
+
+        :param connection: its JSON form, as ``AIRFLOW_CONN_...`` takes it.
+        """
+        body = {**connection, "connection_id": conn_id, "extra": json.dumps(connection.get("extra", {}))}
+        self.api("POST", "/connections", body)
+
     def start_component(self, component: str) -> None:
         # Several of one kind would otherwise serve their logs on one port.
         ports = {

@@ -101,7 +101,7 @@ class FaultyOperator(ExecuteWorkflowOperator):
     def _seen(self, context: Context) -> Context:
         if not self.has_store:
             context = context.copy()
-            context.pop("task_state_store", None)  # type: ignore[typeddict-item]
+            context.pop("task_state_store", None)
         return context
 
 

@@ -31,7 +31,10 @@ COMPONENTS = {name: (name,) for name in _NAMES}
 _STOP_SECONDS = 15
 
 
-class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
+_RestApi: type[RestApi] = RestApi2 if IS_AIRFLOW_2 else RestApi
+
+
+class AirflowStack(_RestApi):  # type: ignore[misc, valid-type]  # which of the two only the environment knows
     """Use as a context manager.
 
     :param home: AIRFLOW_HOME; made if need be.

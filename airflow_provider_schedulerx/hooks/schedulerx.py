@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         WorkflowInstance,
         WorkflowInstanceSummary,
     )
-    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
+    from airflow_provider_schedulerx.api.runs.kinds import RunKind
     from airflow_provider_schedulerx.api.wire.calls import Call
     from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 
@@ -256,7 +256,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
 
     def stop_workflow_instance(
         self, workflow_id: int | str, wf_instance_id: int | str, *, timeout: float = 60.0
-    ) -> Run | None:
+    ) -> WorkflowInstance | None:
         """Stop a run, as far as that is possible.
 
         No operation of the service stops a run. So all its active nodes are stopped, again and again,
@@ -270,7 +270,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         """
         ids = check_id("workflow_id", workflow_id), check_id("wf_instance_id", wf_instance_id)
         recipe = api.kinds.WORKFLOW_RUNS.stop(self.scope, *ids, timeout=timeout, log=self.log)
-        return api.recipes.drive(recipe, self.single_try_transport.perform)
+        return cast("WorkflowInstance | None", api.recipes.drive(recipe, self.single_try_transport.perform))
 
     # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no twin: runs are
     # started on workers, where what is known of a start outlives the try.
@@ -307,13 +307,13 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
 
     async def astop_workflow_instance(
         self, workflow_id: int | str, wf_instance_id: int | str, *, timeout: float = 60.0
-    ) -> Run | None:
+    ) -> WorkflowInstance | None:
         """:meth:`stop_workflow_instance` as a coroutine."""
         settings = await self.aget_settings()
         ids = check_id("workflow_id", workflow_id), check_id("wf_instance_id", wf_instance_id)
         recipe = api.kinds.WORKFLOW_RUNS.stop(settings.scope, *ids, timeout=timeout, log=self.log)
         async with api.async_transport.AsyncTransport(settings, max_retry_seconds=0) as transport:
-            return await api.recipes.adrive(recipe, transport.perform)
+            return cast("WorkflowInstance | None", await api.recipes.adrive(recipe, transport.perform))
 
     def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
         """Return the URL of a run in the console, after the connection's ``console_url``."""

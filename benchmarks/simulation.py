@@ -20,9 +20,10 @@ from airflow_provider_schedulerx.api.polling.poller import shared_poller
 from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.api.wire.calls import Call
 from airflow_provider_schedulerx.emulator import definitions
+from airflow_provider_schedulerx.emulator.arguments import Arguments
 from airflow_provider_schedulerx.emulator.authentication import Request
 from airflow_provider_schedulerx.emulator.engine import Engine
-from airflow_provider_schedulerx.emulator.operations import OPERATIONS, Arguments
+from airflow_provider_schedulerx.emulator.operations import OPERATIONS
 from dev.harness.virtual_time import run_simulated
 
 __all__ = ["run_simulated"]

@@ -228,7 +228,13 @@ def test_reset_makes_it_as_at_the_start() -> None:
         assert emulator.profile()["list_workflows"] == "present"
         assert emulator.pending_faults() == []
         assert emulator.instances() == []
-        assert emulator.counters() == {"calls": {}, "outcomes": {}, "busiest_minute": {}, "starts": {}}
+        assert emulator.counters() == {
+            "calls": {},
+            "outcomes": {},
+            "busiest_minute": {},
+            "starts": {},
+            "job_starts": {},
+        }
         assert call(emulator, "GetWorkFlow", {**GROUP, "WorkflowId": "900"})[1]["Success"] is False
         assert call(emulator, "ListWorkFlows", {**GROUP, "GroupId": "new"})[1]["Success"] is False
         again = call(emulator, "ExecuteWorkflow", {**GROUP, "WorkflowId": "3"})[1]["Data"]["WfInstanceId"]

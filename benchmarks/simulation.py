@@ -68,7 +68,7 @@ class Service:
                 node.ends = self.ends[run.wf_instance_id] = loop.time() + duration
                 node.attempt = 1 if number % 10 == 0 else 0  # the second attempt is the one that fails
                 self.workflow_of[run.wf_instance_id] = workflow_id
-            self.engine._look_again(workflow.workflow_id)
+            self.engine._look_again(workflow.key)
 
     def perform(self, call: Call[T]) -> T:
         name = call.operation.name

@@ -11,11 +11,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
-
-if TYPE_CHECKING:
-    from airflow.models.dagrun import DagRun
 
 _BUNDLE = "schedulerx-tests"
 
@@ -72,14 +69,14 @@ def database(folder: Path) -> Iterator[None]:
     connect()
 
 
-def run(dag: Any, **arguments: Any) -> DagRun:
+def run(dag: Any, **arguments: Any) -> Any:
     """Run a DAG to its end.
 
     :param arguments: those of ``dag.test()``.
+    :return: the DAG run, of Airflow's ``DagRun``.
     """
     _make_known(dag)
-    finished: DagRun = dag.test(**arguments)
-    return finished
+    return dag.test(**arguments)
 
 
 def _make_known(dag: Any) -> None:

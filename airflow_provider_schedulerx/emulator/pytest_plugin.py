@@ -28,8 +28,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from airflow.models.dagrun import DagRun
-
     from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 
 
@@ -84,13 +82,9 @@ def _schedulerx_airflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def schedulerx_run_dag(_schedulerx_airflow_folder: Path) -> Iterator[Callable[..., DagRun]]:
+def schedulerx_run_dag(_schedulerx_airflow_folder: Path) -> Iterator[Callable[..., Any]]:
     """Run a DAG to its end, in a database of this session: ``schedulerx_run_dag(dag, run_conf={...}).state``."""
     from airflow_provider_schedulerx.emulator import dag_runs
 
     with dag_runs.database(_schedulerx_airflow_folder):
-
-        def run(dag: Any, **arguments: Any) -> DagRun:
-            return dag_runs.run(dag, **arguments)
-
-        yield run
+        yield dag_runs.run

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.parameters import check_id
 from airflow_provider_schedulerx.hooks.connection import ConnectionMixin
+from airflow_provider_schedulerx.hooks.jobs import JobsMixin
 from airflow_provider_schedulerx.hooks.scoped import DEFAULT_CONN_ID, scope_arguments
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
         WorkflowInstance,
         WorkflowInstanceSummary,
     )
-    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
+    from airflow_provider_schedulerx.api.runs.kinds import RunKind
     from airflow_provider_schedulerx.api.wire.calls import Call
     from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 
@@ -33,7 +34,7 @@ T = TypeVar("T")
 _LOG_HISTORY = 7 * 24 * 3600
 
 
-class SchedulerXHook(ConnectionMixin, BaseHook):
+class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
     """Signed calls to SchedulerX 2.0 (OpenAPI version 2019-04-30) with an Airflow connection.
 
     Every call may raise a :class:`~airflow_provider_schedulerx.exceptions.SchedulerXError`; its
@@ -256,7 +257,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
 
     def stop_workflow_instance(
         self, workflow_id: int | str, wf_instance_id: int | str, *, timeout: float = 60.0
-    ) -> Run | None:
+    ) -> WorkflowInstance | None:
         """Stop a run, as far as that is possible.
 
         No operation of the service stops a run. So all its active nodes are stopped, again and again,
@@ -270,7 +271,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         """
         ids = check_id("workflow_id", workflow_id), check_id("wf_instance_id", wf_instance_id)
         recipe = api.kinds.WORKFLOW_RUNS.stop(self.scope, *ids, timeout=timeout, log=self.log)
-        return api.recipes.drive(recipe, self.single_try_transport.perform)
+        return cast("WorkflowInstance | None", api.recipes.drive(recipe, self.single_try_transport.perform))
 
     # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no twin: runs are
     # started on workers, where what is known of a start outlives the try.
@@ -307,14 +308,19 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
 
     async def astop_workflow_instance(
         self, workflow_id: int | str, wf_instance_id: int | str, *, timeout: float = 60.0
-    ) -> Run | None:
+    ) -> WorkflowInstance | None:
         """:meth:`stop_workflow_instance` as a coroutine."""
         settings = await self.aget_settings()
         ids = check_id("workflow_id", workflow_id), check_id("wf_instance_id", wf_instance_id)
         recipe = api.kinds.WORKFLOW_RUNS.stop(settings.scope, *ids, timeout=timeout, log=self.log)
         async with api.async_transport.AsyncTransport(settings, max_retry_seconds=0) as transport:
-            return await api.recipes.adrive(recipe, transport.perform)
+            return cast("WorkflowInstance | None", await api.recipes.adrive(recipe, transport.perform))
 
-    def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
-        """Return the URL of a run in the console, after the connection's ``console_url``."""
-        return self.settings.console_link(int(workflow_id), wf_instance_id)
+    def console_link(self, definition_id: int | str, instance_id: int, kind: str = "workflow") -> str:
+        """Return the URL of a run in the console, after the connection's ``console_url``.
+
+        :param definition_id: of the workflow or the job.
+        :param instance_id: of its run.
+        :param kind: ``workflow`` or ``job``.
+        """
+        return self.settings.console_link(int(definition_id), instance_id, kind)

@@ -33,7 +33,7 @@ class WorkflowInstanceTrigger(RunTrigger):
     :param deferred_at: epoch seconds at which the task was deferred. On Airflow 3 the event is held back until
         Airflow has certainly heard that the deferring process has ended; an earlier one can make a task fail whose
         run succeeded.
-    :param unknown: arguments of a newer version of this provider, which are ignored with a warning.
+    :param others: arguments of a newer version of this provider, which are ignored with a warning.
     :raises SchedulerXConfigurationError: if an argument cannot be used, naming it.
     """
 

@@ -31,7 +31,10 @@ COMPONENTS = {name: (name,) for name in _NAMES}
 _STOP_SECONDS = 15
 
 
-class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
+_RestApi: type[RestApi] = RestApi2 if IS_AIRFLOW_2 else RestApi
+
+
+class AirflowStack(_RestApi):  # type: ignore[misc, valid-type]  # which of the two only the environment knows
     """Use as a context manager.
 
     :param home: AIRFLOW_HOME; made if need be.
@@ -112,6 +115,14 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
         self._log_in()
         return self
 
+    def add_connection(self, conn_id: str, connection: Mapping[str, Any]) -> None:
+        """Put a connection into the database, so that the UI shows it, can test it and change it.
+
+        :param connection: its JSON form, as ``AIRFLOW_CONN_...`` takes it.
+        """
+        body = {**connection, "connection_id": conn_id, "extra": json.dumps(connection.get("extra", {}))}
+        self.api("POST", "/connections", body)
+
     def start_component(self, component: str) -> None:
         # Several of one kind would otherwise serve their logs on one port.
         ports = {
@@ -125,6 +136,18 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
                 stderr=log,
                 start_new_session=True,
             )
+
+    def add_component(self, component: str, arguments: tuple[str, ...]) -> None:
+        """Make a component known, which :meth:`start_component` can start then."""
+        self._components = {**self._components, component: arguments}
+
+    def pid(self, component: str) -> int:
+        """The process of a component."""
+        return self._processes[component].pid
+
+    def is_alive(self, component: str) -> bool:
+        """Whether the process of a component has not ended."""
+        return self._processes[component].poll() is None
 
     def revive(self) -> list[str]:
         """Start again what has ended by itself, as a service manager does. :return: its names.

@@ -133,21 +133,25 @@ def side_by_side(recipes: Sequence[Recipe[T]]) -> Recipe[list[T | SchedulerXErro
     """
     results: dict[int, T | SchedulerXError] = {}
     answers: dict[int, Any] = dict.fromkeys(range(len(recipes)))
-    while answers:
-        steps: dict[int, Call[Any]] = {}
-        for number, answer in answers.items():
-            try:
-                step = _next(recipes[number], answer)
-            except StopIteration as done:
-                results[number] = done.value
-            except SchedulerXError as error:
-                results[number] = error
-            else:
-                if not isinstance(step, Call):
-                    raise TypeError(f"{type(step).__name__} cannot be carried out side by side")
-                steps[number] = step
-        outcomes = (yield Batch(tuple(steps.values()))) if steps else []
-        answers = dict(zip(steps, outcomes, strict=True))
+    try:
+        while answers:
+            steps: dict[int, Call[Any]] = {}
+            for number, answer in answers.items():
+                try:
+                    step = _next(recipes[number], answer)
+                except StopIteration as done:
+                    results[number] = done.value
+                except SchedulerXError as error:
+                    results[number] = error
+                else:
+                    if not isinstance(step, Call):
+                        raise TypeError(f"{type(step).__name__} cannot be carried out side by side")
+                    steps[number] = step
+            outcomes = (yield Batch(tuple(steps.values()))) if steps else []
+            answers = dict(zip(steps, outcomes, strict=True))
+    finally:
+        for recipe in recipes:
+            recipe.close()
     return [results[number] for number in range(len(recipes))]
 
 

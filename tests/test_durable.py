@@ -329,7 +329,7 @@ def test_a_run_whose_answer_was_lost_is_found_in_the_same_try(
     task = operator(workflow_id=workflow(802))
     emulator.add_fault("ExecuteWorkflow", **fault)
     starts = emulator.starts(802)
-    returned = task.execute(ti.context if has_store else {"ti": ti})
+    returned = task.execute(ti.context if has_store else {"ti": ti})  # type: ignore[typeddict-item]
     assert emulator.starts(802) == starts + 1
     assert emulator.instances(802)[-1]["wf_instance_id"] == returned
     assert ti.xcoms["WfInstanceId"] == returned
@@ -655,7 +655,7 @@ def test_a_run_that_was_taken_over_is_never_stopped(
     with pytest.raises(TaskDeferred) as deferral:
         ti.run(task)
     assert deferral.value.trigger.cancel_on_kill is False
-    assert deferral.value.kwargs["is_own"] is False
+    assert (deferral.value.kwargs or {})["is_own"] is False
     task = operator(**arguments, deferrable=True)
     with pytest.raises(RunLostError, match="this task has not started it"):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context)
@@ -663,7 +663,7 @@ def test_a_run_that_was_taken_over_is_never_stopped(
     event = TerminalEvent(Outcome.TIMEOUT, workflow_id, run).to_payload()
     task = operator(**arguments, deferrable=True)
     with pytest.raises(RunLostError, match="this task has not started it"):
-        task.execute_complete(ti.context, event, **deferral.value.kwargs)
+        task.execute_complete(ti.context, event, **(deferral.value.kwargs or {}))
     assert emulator.instances(workflow_id)[-1]["status"] == 3
 
 

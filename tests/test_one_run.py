@@ -123,7 +123,7 @@ def under_timeout(ti: TaskInstance, task: ExecuteWorkflowOperator, seconds: floa
     try:
         from airflow.sdk.execution_time.timeout import timeout
     except ImportError:
-        from airflow.utils.timeout import timeout
+        from airflow.utils.timeout import timeout  # type: ignore[no-redef]  # of Airflow 2
     try:
         with timeout(seconds):
             return ti.run(task)
@@ -264,7 +264,7 @@ def while_starting(
         task.run_calls.start = execute  # type: ignore[method-assign]
         return execute(*arguments)
 
-    task.run_calls.start = meanwhile  # type: ignore[method-assign]
+    task.run_calls.start = meanwhile  # type: ignore[method-assign, assignment]
 
 
 @pytest.mark.parametrize("parameters", [None, "", {"daily": True}])
@@ -364,7 +364,7 @@ def test_a_cleared_task_finds_and_stops_the_run_that_it_was_starting(
         execute(*arguments)
         raise Dead
 
-    task.run_calls.start = die  # type: ignore[method-assign]
+    task.run_calls.start = die  # type: ignore[method-assign, assignment]
     task._own = lambda *_: _unguarded(ExecuteWorkflowOperator._own(task, *_))  # type: ignore[method-assign]
     with pytest.raises(Dead):
         kept.run(task)
@@ -539,7 +539,7 @@ def test_of_two_limits_the_one_that_passed_is_named(
     run = bare.xcoms["WfInstanceId"]
     event = TerminalEvent(Outcome.TIMEOUT, 3, run, message="it was RUNNING then").to_payload()
     with pytest.raises(RunStoppedError, match=f"within {named} "):
-        operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
+        operator(**arguments).execute_complete(bare.context, event, **(deferral.value.kwargs or {}))
 
 
 # 10. Input.
@@ -626,11 +626,11 @@ def test_an_event_of_an_earlier_try_starts_the_try_anew(
     seen = SchedulerXHook().get_workflow_instance(workflow_id, run)
     event = TerminalEvent(Outcome.ENDED, workflow_id, run, seen).to_payload()
     with pytest.raises(RunFailedError):
-        operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
+        operator(**arguments).execute_complete(bare.context, event, **(deferral.value.kwargs or {}))
     bare.try_number = 2
     starts = emulator.starts(workflow_id)
     with pytest.raises((TaskDeferred, RunFailedError)):
-        operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
+        operator(**arguments).execute_complete(bare.context, event, **(deferral.value.kwargs or {}))
     assert emulator.starts(workflow_id) == starts + 1
     assert bare.xcoms["WfInstanceId"] != run
 
@@ -685,7 +685,7 @@ def test_a_wrong_configuration_fails_at_once(
     if task.instance_parameters == "{{ x }}":
         task.instance_parameters = "x" * 1001
     if task.workflow_id == "{{ x }}":
-        task.workflow_id = None
+        task.workflow_id = None  # type: ignore[assignment]
     starts = emulator.counters()["starts"]
     with pytest.raises(RunNotStartableError, match=says) as caught:
         kept.run(task)
@@ -720,7 +720,7 @@ def test_a_run_that_is_not_existed_is_final_after_the_settling_time_with_one_war
             kept.run(task)
         event = TerminalEvent(Outcome.UNDECIDED, 3, kept.xcoms["WfInstanceId"], message="gone").to_payload()
         with pytest.raises(RunUndecidedError, match="is not existed"):
-            operator().execute_complete(kept.context, event, **deferral.value.kwargs)
+            operator().execute_complete(kept.context, event, **(deferral.value.kwargs or {}))
     else:
         with pytest.raises(RunUndecidedError, match="is not existed"):
             kept.run(task)

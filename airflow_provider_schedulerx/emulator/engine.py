@@ -377,7 +377,7 @@ class Engine:
         if self._store is not None:
             self._store.clear()
         self.add_workflows(workflows)
-        self.jobs: dict[int, Job] = {job.job_id: job for job in jobs}
+        self.jobs = {job.job_id: job for job in jobs}
 
     def stop(self, run: InstanceRun, node: NodeRun) -> None:
         """Stop a node that runs (API page of StopInstance: "in the running state")."""

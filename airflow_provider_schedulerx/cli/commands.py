@@ -36,7 +36,7 @@ class Command:
 
     @property
     def path(self) -> str:
-        return f"airflow_provider_schedulerx.cli.{self.name}.run"
+        return f"airflow_provider_schedulerx.cli.{self.name.replace('-', '_')}.run"
 
 
 _CONN_ID = Argument(("schedulerx_conn_id",), "Airflow connection, such as schedulerx_default")
@@ -87,6 +87,21 @@ COMMANDS: tuple[Command, ...] = (
             _CONN_ID,
             Argument(("workflow_id",), "id of the workflow"),
             Argument(("wf_instance_id",), "id of the workflow instance (WfInstanceId)"),
+            *_SCOPE,
+        ),
+    ),
+    Command(
+        "jobs",
+        "List the jobs of the connection's group",
+        (_CONN_ID, Argument(("--name",), "only jobs whose name has this text in it"), *_SCOPE),
+    ),
+    Command(
+        "job-instance",
+        "Show a job instance: its state, where it is in the console, and the last lines of its log",
+        (
+            _CONN_ID,
+            Argument(("job_id",), "id of the job"),
+            Argument(("job_instance_id",), "id of the job instance (JobInstanceId)"),
             *_SCOPE,
         ),
     ),

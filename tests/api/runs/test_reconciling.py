@@ -19,6 +19,7 @@ from airflow_provider_schedulerx.api.exceptions import (
 from airflow_provider_schedulerx.api.models import (
     JobInstance,
     JobInstanceStatus,
+    TriggerType,
     Workflow,
     WorkflowInstance,
     WorkflowInstanceNode,
@@ -88,7 +89,7 @@ class Service:
             int(query["JobInstanceId"]),
             JobInstanceStatus(3),
             parameters=self.runs[run][1] or None,
-            trigger_type=7,
+            trigger_type=TriggerType(7),
         )
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from airflow_provider_schedulerx.api import exceptions as errors
@@ -21,7 +23,7 @@ from airflow_provider_schedulerx.api.runs.tracking import (
 )
 
 
-def node(job_id: int, status: int, **more: object) -> WorkflowInstanceNode:
+def node(job_id: int, status: int, **more: Any) -> WorkflowInstanceNode:
     return WorkflowInstanceNode(job_id, job_id + 1000, f"job{job_id}", JobInstanceStatus(status), **more)
 
 

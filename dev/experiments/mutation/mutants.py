@@ -71,7 +71,7 @@ def mutants_of(path: Path) -> list[Mutant]:
         seen[function, change] += 1
         if (count := seen[function, change]) > 1:
             change += f" (#{count})"
-        changed = cst.ensure_type(wrapper.module.visit(_Replace(before, after)), cst.Module).code
+        changed = cst.ensure_type(wrapper.module.deep_replace(before, after), cst.Module).code
         key = hashlib.sha256("\0".join((str(path), function, text, change)).encode()).hexdigest()
         mutants.append(Mutant(str(path), function, change, lines, changed, key))
     return mutants
@@ -151,15 +151,6 @@ def _is_left_out(node: cst.CSTNode) -> bool:
     if isinstance(node, cst.SimpleString):
         return node.value.startswith(('"""', "'''")) or bool(re.search(r"\s", node.value))
     return isinstance(node, cst.Annotation | cst.Import | cst.ImportFrom) or m.matches(node, _LEFT_OUT)
-
-
-class _Replace(cst.CSTTransformer):
-    def __init__(self, before: cst.CSTNode, after: cst.CSTNode) -> None:
-        super().__init__()
-        self._before, self._after = before, after
-
-    def on_leave(self, original_node: cst.CSTNode, updated_node: cst.CSTNode) -> cst.CSTNode:
-        return self._after if original_node is self._before else updated_node
 
 
 def _text(node: cst.CSTNode) -> str:

@@ -37,18 +37,15 @@ CACHE = Path(".mutation")
 
 _RECONCILING = "tests/api/runs/test_reconciling.py"
 _STORE = "tests/operators/test_start_store.py"
-_TRIES = [
-    "tests/matrix/test_adversary.py",
-    "tests/test_durable.py",
-    "tests/test_one_run.py",
-    "tests/test_operator.py",
-]
+_ADVERSARY, _DURABLE = "tests/matrix/test_adversary.py", "tests/test_durable.py"
+#: Quick in CPU time: they mostly wait for an emulator, and several mutants wait at once.
+_TRIES = [_DURABLE, "tests/test_one_run.py", "tests/test_operator.py", _ADVERSARY]
 #: Modules, and the test files that may notice their changes, the quick ones first.
 TESTS = {
     "api/runs/tracking.py": ["tests/api/runs/test_tracking.py"],
     "api/runs/intents.py": ["tests/api/runs/test_intents.py", _RECONCILING],
-    "api/runs/candidates.py": [_RECONCILING, "tests/api/runs/test_kinds.py", *_TRIES[:2]],
-    "api/runs/reconciling.py": [_RECONCILING, *_TRIES[:2]],
+    "api/runs/candidates.py": [_RECONCILING, "tests/api/runs/test_kinds.py", _ADVERSARY, _DURABLE],
+    "api/runs/reconciling.py": [_RECONCILING, _ADVERSARY, _DURABLE],
     "operators/start_store.py": [_STORE, *_TRIES],
     "operators/launching.py": _TRIES,
     "operators/start.py": _TRIES,

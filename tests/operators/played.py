@@ -6,6 +6,8 @@ from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.models import (
     JobInstanceStatus,
@@ -22,6 +24,13 @@ from airflow_provider_schedulerx.operators.run_owner import RunOwner
 from airflow_provider_schedulerx.operators.start import Start
 from airflow_provider_schedulerx.operators.start_policy import StartPolicy
 from airflow_provider_schedulerx.operators.start_store import STATE_KEY, StartStore
+
+try:
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+except ImportError:
+    NEVER_EXPIRE = None
+
+needs_store = pytest.mark.skipif(NEVER_EXPIRE is None, reason="the task state store is of Airflow 3.3")
 
 SCOPE = Scope(region_id="r", namespace="n", namespace_source=None, group_id="g")
 ELSEWHERE = Scope(region_id="elsewhere", namespace="n", namespace_source=None, group_id="g")

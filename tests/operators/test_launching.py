@@ -16,9 +16,9 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXThrottledError,
     SchedulerXUnavailableError,
 )
-from airflow_provider_schedulerx.api.wire.retrying import MAX_RETRY_SECONDS
 from airflow_provider_schedulerx.api.runs.intents import MAX_KNOWN, parameters_digest
 from airflow_provider_schedulerx.api.runs.reconciling import Age, Reconciled
+from airflow_provider_schedulerx.api.wire.retrying import MAX_RETRY_SECONDS
 from airflow_provider_schedulerx.exceptions import (
     RunAlreadyActiveError,
     RunNotStartedError,
@@ -28,9 +28,9 @@ from airflow_provider_schedulerx.operators import start as start_module
 from airflow_provider_schedulerx.operators.interrupts import Killed
 from airflow_provider_schedulerx.operators.start_policy import run_marker
 from airflow_provider_schedulerx.operators.task_run import Phase
-from tests.operators.played import Try, intent, left_by, listed, run
+from tests.operators.played import Try, intent, left_by, listed, needs_store, run
 
-pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
+pytestmark = needs_store
 
 LOST = SchedulerXAmbiguousError("no answer")
 REFUSED = SchedulerXAmbiguousError("full", code="500")

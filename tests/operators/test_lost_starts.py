@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.operators.played import Try, intent
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXAmbiguousError
 from airflow_provider_schedulerx.api.runs.reconciling import Age, Reconciled
@@ -14,8 +13,9 @@ from airflow_provider_schedulerx.exceptions import RunLostError, RunUndecidedErr
 from airflow_provider_schedulerx.operators import lost_starts
 from airflow_provider_schedulerx.operators.lost_starts import LostStarts, is_refusal
 from airflow_provider_schedulerx.operators.task_run import Phase
+from tests.operators.played import Try, intent, needs_store
 
-pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
+pytestmark = needs_store
 
 LOST = SchedulerXAmbiguousError("no answer")
 REFUSED = SchedulerXAmbiguousError("full", code="500")

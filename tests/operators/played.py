@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -26,11 +26,13 @@ from airflow_provider_schedulerx.operators.start_policy import StartPolicy
 from airflow_provider_schedulerx.operators.start_store import STATE_KEY, StartStore
 
 try:
-    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: F401
 except ImportError:
-    NEVER_EXPIRE = None
+    _HAS_STORE = False
+else:
+    _HAS_STORE = True
 
-needs_store = pytest.mark.skipif(NEVER_EXPIRE is None, reason="the task state store is of Airflow 3.3")
+needs_store = pytest.mark.skipif(not _HAS_STORE, reason="the task state store is of Airflow 3.3")
 
 SCOPE = Scope(region_id="r", namespace="n", namespace_source=None, group_id="g")
 ELSEWHERE = Scope(region_id="elsewhere", namespace="n", namespace_source=None, group_id="g")
@@ -132,11 +134,14 @@ class Try:
             max_tries=max_tries,
         )
         begin = None if dag_run_began is None else SimpleNamespace(timestamp=lambda: dag_run_began)
-        self.context: Any = {
-            "ti": self.ti,
-            "task_state_store": self.kept,
-            "dag_run": SimpleNamespace(start_date=begin),
-        }
+        self.context = cast(
+            Any,
+            {
+                "ti": self.ti,
+                "task_state_store": self.kept,
+                "dag_run": SimpleNamespace(start_date=begin),
+            },
+        )
         self.policy = StartPolicy(
             **{
                 "on_retry": "reattach",
@@ -152,7 +157,7 @@ class Try:
                 **policy,
             }
         )
-        self.calls: Any = Calls()
+        self.calls = cast(Any, Calls())
         self.log = Log()
         self.paused: list[float] = []
         self.store = StartStore(self.context, durable=self.policy.durable, log=self.log)
@@ -167,7 +172,7 @@ class Try:
             log=self.log,
         )
         self.owner.definition_id = 1
-        self.owner.interrupts.bounded_pause = self.paused.append  # type: ignore[method-assign]
+        cast(Any, self.owner.interrupts).bounded_pause = self.paused.append
         self.start = Start(
             calls=self.calls,
             definition_id=1,

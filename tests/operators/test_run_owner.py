@@ -501,7 +501,7 @@ def test_what_is_seen_of_a_run_that_was_stopped_goes_to_its_page() -> None:
     for error in (TimeIsUp(), Killed()):
         one = following(limited())
         seen: list[Any] = []
-        one.owner.snapshots = SimpleNamespace(observe=seen.append)  # type: ignore[assignment]
+        one.owner.snapshots = SimpleNamespace(observe=seen.append)
         one.answers(stop=run(FAILED, 6))
         end(one, error)
         assert seen == [run(FAILED, 6)]

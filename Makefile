@@ -10,13 +10,15 @@ COVERAGE_FLOOR := 65
 TYPES_FLOOR := 95
 # Over ten seconds each.
 SLOW := tests/test_dag_test.py tests/test_distribution.py tests/test_pytest_plugin.py
+# What a browser looks at, in a running Airflow.
+PICTURES := tests/system/test_browser.py tests/system/test_run_page.py tests/system/test_tutorial.py
 PYTEST := $(BIN)/python -m pytest -p dev.skips -n 2 --dist loadfile
 ifdef COVERAGE
 PYTEST += --cov --cov-report term --cov-fail-under $(COVERAGE_FLOOR)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-fast check lint types format profiles machine chaos distributed matrix docs
+.PHONY: help demo ui test test-fast check lint types format profiles machine chaos distributed matrix docs pictures
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +73,9 @@ matrix: .venv/ready  ## every supported version of Airflow with the oldest and n
 
 docs: .venv/ready  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+pictures: .venv/ready  ## make every screenshot of the documentation anew, in a browser: five minutes
+	DOCS_IMAGES=1 $(BIN)/python -m pytest -q $(PICTURES)
 
 .venv/ready: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make PYTHON=python3.12 ...")'

@@ -39,7 +39,7 @@ class TimeLimit:
         return left if left > _NO_TIME else 0.0
 
     def __str__(self) -> str:
-        return f"{self._name}={self.seconds:g} s"
+        return f"{self._name}={self.seconds:g} s" if self._name else "its time"
 
 
 class Interrupts:

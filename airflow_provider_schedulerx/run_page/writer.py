@@ -115,7 +115,10 @@ class TaskSnapshotWriter:
         self._is_done(self._write, patience)
 
     def _is_done(self, write: _Write, patience: float) -> bool:
-        """Wait for a write. :return: whether it has ended, one way or the other."""
+        """Wait for a write.
+
+        :return: whether it has ended, one way or the other.
+        """
         if not write.wait(patience):
             return False
         self._write = None

@@ -1,12 +1,11 @@
 """The run, drawn in Airflow: what people see, in a real browser, below a prefix.
 
-With ``DOCS_IMAGES=1`` the screenshots of the documentation are made anew.
+``make pictures`` makes the screenshots of the documentation anew.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import sqlite3
 import time
@@ -14,7 +13,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +32,6 @@ pytestmark = [
 ]
 
 PREFIX = "/airflow"
-IMAGES = ROOT / "docs" / "images"
 OVER = ("success", "failed")
 
 
@@ -147,18 +144,6 @@ def page(chromium: Any, airflow: AirflowStack) -> Iterator[Any]:
     yield page
     context.close()
     assert problems == []
-
-
-@pytest.fixture
-def shoot(tmp_path: Path) -> Callable[..., None]:
-    """Take a screenshot; a documented one stays where the documentation has it."""
-    folder = IMAGES if os.environ.get("DOCS_IMAGES") else tmp_path
-
-    def take(page: Any, name: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{name}.png")
-
-    return take
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,9 @@ def trigger(page: Any, dag_id: str, task_id: str) -> str:
     page.get_by_role("dialog").wait_for(state="hidden")
     run = page.locator(f"a[href*='/dags/{dag_id}/runs/manual__']").first
     run.wait_for()
-    run_id = re.search(r"/runs/([^/?]+)", run.get_attribute("href"))[1]
+    href = re.search(r"/runs/([^/?]+)", run.get_attribute("href"))
+    assert href is not None
+    run_id = href[1]
     page.goto(f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}")
     return run_id
 

@@ -29,6 +29,7 @@ class TimeLimit:
 
     def __init__(self, **limits: float | None) -> None:
         given = [(seconds, name) for name, seconds in limits.items() if seconds is not None]
+        self.seconds: float
         self.seconds, self._name = min(given, default=(float("inf"), ""))
         self._end = time.monotonic() + self.seconds
 

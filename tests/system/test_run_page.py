@@ -302,12 +302,12 @@ def test_a_cleared_task_starts_with_an_empty_page_and_draws_its_new_run(
 ) -> None:
     run = Run(airflow, "page_deferred", airflow.trigger("page_deferred"), "etl")
     assert airflow.wait_for_run("page_deferred", run.run_id) == "success"
-    first = run.stored()["wf_instance_id"]
+    first = run.stored()["instance_id"]
     frame = run.open_tab(page)
     assert str(first) in frame.locator("h1").inner_text()
     airflow.clear_task("page_deferred", run.run_id, "etl")
-    wait_for("another run", lambda: (run.stored() or {}).get("wf_instance_id", first) != first, 60)
-    second = run.stored()["wf_instance_id"]
+    wait_for("another run", lambda: (run.stored() or {}).get("instance_id", first) != first, 60)
+    second = run.stored()["instance_id"]
     frame = run.open_tab(page)
     frame.locator("h1", has_text=str(second)).wait_for()
     assert str(first) not in frame.locator("#run").inner_text()
@@ -318,7 +318,7 @@ def test_each_mapped_task_has_its_own_run_and_the_dag_run_has_all(
 ) -> None:
     dag_id = "page_mapped"
     assert airflow.wait_for_run(dag_id, runs[dag_id]) == "success"
-    ids = [Run(airflow, dag_id, runs[dag_id], "load", index).stored()["wf_instance_id"] for index in range(3)]
+    ids = [Run(airflow, dag_id, runs[dag_id], "load", index).stored()["instance_id"] for index in range(3)]
     assert len(set(ids)) == 3
     frame = Run(airflow, dag_id, runs[dag_id], "load", 1).open_tab(page)
     assert str(ids[1]) in frame.locator("h1").inner_text()
@@ -420,7 +420,7 @@ def get(airflow: AirflowStack, url: str) -> tuple[int, str]:
 
 
 SNAPSHOT = {
-    "version": 1, "workflow_id": 101, "wf_instance_id": 7, "status": 3, "observed_at": 1.0, "nodes_observed_at": 1.0,
+    "version": 1, "kind": "workflow", "definition_id": 101, "instance_id": 7, "status": 3, "observed_at": 1.0, "nodes_observed_at": 1.0,
     "nodes_total": 1, "edges": [], "nodes": [{"job": 1, "status": 3, "name": "<script>alert(1)</script>"}],
 }  # fmt: skip
 

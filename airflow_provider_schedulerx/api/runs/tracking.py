@@ -56,7 +56,7 @@ class RunTracker:
         self._tolerance = poll_failure_tolerance
         self._settling_time = settling_time
         self._missing_since: float | None = None
-        self.is_news = True
+        self.is_news: bool = True
         self._status: RunStatus | None = None
         self._nodes: dict[int, JobInstanceStatus] = {}
         self._unknown_polls = 0

@@ -149,7 +149,7 @@ def test_job_instance(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) 
     [
         (["job-instance", "schedulerx_default", "23", "1"], "is not existed"),
         (["instance", "schedulerx_default", "3", "1"], "is not existed"),
-        (["instance", "schedulerx_default", "x", "1"], "workflow_id must be an integer"),
+        (["instance", "schedulerx_default", "x", "1"], "no workflow is named"),
         (["workflows", "nowhere"], "nowhere"),
         (["workflows", "schedulerx_default", "--group-id", "no"], "groupid not exist"),
     ],

@@ -41,7 +41,8 @@ def _id_of_name(args: Any, hook: Any) -> int:
 
     if args.workflow_id is not None:
         fail("give one of --workflow-id and --workflow-name, not both", _USAGE)
-    return result_of(lambda: hook.find_definition(api.kinds.WORKFLOW_RUNS, args.workflow_name))
+    found: int = result_of(lambda: hook.find_definition(api.kinds.WORKFLOW_RUNS, args.workflow_name))
+    return found
 
 
 def _options(args: Any) -> Any:

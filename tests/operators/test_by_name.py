@@ -73,9 +73,10 @@ def test_a_retry_keeps_the_id_though_the_name_belongs_to_another_workflow_now(
 ) -> None:
     rename(w801="nightly")
     ti = TaskInstance()
-    with monkeypatch.context() as patched, pytest.raises(RunLostError):
+    with monkeypatch.context() as patched:
         patched.setattr("airflow_provider_schedulerx.operators.executing.poll_until_end", _die)
-        ti.run(operator())
+        with pytest.raises(RunLostError):
+            ti.run(operator())
     rename(w801="weekly", w802="nightly")
     run = ti.run(operator())
     assert [each["wf_instance_id"] for each in emulator.instances(801)] == [run]

@@ -39,45 +39,8 @@ from airflow_provider_schedulerx.exceptions import (
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from airflow_provider_schedulerx.operators.start_store import STATE_KEY
-
-
-class Store(dict[str, Any]):
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        self[key] = value
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
-
-
-class TaskInstance:
-    """A task instance over its tries. :param store: None is Airflow below 3.3."""
-
-    dag_id, run_id, task_id, map_index = "dag", "run", "run", -1
-
-    def __init__(self, store: Store | None = None, retries: int = 3) -> None:
-        self.try_number, self.max_tries = 0, retries
-        self.store = store
-        self.xcoms: dict[str, Any] = {}
-        self.begun = time.time()
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
-
-    def xcom_pull(self, *, key: str, **_: Any) -> Any:
-        return self.xcoms.get(key)
-
-    @property
-    def context(self) -> Any:
-        begin = SimpleNamespace(timestamp=lambda: self.begun)
-        return {"ti": self, "task_state_store": self.store, "dag_run": SimpleNamespace(start_date=begin)}
-
-    def run(self, task: ExecuteWorkflowOperator) -> int:
-        self.try_number += 1
-        self.xcoms = {}
-        return task.execute(self.context)
-
-    def clear(self, retries: int = 3) -> None:
-        self.max_tries = self.try_number + retries
+from dev.harness.waiting import wait_for
+from tests.task_instance import Store, TaskInstance
 
 
 @pytest.fixture(autouse=True)
@@ -202,16 +165,33 @@ def test_a_timeout_while_the_start_is_under_way_is_final_unless_it_is_kept(
 ) -> None:
     ti = TaskInstance(Store() if has_store else None)
     workflow_id = workflow(emulator)
-    emulator.add_fault("ExecuteWorkflow", "delay", when="after", seconds=3)
+    # Nothing is to be seen yet.
+    emulator.add_fault("ExecuteWorkflow", "delay", when="before", seconds=3)
     arguments = {"workflow_id": workflow_id, "instance_parameters": {"mine": 1}}
     with pytest.raises(AirflowException, match="could not be learnt whether a run") as caught:
         under_timeout(ti, operator(**arguments), 1)
     assert isinstance(caught.value, AirflowFailException) is not has_store
     if has_store:
+        wait_for("the request arrives", lambda: active(emulator, workflow_id), 10)
         (run,) = active(emulator, workflow_id)
         with pytest.raises(RunStoppedError, match=str(run)):
             ti.run(operator(**arguments, timeout=4))
         assert not active(emulator, workflow_id)
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_timeout_while_the_start_is_under_way_stops_the_run_if_it_is_in_sight(
+    emulator: EmulatorProcess, has_store: bool
+) -> None:
+    ti = TaskInstance(Store() if has_store else None)
+    workflow_id = workflow(emulator)
+    emulator.add_fault("ExecuteWorkflow", "delay", when="after", seconds=3)
+    task = operator(
+        workflow_id=workflow_id, instance_parameters={"mine": 1}, execution_timeout=timedelta(seconds=1)
+    )
+    with pytest.raises(RunStoppedError, match=r"within execution_timeout=1 s; it was stopped"):
+        under_timeout(ti, task, 1)
+    assert not active(emulator, workflow_id)
 
 
 class BackendError(AirflowException):
@@ -539,7 +519,7 @@ def test_a_timeout_bounds_a_reconciliation_and_a_retry_continues_it(
     with pytest.raises(RunLostError, match="timeout=2 s"):
         kept.run(operator(workflow_id=workflow_id, timeout=2, settling_time=600))
     assert time.monotonic() - began < 8
-    assert STATE_KEY in (kept.store or {})
+    assert STATE_KEY in kept.store
 
 
 @pytest.mark.parametrize(
@@ -711,7 +691,7 @@ def test_a_wrong_configuration_fails_at_once(
         kept.run(task)
     assert isinstance(caught.value, AirflowFailException)
     assert emulator.counters()["starts"] == starts
-    assert STATE_KEY not in (kept.store or {})
+    assert STATE_KEY not in kept.store
 
 
 def test_a_connection_without_a_region_fails_at_once(

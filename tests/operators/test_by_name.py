@@ -13,7 +13,8 @@ from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import RunFailedError, RunLostError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
-from tests.test_durable import Killed, TaskInstance
+from tests.task_instance import TaskInstance
+from tests.test_durable import Killed
 
 
 @pytest.fixture

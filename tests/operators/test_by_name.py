@@ -13,7 +13,7 @@ from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import RunFailedError, RunLostError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
-from tests.task_instance import TaskInstance
+from tests.task_instance import Store, TaskInstance
 from tests.test_durable import Killed
 
 
@@ -56,7 +56,7 @@ def operator(**arguments: Any) -> ExecuteWorkflowOperator:
 
 def test_the_id_goes_wherever_an_id_goes(emulator: EmulatorProcess, rename: Callable[..., None]) -> None:
     rename(w801="nightly", w802="nightly-2")
-    ti = TaskInstance()
+    ti = TaskInstance(Store())
     run = ti.run(operator())
     assert [each["wf_instance_id"] for each in emulator.instances(801)] == [run]
     assert ti.xcoms["workflow_id"] == 801
@@ -64,7 +64,7 @@ def test_the_id_goes_wherever_an_id_goes(emulator: EmulatorProcess, rename: Call
     intent = ti.store.intent
     assert (intent["definition_id"], intent["definition_name"]) == (801, "nightly")
     with pytest.raises(TaskDeferred) as deferral:
-        TaskInstance().run(operator(deferrable=True))
+        TaskInstance(Store()).run(operator(deferrable=True))
     assert deferral.value.trigger.serialize()[1]["workflow_id"] == 801
     assert emulator.calls("ListWorkFlows") == 2
 
@@ -73,7 +73,7 @@ def test_a_retry_keeps_the_id_though_the_name_belongs_to_another_workflow_now(
     emulator: EmulatorProcess, rename: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rename(w801="nightly")
-    ti = TaskInstance()
+    ti = TaskInstance(Store())
     with monkeypatch.context() as patched:
         patched.setattr("airflow_provider_schedulerx.operators.executing.poll_until_end", _die)
         with pytest.raises(RunLostError):
@@ -89,7 +89,7 @@ def test_a_cleared_task_looks_the_name_up_again(
     emulator: EmulatorProcess, rename: Callable[..., None]
 ) -> None:
     rename(w801="nightly")
-    ti = TaskInstance()
+    ti = TaskInstance(Store())
     ti.run(operator())
     rename(w801="weekly", w802="nightly")
     ti.clear()
@@ -101,7 +101,7 @@ def test_a_retry_after_a_failure_starts_the_workflow_that_it_started_before(
     emulator: EmulatorProcess, rename: Callable[..., None]
 ) -> None:
     rename("failed", w801="nightly")
-    ti = TaskInstance()
+    ti = TaskInstance(Store())
     with pytest.raises(RunFailedError):
         ti.run(operator())
     rename(w801="weekly", w802="nightly")
@@ -131,7 +131,7 @@ def test_what_cannot_be_found_is_final_and_starts_nothing(
     rename(**names)
     emulator.set_profile(profile or "documented")
     with pytest.raises(AirflowFailException, match=says):
-        TaskInstance().run(operator())
+        TaskInstance(Store()).run(operator())
     assert emulator.counters()["starts"] == {}
 
 
@@ -157,4 +157,4 @@ def test_a_template_that_gives_nothing_is_final(
     task = operator(workflow_name="{{ params.name }}")
     task.workflow_name = ""
     with pytest.raises(AirflowFailException, match="no workflow is given"):
-        TaskInstance().run(task)
+        TaskInstance(Store()).run(task)

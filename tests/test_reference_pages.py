@@ -65,7 +65,7 @@ def arguments(cls: type) -> dict[str, inspect.Parameter]:
     filled_in = ("definition_id", "instance_id")
     for base in cls.__mro__:
         if base.__module__.startswith("airflow_provider_schedulerx") and "__init__" in vars(base):
-            for argument in list(inspect.signature(base.__init__).parameters.values())[1:]:
+            for argument in list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]:
                 is_rest = argument.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
                 if not is_rest and argument.name not in filled_in:
                     found.setdefault(argument.name, argument)

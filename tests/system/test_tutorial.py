@@ -70,7 +70,7 @@ def trigger(page: Any, dag_id: str, task_id: str) -> str:
     page.get_by_role("dialog").wait_for(state="hidden")
     run = page.locator(f"a[href*='/dags/{dag_id}/runs/manual__']").first
     run.wait_for()
-    run_id = re.search(r"/runs/([^/?]+)", run.get_attribute("href"))[1]
+    run_id: str = run.get_attribute("href").partition("/runs/")[2].partition("/")[0].partition("?")[0]
     page.goto(f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}")
     return run_id
 

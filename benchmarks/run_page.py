@@ -5,8 +5,10 @@ python -m benchmarks.run_page
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
+import sqlite3
 import statistics
 import tempfile
 import time
@@ -23,6 +25,7 @@ from airflow_provider_schedulerx.api.models import (
     WorkflowInstanceStatus,
 )
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.run_page import XCOM_RUN
 from airflow_provider_schedulerx.run_page.encoding import encode
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.writer import NullWriter, masked
@@ -90,6 +93,13 @@ def build() -> None:
             print(f"{count:7}  {nodes:5}  {len(result):17}  {took * 1000:7.2f} ms  {len(text):12,}")
 
 
+def written(home: Path) -> int:
+    """How many tasks have their first snapshot. Until all have, each write makes one more."""
+    with contextlib.closing(sqlite3.connect(home / "airflow.db", timeout=30)) as database:
+        (count,) = database.execute("SELECT count(*) FROM xcom WHERE key = ?", (XCOM_RUN,)).fetchone()
+    return int(count)
+
+
 def measure(emulator: EmulatorProcess, triggers: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """Run a triggerer with these triggers. :return: what the probe found, and the CPU of all of its processes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -103,14 +113,14 @@ def measure(emulator: EmulatorProcess, triggers: list[tuple[str, dict[str, Any]]
             wait_for("the probe measures", Path(f"{file}.began").exists, _WARM_UP + 240)
             triggerer = psutil.Process(stack._processes["triggerer"].pid)
             processes = [triggerer, *triggerer.children(recursive=True)]
-            before = [sum(process.cpu_times()[:2]) for process in processes]
+            before, stored = [sum(process.cpu_times()[:2]) for process in processes], written(home)
             wait_for("the probe has measured", file.exists, _SECONDS + 240)
             used = [sum(process.cpu_times()[:2]) for process in processes]
-            found = dict(json.loads(file.read_text()))
+            found = {**json.loads(file.read_text()), "writes": (written(home) - stored) / _SECONDS}
         finally:
             stack.stop()
         found["all"] = (sum(used) - sum(before)) / _SECONDS
-        found["stored"] = (home / "triggerer.log").read_text(errors="replace").count("No snapshot")
+        found["faults"] = (home / "triggerer.log").read_text(errors="replace").count("No snapshot")
         return found
 
 
@@ -126,7 +136,8 @@ def main() -> None:
             print(
                 f"{RUNS} waiting runs {name:7} the page: loop {found['cpu']:.1%} of a core, all processes of the "
                 f"triggerer {found['all']:.1%}; lag median {statistics.median(lags) * 1000:.1f} ms, "
-                f"p99 {p99(lags) * 1000:.1f} ms, max {lags[-1] * 1000:.0f} ms; faults {found['stored']}"
+                f"p99 {p99(lags) * 1000:.1f} ms, max {lags[-1] * 1000:.0f} ms; faults {found['faults']}; "
+                f"{found['writes']:.2f} writes a second"
             )
 
 

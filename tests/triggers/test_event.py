@@ -186,7 +186,7 @@ def test_a_successor_goes_on_at_the_cursor_wherever_the_one_before_was_killed(
         for _ in range(3):
             before = len(assets.events)
             async with watching(assets):
-                await until(lambda before=before: len(assets.events) > before)
+                await until(lambda: len(assets.events) > before)  # noqa: B023 - it is awaited here
         async with watching(assets):
             await until(lambda: len(assets.events) >= 12)
             await looked(emulator, 5)

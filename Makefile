@@ -18,7 +18,7 @@ PYTEST += --cov --cov-report term --cov-fail-under $(COVERAGE_FLOOR)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-fast check lint types format profiles machine chaos distributed matrix docs pictures
+.PHONY: help demo ui test test-fast check lint types format mutation profiles machine chaos distributed matrix docs pictures
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ types: .venv/ready  ## check types, also as users see them
 format: .venv/ready  ## format the code, and mend what can be mended
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+mutation: .venv/ready  ## change the code that decides about runs, in small ways, and see a test notice each change
+	$(BIN)/python -m dev.experiments.mutation $(ARGS)
 
 profiles: .venv/ready  ## every pair of what nobody knows of the service, in every scenario: two minutes
 	$(BIN)/python -m dev.experiments.matrix $(ARGS)

@@ -675,7 +675,7 @@ def test_a_deferral_whose_run_cannot_be_looked_up_allows_no_blind_retry(
     [
         ({"workflow_id": 999_999}, "not existed"),
         ({"instance_parameters": "{{ x }}"}, "1001 bytes"),
-        ({"workflow_id": "{{ x }}"}, "workflow_id is empty"),
+        ({"workflow_id": "{{ x }}"}, "no workflow is given: set workflow_id"),
     ],
 )
 def test_a_wrong_configuration_fails_at_once(
@@ -685,7 +685,7 @@ def test_a_wrong_configuration_fails_at_once(
     if task.instance_parameters == "{{ x }}":
         task.instance_parameters = "x" * 1001
     if task.workflow_id == "{{ x }}":
-        task.workflow_id = None  # type: ignore[assignment]
+        task.workflow_id = None
     starts = emulator.counters()["starts"]
     with pytest.raises(RunNotStartableError, match=says) as caught:
         kept.run(task)

@@ -20,6 +20,7 @@ from airflow_provider_schedulerx.api.parameters import (
 )
 from airflow_provider_schedulerx.base import ScopedOperator
 from airflow_provider_schedulerx.exceptions import raise_unless_successful
+from airflow_provider_schedulerx.hooks.definitions import definition_id_of
 from airflow_provider_schedulerx.hooks.report import (
     DEFAULT_LOG_LINES,
     learn_secrets,
@@ -105,12 +106,35 @@ class ExecuteOperator(ScopedOperator):
         """Whether this runs workflows or jobs."""
         return api.kinds.kind_named(self.kind_name)
 
-    @abstractmethod
     def definition_id(self) -> int:
-        """Return the id of what is run, checked, or looked up with :attr:`hook`.
+        """Return the id of what is run, checked, or looked up by its name.
 
         :raises SchedulerXError: if there is none.
         """
+        return definition_id_of(self.kind, self, self.run_calls)
+
+    @property
+    def definition_name(self) -> str | None:
+        """The name of what is run, if the task gives that rather than the id."""
+        name: str | None = getattr(self, self.kind.name_argument)
+        return name or None
+
+    def _definition_of_try(self, store: StartStore) -> int:
+        """The id, as the previous try has found it: a name that was given to another workflow since must not start
+        a second run.
+        """
+        if self.definition_name is not None:
+            stored = store.load()
+            if stored and not stored.was_cleared and stored.intent.definition_name == self.definition_name:
+                definition_id = stored.intent.definition_id
+                self.log.info(
+                    "The %s named %r was %s for the previous try",
+                    self.kind.definition_noun,
+                    self.definition_name,
+                    definition_id,
+                )
+                return definition_id
+        return self.definition_id()
 
     @abstractmethod
     def trigger_class(self) -> type[RunTrigger]:
@@ -134,7 +158,7 @@ class ExecuteOperator(ScopedOperator):
         store = StartStore(context, durable=self.durable, log=self.log)
         owner = self._own(context, store)
         with owner.guard():
-            owner.definition_id = self.definition_id()
+            owner.definition_id = self._definition_of_try(store)
             run = Launcher(Start.from_task(self, context, owner, store)).find_or_start()
             announce(context, self.hook, run, self.log)
             owner.check_killed()

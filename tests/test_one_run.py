@@ -25,6 +25,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.exceptions import SchedulerXSameSecondError
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
@@ -37,6 +38,7 @@ from airflow_provider_schedulerx.exceptions import (
     SchedulerXConfigurationError,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.operators import launching
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from airflow_provider_schedulerx.operators.start_store import STATE_KEY
 from dev.harness.waiting import wait_for
@@ -917,3 +919,28 @@ def test_a_start_that_gets_no_answer_is_attempted_again_within_bounds(
     with pytest.raises(RunNotStartedError, match="in 3 attempts"):
         kept.run(operator(workflow_id=workflow_id))
     assert emulator.calls("ExecuteWorkflow") == made + 3
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_start_in_a_second_that_is_taken_is_made_again_some_seconds_later(
+    emulator: EmulatorProcess, kept: TaskInstance, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Such a refusal proves that nothing was started, so nothing has to settle first."""
+    monkeypatch.setattr(launching, "_LEAST_SPREAD", 0.1)
+    monkeypatch.setattr(launching, "_SPREAD", 0.2)
+    workflow_id = workflow(emulator)
+    task = operator(workflow_id=workflow_id, settling_time=600, wait_for_completion=False)
+    start, refusals = task.run_calls.start, [SchedulerXSameSecondError("Duplicate entry")] * times
+
+    def refused(*arguments: Any) -> int:
+        if refusals:
+            raise refusals.pop()
+        return start(*arguments)
+
+    monkeypatch.setattr(task.run_calls, "start", refused)
+    if times == 1:
+        assert kept.run(task) == newest(emulator, workflow_id)["wf_instance_id"]
+        return
+    with pytest.raises(RunNotStartedError, match="in 3 attempts: Duplicate entry"):
+        kept.run(task)
+    assert STATE_KEY not in kept.store

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs import (
         events,
         intents,
+        job_runs,
         kinds,
         names,
         recipes,
@@ -49,6 +50,7 @@ __all__ = [
     "exceptions",
     "fields",
     "intents",
+    "job_runs",
     "kinds",
     "models",
     "names",
@@ -70,6 +72,7 @@ _ROOMS = {
     "runs": (
         "events",
         "intents",
+        "job_runs",
         "kinds",
         "names",
         "reconciling",

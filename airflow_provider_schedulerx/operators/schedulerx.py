@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 from airflow_provider_schedulerx.api.parameters import check_flag, check_id, check_literal_id, is_literal
 from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS
 from airflow_provider_schedulerx.links.schedulerx import JOB_LINKS, RUN_LINKS
@@ -189,14 +190,18 @@ class ExecuteJobOperator(ExecuteOperator):
     @property
     def kind(self) -> RunKind:
         """Runs of jobs, started as the arguments say."""
-        designation = check_designation(self.designate_type, self.worker, self.worker_label)
+        try:
+            designation = check_designation(self.designate_type, self.worker, self.worker_label)
+        except SchedulerXConfigurationError:
+            designation = None  # then nothing is started, see definition_id()
         return api.job_runs.JobRuns(self.check_job_status, designation)
 
     def definition_id(self) -> int:
         """Return the id of the job.
 
-        :raises SchedulerXConfigurationError: if it is none.
+        :raises SchedulerXConfigurationError: if it is none, or if no worker can be designated as the arguments say.
         """
+        check_designation(self.designate_type, self.worker, self.worker_label)
         return check_id("job_id", self.job_id)
 
     def trigger_class(self) -> type[RunTrigger]:

@@ -47,6 +47,7 @@ class JobRuns:
     name_argument: ClassVar[str] = "job_name"
     instance_argument: ClassVar[str] = "job_instance_id"
     instance_field: ClassVar[str] = "JobInstanceId"
+    starts_once_in_a_second: ClassVar[bool] = True
     start_operation: ClassVar[Operation] = calls.EXECUTE_JOB
     get_operation: ClassVar[Operation] = calls.GET_JOB_INSTANCE
     list_operation: ClassVar[Operation] = calls.GET_JOB_INSTANCE_LIST

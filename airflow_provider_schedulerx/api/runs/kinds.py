@@ -200,6 +200,11 @@ class RunKind(Protocol):
         """What the service calls the instance's id, and under which it is pushed to XCom: ``WfInstanceId``."""
         ...
 
+    @property
+    def starts_once_in_a_second(self) -> bool:
+        """Whether a definition is documented to start once in a second, so that a start may be refused for this alone."""
+        ...
+
     # Operations, whose quotas are counted apart.
 
     @property
@@ -298,6 +303,7 @@ class _WorkflowRuns:
     name_argument = "workflow_name"
     instance_argument = "wf_instance_id"
     instance_field = "WfInstanceId"
+    starts_once_in_a_second = False
     start_operation = calls.EXECUTE_WORKFLOW
     get_operation = calls.GET_WORKFLOW_INSTANCE
     list_operation = calls.LIST_WORKFLOW_INSTANCE

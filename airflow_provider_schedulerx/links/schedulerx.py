@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
-from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
-
-    from airflow_provider_schedulerx.api.runs.kinds import RunKind
 
 
 class WorkflowInstanceLink(BaseOperatorLink):
@@ -87,8 +85,18 @@ class _Console(Protocol):
     def console_link(self, definition_id: int, instance_id: int, kind: str) -> str: ...
 
 
+class _Kind(Protocol):
+    """A kind of run."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def instance_noun(self) -> str: ...
+
+
 def persist_links(
-    context: Context, console: _Console, kind: RunKind, definition_id: int, instance_id: int, *, log: Any
+    context: Context, console: _Console, kind: _Kind, definition_id: int, instance_id: int, *, log: Any
 ) -> None:
     """Keep the URLs of all links of a run for this task instance. A link is never worth a failed task.
 
@@ -101,8 +109,7 @@ def persist_links(
     except Exception as error:
         log.warning("The link to the console could not be kept: %s: %s", type(error).__name__, error)
     else:
-        run = api.tracking.sentence(f"{kind.instance_noun} {instance_id}")
-        log.info("%s in the console: %s", run, url)
+        log.info("%s %s in the console: %s", kind.instance_noun.capitalize(), instance_id, url)
 
 
 def _persist_workflow(context: Context, url: str) -> None:

@@ -153,7 +153,7 @@ def test_airflow_gets_every_command_with_all_its_arguments() -> None:
     found = {command.name: command for command in group.subcommands}  # type: ignore[union-attr]
     assert set(found) == {"check", "doctor", "workflows", "instance", "jobs", "job-instance"}
     parser = argparse.ArgumentParser()
-    for argument in found["doctor"].args:  # type: ignore[union-attr]
+    for argument in found["doctor"].args:
         argument.add_to_parser(parser)
     args = parser.parse_args(["a_connection", "--start", "--workflow-id", "7"])
     assert (args.schedulerx_conn_id, args.start, args.stop, args.workflow_id) == (

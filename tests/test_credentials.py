@@ -176,7 +176,7 @@ def test_a_key_is_used_until_it_grows_old(
     kind = FETCHED[credential_type]
 
     async def use() -> list[int]:
-        issued = []
+        issued: list[int] = []
         async with side(settings(cloud, credential_type, **fields[credential_type])) as transport:
             deadline = time.monotonic() + 30
             while len(set(issued)) < 2 and time.monotonic() < deadline:

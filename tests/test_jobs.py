@@ -39,7 +39,7 @@ from airflow_provider_schedulerx.operators import launching
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteJobOperator
 from airflow_provider_schedulerx.sensors.schedulerx import JobInstanceSensor
 from airflow_provider_schedulerx.triggers.schedulerx import JobInstanceTrigger
-from tests.test_one_run import Store, TaskInstance
+from tests.task_instance import Store, TaskInstance
 
 #: Seconds that separate two starts of one job, in the emulator's fast time.
 A_SECOND = 0.15
@@ -111,7 +111,7 @@ def kept() -> TaskInstance:
 def test_success(emulator: EmulatorProcess, task_log: Callable[[], str]) -> None:
     job_id = new_job(emulator, history=0, duration=2, name="tidy", log_lines=2)
     ti = kept()
-    run = ti.run(operator(job_id=job_id, instance_parameters={"a": "é"}))  # type: ignore[arg-type]
+    run = ti.run(operator(job_id=job_id, instance_parameters={"a": "é"}))
     (made,) = emulator.job_instances(job_id)
     assert (made["wf_instance_id"], made["parameters"]) == (run, '{"a":"é"}')
     assert ti.xcoms["JobInstanceId"] == run
@@ -148,7 +148,7 @@ def test_what_is_over_and_not_good_fails(
         emulator, history=0, duration=1, name="odd", outcome=outcome, result="disk full", log_lines=3
     )
     with pytest.raises(RunFailedError, match=f"job {job_id}.*{says}"):
-        operator(job_id=job_id).execute({"ti": kept()})  # type: ignore[typeddict-item]
+        operator(job_id=job_id).execute(kept().context)
     log = task_log()
     assert f"is {says}" in log
     assert "disk full" in log
@@ -231,7 +231,8 @@ def test_assets_and_openlineage_learn_of_the_run(emulator: EmulatorProcess) -> N
             return event
 
     task = operator(job_id=job_id, outlets=[Asset("warehouse")])
-    run = task.execute({**kept().context, "outlet_events": OutletEvents()})
+    context: Any = {**kept().context, "outlet_events": OutletEvents()}
+    run = task.execute(context)
     url = f"{emulator.endpoint}/console/{job_id}/{run}"
     assert event.extra == {"JobInstanceId": run, "job_id": job_id, "console_url": url, "status": "SUCCESS"}
     pytest.importorskip("airflow.providers.openlineage")
@@ -323,12 +324,12 @@ def test_a_retry_takes_the_run_up_and_a_clear_stops_it(emulator: EmulatorProcess
     ti = kept()
     emulator.add_fault("GetJobInstance", "error", status=403, code="Forbidden.RAM")
     with pytest.raises((RunLostError, SchedulerXAuthorizationError)):
-        ti.run(operator(job_id=job_id))  # type: ignore[arg-type]
+        ti.run(operator(job_id=job_id))
     (first,) = active(emulator, job_id)
-    assert ti.run(operator(job_id=job_id, wait_for_completion=False)) == first  # type: ignore[arg-type]
+    assert ti.run(operator(job_id=job_id, wait_for_completion=False)) == first
     ti.clear()
     time.sleep(A_SECOND)
-    second = ti.run(operator(job_id=job_id, wait_for_completion=False))  # type: ignore[arg-type]
+    second = ti.run(operator(job_id=job_id, wait_for_completion=False))
     assert second != first
     assert active(emulator, job_id) == [second]
 
@@ -344,11 +345,11 @@ def test_restart_and_if_running(emulator: EmulatorProcess) -> None:
     ti = kept()
     waiting: dict[str, Any] = {"job_id": job_id, "timeout": 0.3, "cancel_on_kill": False}
     with pytest.raises(RunLostError):
-        ti.run(operator(**waiting))  # type: ignore[arg-type]
+        ti.run(operator(**waiting))
     first = active(emulator, job_id)[-1]
     time.sleep(A_SECOND)
     with pytest.raises(RunLostError):
-        ti.run(operator(**waiting, on_retry="restart"))  # type: ignore[arg-type]
+        ti.run(operator(**waiting, on_retry="restart"))
     assert len(active(emulator, job_id)) == 2
     assert first not in active(emulator, job_id)
 
@@ -358,8 +359,8 @@ def test_rerun_failed_runs_the_same_instance_again(emulator: EmulatorProcess) ->
     ti = kept()
     task = operator(job_id=job_id, on_retry="rerun_failed")
     with pytest.raises(RunFailedError):
-        ti.run(task)  # type: ignore[arg-type]
-    ti.run(operator(job_id=job_id, on_retry="rerun_failed"))  # type: ignore[arg-type]
+        ti.run(task)
+    ti.run(operator(job_id=job_id, on_retry="rerun_failed"))
     (run,) = emulator.job_instances(job_id)
     assert (run["status"], run["nodes"][0]["attempt"]) == (4, 1)
 

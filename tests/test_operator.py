@@ -489,7 +489,7 @@ def test_templates_are_left_to_rendering() -> None:
         instance_parameters={"a": ["{{ ds }}" + "x" * 2000]},
         group_id="{{ 'g' }}",
     )
-    task.render_template_fields({"params": {"id": 7}, "ds": "2024-01-01"})  # type: ignore[typeddict-item]
+    task.render_template_fields({"params": {"id": 7}, "ds": "2024-01-01"})
     assert task.workflow_id == "7"
     assert task.instance_parameters == {"a": ["2024-01-01" + "x" * 2000]}
     assert task.group_id == "g"

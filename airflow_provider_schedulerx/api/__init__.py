@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection import fields, settings
     from airflow_provider_schedulerx.api.polling import poller
     from airflow_provider_schedulerx.api.runs import (
+        ends,
         events,
         intents,
         job_runs,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         recipes,
         reconciling,
         rerunning,
+        scheduled,
         stopping,
         tracking,
     )
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "async_transport",
     "calls",
+    "ends",
     "events",
     "exceptions",
     "fields",
@@ -60,6 +63,7 @@ __all__ = [
     "reconciling",
     "rerunning",
     "retrying",
+    "scheduled",
     "settings",
     "stopping",
     "tracking",
@@ -70,6 +74,7 @@ _ROOMS = {
     "connection": ("fields", "settings"),
     "wire": ("async_transport", "calls", "retrying", "transport"),
     "runs": (
+        "ends",
         "events",
         "intents",
         "job_runs",
@@ -78,6 +83,7 @@ _ROOMS = {
         "reconciling",
         "recipes",
         "rerunning",
+        "scheduled",
         "stopping",
         "tracking",
     ),

@@ -152,10 +152,12 @@ class Engine:
         profile: Profile | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.profile = profile or Profile()
-        self.workflows = {workflow.workflow_id: workflow for workflow in workflows}
-        self.jobs = {job.job_id: job for job in jobs}
-        self.instances = {run.wf_instance_id: run for run in (store.load() if store else ())}
+        self.profile: Profile = profile or Profile()
+        self.workflows: dict[int, Workflow] = {workflow.workflow_id: workflow for workflow in workflows}
+        self.jobs: dict[int, Job] = {job.job_id: job for job in jobs}
+        self.instances: dict[int, InstanceRun] = {
+            run.wf_instance_id: run for run in (store.load() if store else ())
+        }
         self._store = store
         self._speed = speed
         self._clock = clock

@@ -42,8 +42,8 @@ class EmulatorProcess:
         if "--port" not in arguments:
             self._arguments += ["--port", "0"]
         self._process: subprocess.Popen[str] | None = None
-        self.endpoint = ""
-        self.admin = ""
+        self.endpoint: str = ""
+        self.admin: str = ""
         self.ca_file: str | None = None
         self._connection: dict[str, Any] = {}
         self.token_service = ""
@@ -69,7 +69,8 @@ class EmulatorProcess:
             printed += line
             if line.startswith("{"):
                 facts = json.loads(line)
-                self.endpoint, self.admin, self.ca_file = facts["endpoint"], facts["admin"], facts["ca_file"]
+                self.endpoint, self.admin = str(facts["endpoint"]), str(facts["admin"])
+                self.ca_file = facts["ca_file"]
                 self._connection = facts["connection"]
                 for name in ("token_service", "token_ca_file", "metadata"):
                     setattr(self, name, facts.get(name, ""))

@@ -81,18 +81,18 @@ class ExecuteOperator(ScopedOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.instance_parameters = instance_parameters
-        self.wait_for_completion = check_flag("wait_for_completion", wait_for_completion)
-        self.poll_interval = check_seconds("poll_interval", poll_interval, minimum=MIN_POLL_INTERVAL)
-        self.timeout = None if timeout is None else check_seconds("timeout", timeout)
-        self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
-        self.cancel_on_kill = check_flag("cancel_on_kill", cancel_on_kill)
-        self.deferrable = check_flag("deferrable", deferrable)
-        self.durable = check_flag("durable", durable)
-        self.on_retry = check_choice("on_retry", on_retry, OnRetry)
-        self.if_running = check_choice("if_running", if_running, IfRunning)
+        self.wait_for_completion: bool = check_flag("wait_for_completion", wait_for_completion)
+        self.poll_interval: float = check_seconds("poll_interval", poll_interval, minimum=MIN_POLL_INTERVAL)
+        self.timeout: float | None = None if timeout is None else check_seconds("timeout", timeout)
+        self.poll_failure_tolerance: float = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.cancel_on_kill: bool = check_flag("cancel_on_kill", cancel_on_kill)
+        self.deferrable: bool = check_flag("deferrable", deferrable)
+        self.durable: bool = check_flag("durable", durable)
+        self.on_retry: OnRetry = check_choice("on_retry", on_retry, OnRetry)
+        self.if_running: IfRunning = check_choice("if_running", if_running, IfRunning)
         self.run_marker = run_marker
-        self.settling_time = check_seconds("settling_time", settling_time)
-        self.log_lines_on_failure = check_count("log_lines_on_failure", log_lines_on_failure)
+        self.settling_time: float = check_seconds("settling_time", settling_time)
+        self.log_lines_on_failure: int = check_count("log_lines_on_failure", log_lines_on_failure)
         check_literal_parameters(instance_parameters, check_run_marker(run_marker))
         self._owner: RunOwner | None = None
 

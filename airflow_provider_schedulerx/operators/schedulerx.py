@@ -179,7 +179,7 @@ class ExecuteJobOperator(ExecuteOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.job_id = job_id
-        self.check_job_status = check_flag("check_job_status", check_job_status)
+        self.check_job_status: bool = check_flag("check_job_status", check_job_status)
         self.designate_type = designate_type
         self.worker = worker
         self.worker_label = worker_label

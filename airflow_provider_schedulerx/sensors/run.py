@@ -81,9 +81,9 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
     ) -> None:
         interval = check_seconds("poke_interval", poke_interval, minimum=MIN_POLL_INTERVAL)
         super().__init__(poke_interval=interval, **kwargs)
-        self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
-        self.deferrable = check_flag("deferrable", deferrable)
-        self.log_lines_on_failure = check_count("log_lines_on_failure", log_lines_on_failure)
+        self.poll_failure_tolerance: float = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.deferrable: bool = check_flag("deferrable", deferrable)
+        self.log_lines_on_failure: int = check_count("log_lines_on_failure", log_lines_on_failure)
         self._snapshots: SnapshotWriter = NullWriter()
 
     # Which run.

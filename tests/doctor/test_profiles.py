@@ -52,7 +52,7 @@ START = {"start": True}
 #: Seconds to follow a run that does not end: all there is to see is seen at its beginning.
 BRIEFLY = {**START, "follow": 3.0}
 #: A start beyond MaxConcurrency: the first run lasts, and only one may run.
-FULL = {"options": {**BRIEFLY, "fill": True}, "duration": 600, "max_concurrency": 1}
+FULL: dict[str, Any] = {"options": {**BRIEFLY, "fill": True}, "duration": 600, "max_concurrency": 1}
 
 SITUATIONS = {
     "list_order": Situation(past=6),

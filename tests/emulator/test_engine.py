@@ -147,6 +147,7 @@ def test_a_restart_forgets_nothing_and_time_has_gone_on(tmp_path: Path, clock: C
     file = tmp_path / "state.db"
     before = Engine(KNOWN.workflows.values(), jobs=KNOWN.jobs.values(), store=Store(file), clock=clock)
     first = before.execute(before.workflows[1], "p")
+    assert first is not None
     clock.now = 1002.5
     before.advance(before.workflows[1])
     failed = start(before, 2)
@@ -157,7 +158,7 @@ def test_a_restart_forgets_nothing_and_time_has_gone_on(tmp_path: Path, clock: C
     assert statuses(after, first.wf_instance_id) == [RUNNING, SUCCESS, SUCCESS, SUCCESS, RUNNING]
     assert after.instances[first.wf_instance_id].parameters == "p"
     used = {run.wf_instance_id for run in before.instances.values()}
-    used |= {node.job_instance_id for run in before.instances.values() for node in run.nodes.values()}
+    used |= {node.job_instance_id or 0 for run in before.instances.values() for node in run.nodes.values()}
     fresh = start(after, 1)
     assert fresh.wf_instance_id not in used
     assert after.starts == {1: 2, 2: 1}

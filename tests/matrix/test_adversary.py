@@ -50,7 +50,7 @@ def make() -> Iterator[Callable[..., World]]:
         yield make_world
 
 
-def lose_the_answer_late(world: World, seconds: float, meanwhile: Callable[[], None] | None = None) -> None:
+def lose_the_answer_late(world: World, seconds: float, meanwhile: Callable[[], object] | None = None) -> None:
     """Let the first start's answer be given up after so many seconds, as a read timeout does."""
     world.service.add_fault("drop", when="after")
 

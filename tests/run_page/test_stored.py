@@ -79,7 +79,7 @@ def test_a_task_with_its_snapshot_and_its_link(session: Session) -> None:
     view = task_view(session, "d", "r", "t", -1)
     assert view is not None
     assert view.snapshot is not None
-    assert view.snapshot.wf_instance_id == 36508287844
+    assert view.snapshot.instance_id == 36508287844
     assert (view.state, view.console_url, view.is_unreadable) == ("deferred", "https://console/7", False)
 
 

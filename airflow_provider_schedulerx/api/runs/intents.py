@@ -124,7 +124,6 @@ def _forms(text: str) -> Iterator[Any]:
         yield unescaped
         # Only the quotes, as in the example of the API page.
         yield _value(value.replace('\\"', '"'))
-        yield _value(value)
         yield _value(unescaped)
 
 
@@ -142,4 +141,4 @@ def _number(text: str) -> float | int:
 
 def _digest(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()

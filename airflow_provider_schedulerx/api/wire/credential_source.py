@@ -22,7 +22,7 @@ from airflow_provider_schedulerx.api.wire.credential_faults import credential_fa
 if TYPE_CHECKING:
     from alibabacloud_credentials.models import CredentialModel
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Their credential never changes, so asking for it once is enough.
 _STATIC = ("access_key", "sts", "bearer")

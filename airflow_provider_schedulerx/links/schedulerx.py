@@ -101,13 +101,13 @@ def persist_links(
     """Keep the URLs of all links of a run for this task instance. A link is never worth a failed task.
 
     :param console: the hook.
-    :param log: is told of the URL, or of why it could not be kept.
+    :param log: is told of the URL, or of why it could not be stored.
     """
     try:
         url = console.console_link(definition_id, instance_id, kind.name)
         _PERSIST[kind.name](context, url)
     except Exception as error:
-        log.warning("The link to the console could not be kept: %s: %s", type(error).__name__, error)
+        log.warning("The link to the console could not be stored: %s: %s", type(error).__name__, error)
     else:
         log.info("%s %s in the console: %s", kind.instance_noun.capitalize(), instance_id, url)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
-from airflow_provider_schedulerx.api.parameters import check_flag, check_id, check_literal_id, is_literal
+from airflow_provider_schedulerx.api.parameters import check_flag, is_literal
+from airflow_provider_schedulerx.hooks.definitions import check_literal_definition
 from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS
 from airflow_provider_schedulerx.links.schedulerx import JOB_LINKS, RUN_LINKS
 from airflow_provider_schedulerx.operators.designation import DesignateType, check_designation
@@ -28,8 +29,8 @@ XCOM_JOB_INSTANCE_ID = "JobInstanceId"
 class ExecuteWorkflowOperator(ExecuteOperator):
     """Start a run of a SchedulerX workflow (``ExecuteWorkflow``) and, by default, wait until it has ended.
 
-    The id of the run is pushed to XCom as ``WfInstanceId`` right after the start, together with the URL of the run for
-    the task's extra link, and is also what the task returns. Events of assets among the task's ``outlets`` carry
+    The id of the run is pushed to XCom as ``WfInstanceId`` right after the start, together with ``workflow_id`` and the
+    URL of the run for the task's extra link, and is also what the task returns. Events of assets among the task's ``outlets`` carry
     ``WfInstanceId``, ``workflow_id``, ``console_url`` and, after a wait, ``status`` as extra.
 
     **Never twice, never lost.** ``ExecuteWorkflow`` has no idempotency token. So the task writes to Airflow's task
@@ -43,6 +44,9 @@ class ExecuteWorkflowOperator(ExecuteOperator):
     leaves a run active fails the task without a retry, because a retry would start a second run beside it.
 
     :param workflow_id: id of the workflow. (templated)
+    :param workflow_name: its exact name instead, for ids that differ between environments. It is looked up with
+        ``ListWorkFlows`` once for each start: none or several of that name fail the task, and a retry keeps the id that
+        was found. (templated)
     :param instance_parameters: dynamic parameters of the run: a str, sent as it is, or a mapping, sequence, number or
         bool that becomes compact JSON; at most 1,000 bytes of UTF-8. (templated)
     :param schedulerx_conn_id: the connection, see
@@ -81,19 +85,20 @@ class ExecuteWorkflowOperator(ExecuteOperator):
 
     kind_name = "workflow"
     operator_extra_links = RUN_LINKS
-    template_fields: Sequence[str] = ("workflow_id", "instance_parameters", *SCOPE_ARGUMENTS)
+    template_fields: Sequence[str] = (
+        "workflow_id",
+        "workflow_name",
+        "instance_parameters",
+        *SCOPE_ARGUMENTS,
+    )
 
-    def __init__(self, *, workflow_id: int | str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, workflow_id: int | str | None = None, workflow_name: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
-        check_literal_id("workflow_id", workflow_id)
-
-    def definition_id(self) -> int:
-        """Return the id of the workflow.
-
-        :raises SchedulerXConfigurationError: if it is none.
-        """
-        return check_id("workflow_id", self.workflow_id)
+        self.workflow_name = workflow_name
+        check_literal_definition(self.kind, self)
 
     def trigger_class(self) -> type[RunTrigger]:
         """Return what waits for an instance of a workflow in the triggerer."""
@@ -116,6 +121,8 @@ class ExecuteJobOperator(ExecuteOperator):
     removed fails the task.
 
     :param job_id: id of the job. (templated)
+    :param job_name: its exact name instead, for ids that differ between environments; looked up with ``ListJobs``.
+        (templated)
     :param instance_parameters: what the job gets from ``context.getInstanceParameters()``: a str, sent as it is, or a
         mapping, sequence, number or bool that becomes compact JSON; at most 1,000 bytes of UTF-8 (documented for
         workflows). (templated)
@@ -161,6 +168,7 @@ class ExecuteJobOperator(ExecuteOperator):
     operator_extra_links = JOB_LINKS
     template_fields: Sequence[str] = (
         "job_id",
+        "job_name",
         "instance_parameters",
         "worker",
         "worker_label",
@@ -170,7 +178,8 @@ class ExecuteJobOperator(ExecuteOperator):
     def __init__(
         self,
         *,
-        job_id: int | str,
+        job_id: int | str | None = None,
+        job_name: str | None = None,
         check_job_status: bool = True,
         designate_type: DesignateType | None = None,
         worker: str | None = None,
@@ -179,11 +188,12 @@ class ExecuteJobOperator(ExecuteOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.job_id = job_id
+        self.job_name = job_name
         self.check_job_status: bool = check_flag("check_job_status", check_job_status)
         self.designate_type = designate_type
         self.worker = worker
         self.worker_label = worker_label
-        check_literal_id("job_id", job_id)
+        check_literal_definition(self.kind, self)
         if is_literal(worker) and is_literal(worker_label):
             check_designation(designate_type, worker, worker_label)
 
@@ -197,12 +207,12 @@ class ExecuteJobOperator(ExecuteOperator):
         return api.job_runs.JobRuns(self.check_job_status, designation)
 
     def definition_id(self) -> int:
-        """Return the id of the job.
+        """Return the id of the job, looked up by its name if need be.
 
-        :raises SchedulerXConfigurationError: if it is none, or if no worker can be designated as the arguments say.
+        :raises SchedulerXError: if there is none, or if no worker can be designated as the arguments say.
         """
         check_designation(self.designate_type, self.worker, self.worker_label)
-        return check_id("job_id", self.job_id)
+        return super().definition_id()
 
     def trigger_class(self) -> type[RunTrigger]:
         """Return what waits for a job instance in the triggerer."""

@@ -21,6 +21,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import Table, create_engine, insert
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
 
 from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_RUN
 from airflow_provider_schedulerx.run_page.encoding import encode
@@ -35,7 +36,8 @@ GOOD = encode(Snapshot.of(an_instance(a_node(1)), NOW, mask=unmasked))
 @pytest.fixture(scope="module")
 def database() -> Iterator[Any]:
     airflow.models.import_all_models()
-    engine = create_engine("sqlite://")
+    # One connection for all threads: in another one there would be another database.
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     Base.metadata.create_all(engine)
     yield engine
     engine.dispose()

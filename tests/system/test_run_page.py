@@ -91,12 +91,16 @@ WORKFLOWS = {
                     "duration": 1,
                     "result": EVIL,
                     **({"after": f"第{n - 20}号任务"} if n >= 20 else {}),
+                    **({"outcome": "failed"} if n == 299 else {}),
                 }
                 for n in range(300)
             ],
         ),
         workflow(
             105, "quick", [{"name": "one", "duration": 2}, {"name": "two", "after": "one", "duration": 1}]
+        ),
+        workflow(
+            106, "relay", [{"name": "one", "duration": 20}, {"name": "two", "after": "one", "duration": 900}]
         ),
     ],
 }
@@ -356,7 +360,12 @@ def test_three_hundred_nodes_scroll_and_zoom(
     wait_for("drawn", lambda: frame.locator("svg.dag g.node").count() == 300, 30)
     wait_for("it is over", lambda: frame.locator("main[data-active='0']").count(), 60)
     assert EVIL in frame.locator("tbody tr").last.inner_text(), "text stays text"
+    frame = run.open_tab(page)
     box = frame.locator(".drawing")
+    frame.locator(".zoom").wait_for()
+    place = "each => { const { left, right } = each.getBoundingClientRect(); return [left, right]; }"
+    (left, right), (first, last) = frame.locator("g.is-FAILED").evaluate(place), box.evaluate(place)
+    assert first <= left < right <= last, "it opens at what failed"
     width = "each => each.getBoundingClientRect().width"
     inner, outer = frame.locator("svg.dag").evaluate(width), box.evaluate(width)
     assert inner > outer, "it scrolls"
@@ -514,3 +523,24 @@ def settled_calls(emulator: EmulatorProcess) -> dict[str, Any] | None:
     before = emulator.counters()
     time.sleep(3)
     return before if emulator.counters() == before else None
+
+
+def test_deferred_runs_among_many_are_drawn_while_they_run(
+    page: Any, airflow: AirflowStack, emulator: EmulatorProcess, shoot: Callable[..., None]
+) -> None:
+    """Many runs are polled with one list, which shows no nodes; those come from what the quota has to spare."""
+    emulator.set_profile("documented,list_length=300")
+    run_id = airflow.trigger("page_many")
+    runs = [Run(airflow, "page_many", run_id, "relay", index) for index in range(30)]
+
+    def is_drawn(run: Run) -> bool:
+        snapshot = run.stored() or {}
+        # When it deferred, the first node was running.
+        nodes = {node["name"]: node["status"] for node in snapshot.get("nodes", ())}
+        return snapshot.get("status") == 3 and nodes == {"one": 4, "two": 3}
+
+    wait_for("each has its nodes", lambda: all(is_drawn(run) for run in runs), 360, 5)
+    frame = runs[29].open_tab(page)
+    assert states(frame) == {"one": "SUCCESS", "two": "RUNNING"}
+    assert frame.locator("h1 .state").inner_text() == "RUNNING"
+    shoot(page, "run-among-many")

@@ -54,7 +54,7 @@ class Listing(Loop):
         if not schedule.wants_list:
             schedule.leave_to_single_polls()
             return
-        permit = await budget.acquire(due_at=schedule.list_due_at)
+        permit = await budget.acquire(promised_at=lambda: schedule.list_promised_at)
         if not schedule.wants_list:
             # Meanwhile others have gone. What is due is still due.
             budget.give_back(permit)

@@ -64,7 +64,7 @@ class FollowedRuns:
         subscription = Subscription(instance_id, poll_interval, started_at, self._last_poll)
         run = self._runs.get(instance_id)
         if run is None:
-            run = FollowedRun(instance_id, started_at, self._last_poll, float("inf"))
+            run = FollowedRun(instance_id, started_at, self._last_poll, now())
             self._runs[instance_id] = run
             count_followed(1)
             if len(self._runs) == 2:
@@ -112,7 +112,7 @@ class FollowedRuns:
     def hurry(self, subscription: Subscription | ListSubscription) -> None:
         """Poll the run of a subscription, or make the list, before all others."""
         if isinstance(subscription, ListSubscription):
-            self.schedule.expect_list(float("-inf"))
+            self.schedule.expect_list(float("-inf"), float("-inf"))
             return
         run = self._runs.get(subscription.instance_id)
         if run is not None:

@@ -86,7 +86,9 @@ class Place(Enum):
 class FollowedRun:
     """A run that somebody waits for.
 
-    :ivar due_at: when it is polled next, in the event loop's time.
+    :ivar joined: number of the last poll that was asked for before it was followed, and ``joined_at`` the time of that.
+    :ivar due_at: from when it is polled next, in the event loop's time, if the budget has room.
+    :ivar promised_at: by when that was promised: of all that are due, the earliest is polled first.
     :ivar seen_at: when it was polled last; None before the first time.
     :ivar is_unlisted: the last list did not show it.
     :ivar is_doubted: what the list says of it is not enough: its own poll says that it has not ended, or its status is
@@ -97,7 +99,9 @@ class FollowedRun:
     instance_id: int
     started_at: float
     joined: int
-    due_at: float
+    joined_at: float
+    due_at: float = float("inf")
+    promised_at: float = float("inf")
     place: Place = Place.LIST
     subscriptions: dict[Subscription, None] = field(default_factory=dict)
     seen_at: float | None = None

@@ -11,10 +11,14 @@ its constraints files hold, which cannot be had everywhere), then this provider,
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import nox
+
+# nox does not look for modules beside this file.
+sys.path.insert(0, str(Path(__file__).parent))
+from dev.releases import DRIVERS, NEWEST, RELEASES, TEST
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv"
@@ -23,28 +27,9 @@ nox.options.error_on_missing_interpreters = False
 HERE = Path(__file__).parent
 
 
-class Release(NamedTuple):
-    """:ivar day: shortly after its release; :ivar pythons: the lowest (ours is 3.11) and the highest it supports."""
-
-    day: str
-    pythons: tuple[str, ...]
-
-
-RELEASES = {
-    "2.11.2": Release("2026-03-28", ("3.11", "3.12")),
-    "3.0.6": Release("2025-09-12", ("3.11", "3.12")),
-    "3.1.8": Release("2026-03-25", ("3.11", "3.13")),
-    "3.2.2": Release("2026-06-12", ("3.11", "3.13", "3.14")),
-    "3.3.2": Release("2026-10-01", ("3.11", "3.13", "3.14")),
-}
-NEWEST = "3.3.2"
 #: Shortly after the newest of the oldest that pyproject.toml allows.
 DAY_OF_LOWEST = "2026-03-05"
 
-TEST = (
-    *("pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "jsonschema", "allpairspy>=2.5"),
-    *("alibabacloud-schedulerx220190430==2.2.3", "aliyun-python-sdk-schedulerx2==1.1.16"),
-)
 #: Two processes, and the tests of a file in one of them, since they share an emulator.
 PYTEST = ("python", "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile")
 
@@ -83,10 +68,19 @@ def lowest(session: nox.Session) -> None:
 @nox.parametrize("airflow", ["2.11.2", NEWEST])
 def e2e(session: nox.Session, airflow: str) -> None:
     """The demo, and all tests that run a real Airflow: scheduler, triggerer, API server."""
-    install_airflow(session, airflow, RELEASES[airflow].day, "psycopg2-binary>=2.9", "asyncpg>=0.30")
+    install_airflow(session, airflow, RELEASES[airflow].day, *DRIVERS)
     session.install(f"apache-airflow=={airflow}", ".[emulator]", *TEST)
     session.run("python", "-m", "dev.demo")
     session.run(*PYTEST, "-m", "airflow", *session.posargs)
+
+
+@nox.session(python="3.11")
+@nox.parametrize("airflow", [airflow for airflow in RELEASES if airflow not in ("2.11.2", NEWEST)])
+def retries(session: nox.Session, airflow: str) -> None:
+    """A failed run and its retry, deferred and not, on the versions between: they resume a retry differently."""
+    install_airflow(session, airflow, RELEASES[airflow].day, *DRIVERS)
+    session.install(f"apache-airflow=={airflow}", ".[emulator]", *TEST)
+    session.run(*PYTEST, "tests/system/test_real_retries.py", *session.posargs)
 
 
 def install_wheel(session: nox.Session) -> None:

@@ -27,7 +27,7 @@ from airflow_provider_schedulerx.api.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.models import WorkflowInstance
+    from airflow_provider_schedulerx.api.runs.kinds import Run
 
 __all__ = [
     "RunAlreadyActiveError",
@@ -84,7 +84,7 @@ class RunNotStartedError(AirflowException):
 
 
 class RunAlreadyActiveError(AirflowException):
-    """The workflow has an active run already, and ``if_running`` is ``fail``. Nothing was started."""
+    """There is an active run already, and ``if_running`` is ``fail``. Nothing was started."""
 
 
 class RunUndecidedError(AirflowFailException):
@@ -96,14 +96,14 @@ class RunUndecidedError(AirflowFailException):
 
 class RunNotStartableError(AirflowFailException):
     """Nothing was started, and no retry can change that: a field of the connection or an argument is wrong, or there
-    is no such workflow. Airflow does not retry the task.
+    is nothing with such an id. Airflow does not retry the task.
     """
 
 
-def raise_unless_successful(instance: WorkflowInstance) -> None:
-    """Decide by a run that has ended; the operator and the sensor, deferred or not, all do it here.
+def raise_unless_successful(run: Run) -> None:
+    """Decide by a run that has ended; operators and sensors, deferred or not, all do it here.
 
     :raises RunFailedError: naming the bad nodes.
     """
-    if instance.status is not api.models.WorkflowInstanceStatus.SUCCESS:
-        raise RunFailedError(api.tracking.failure_message(instance))
+    if not run.status.is_success:
+        raise RunFailedError(api.tracking.failure_message(run))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.util
 import signal
 import sys
 import threading
@@ -59,9 +58,10 @@ def seconds_until_a_deferral_is_known() -> float:
 
     :return: 0 below 3.0, and in ``dag.test()``, where there is no other process.
     """
-    if importlib.util.find_spec("airflow.sdk.execution_time") is None:
+    try:
+        from airflow.sdk.execution_time import task_runner
+    except ImportError:
         return 0.0
-    from airflow.sdk.execution_time import task_runner
 
     if type(getattr(task_runner, "SUPERVISOR_COMMS", None)).__name__.startswith("InProcess"):
         return 0.0
@@ -293,6 +293,11 @@ def has_supervisor() -> bool:
     """Return whether this code runs in a task or trigger, so that XComs can be stored."""
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     return getattr(runner, "SUPERVISOR_COMMS", None) is not None
+
+
+def takes_requests_from_threads() -> bool:
+    """Return whether a task may ask its supervisor from a thread while its main one does. From 3.2 on, there is a lock."""
+    return hasattr(_supervisor(), "_thread_lock")
 
 
 def _supervisor() -> Any:

@@ -22,6 +22,7 @@ from airflow_provider_schedulerx.api.models import (
     WorkflowInstanceStatus,
 )
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.run_page.encoding import encode
 from airflow_provider_schedulerx.run_page.queue import MIN_PAUSE_OF_ALL
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.writer import NullWriter, masked
@@ -76,10 +77,10 @@ def build() -> None:
         masked("warm")
         began = time.process_time()
         for _ in range(_REPEAT):
-            data = Snapshot.of(run, time.time(), mask=masked).to_json()
+            text = encode(Snapshot.of(run, time.time(), mask=masked))
         took = (time.process_time() - began) / _REPEAT
         share = took / MIN_PAUSE_OF_ALL
-        print(f"{nodes:5}  {took * 1000:7.2f} ms  {len(json.dumps(data)):12,}  {share:.1%}")
+        print(f"{nodes:5}  {took * 1000:7.2f} ms  {len(text):12,}  {share:.1%}")
 
 
 def measure(emulator: EmulatorProcess, triggers: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:

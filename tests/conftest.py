@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -30,6 +31,12 @@ from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook  # noqa:
 
 # The SDK's background scheduler speaks when Python exits, into streams that pytest has closed.
 logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "on a busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("on a busy machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = Path(__file__).with_name("workflows.yaml")

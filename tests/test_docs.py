@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from airflow_provider_schedulerx.api.wire.refusals import AUTHENTICATION_CODES, 
 from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
 from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.emulator.yaml_file import DefinitionError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from dev.harness.rest import IS_AIRFLOW_2
 from tests.conftest import ROOT
@@ -70,11 +72,24 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of Airflow, for copies of it: Airflow takes seconds to make one."""
     home = tmp_path_factory.mktemp("airflow")
-    env = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    run([sys.executable, "-m", "airflow", "db", "migrate"], env)
-    return env
+    run([sys.executable, "-m", "airflow", "db", "migrate"], environment_of(home))
+    return home / "airflow.db"
+
+
+@pytest.fixture
+def environment(database: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of an Airflow that has seen nothing yet, so that each block runs by itself."""
+    home = tmp_path / "airflow"
+    home.mkdir()
+    shutil.copy(database, home)
+    return environment_of(home)
+
+
+def environment_of(home: Path) -> dict[str, str]:
+    return {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
 
 
 def run(command: list[str], env: dict[str, str], cwd: Path | None = None) -> str:
@@ -99,27 +114,35 @@ for file in sys.argv[1:]:
 ON_AIRFLOW_3 = pytest.mark.skipif(IS_AIRFLOW_2, reason="README and guides are written for Airflow 3")
 
 
+DAGS = [block for block in blocks() if block.language == "python" and not block.title]
+
+
 @ON_AIRFLOW_3
 @pytest.mark.airflow
-def test_every_dag_runs_and_succeeds(environment: dict[str, str], tmp_path: Path) -> None:
-    dags = [block for block in blocks() if block.language == "python" and not block.title]
-    assert len(dags) >= 5
-    for number, block in enumerate(dags):
-        (tmp_path / f"block{number}.py").write_text(block.code)
-    files = [str(tmp_path / f"block{number}.py") for number in range(len(dags))]
+@pytest.mark.parametrize("block", DAGS, ids=str)
+def test_a_dag_runs_and_succeeds(block: Block, environment: dict[str, str]) -> None:
+    dags = Path(environment["AIRFLOW_HOME"]) / "dags"
+    dags.mkdir()
+    (dags / "block.py").write_text(block.code)
     with EmulatorProcess("--speed", "1000") as local:
-        connection = json.dumps(local.connection())
-        env = {**environment, "AIRFLOW_CONN_SCHEDULERX_DEFAULT": connection}
-        run([sys.executable, "-c", RUN_DAGS, *files], {**env, "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path)})
-        assert local.starts(101) == sum(2 if "expand" in block.code else 1 for block in dags)
+        environment["AIRFLOW_CONN_SCHEDULERX_DEFAULT"] = json.dumps(local.connection())
+        run([sys.executable, "-c", RUN_DAGS, str(dags / "block.py")], environment)
+        assert local.counters()["starts"], "a DAG of this provider starts a workflow, or waits for a run"
 
 
 @pytest.mark.airflow
-@pytest.mark.parametrize("block", [block for block in blocks() if block.title], ids=str)
-def test_every_test_passes(block: Block, environment: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / block.title).write_text(block.code)
-    out = run([sys.executable, "-m", "pytest", "-q", "-p", "no:asyncio", block.title], environment, tmp_path)
+@pytest.mark.parametrize("block", [block for block in blocks() if block.title.startswith("test_")], ids=str)
+def test_a_test_passes_in_an_empty_project(block: Block, tmp_path: Path) -> None:
+    """As a reader has it: no database, no AIRFLOW_HOME yet, nothing else in the folder."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / block.title).write_text(block.code)
+    unwanted = ("AIRFLOW", "PYTEST")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    env |= {"AIRFLOW_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
+    out = run([sys.executable, "-m", "pytest", "-q", block.title], env, project)
     assert re.search(r"^[1-9][0-9]* passed", out, re.MULTILINE), out
+    assert not (tmp_path / "home" / "airflow.db").exists(), "the configured database is not touched"
 
 
 POLICIES = [block for block in blocks() if block.language == "json" and "Statement" in block.code]
@@ -250,11 +273,13 @@ def test_commands(block: Block, environment: dict[str, str], connect: Callable[.
                 assert run([sys.executable, "-m", *command], env)
         else:
             assert command[:3] == ["python", "-m", "airflow_provider_schedulerx.emulator"], f"{block}: {line}"
+            # On a free port: somebody may have one on the documented port.
+            command += ["--port", "0"]
             process = subprocess.Popen([sys.executable, *command[1:]], stdout=subprocess.PIPE, text=True)
             try:
                 assert process.stdout is not None
                 assert "SchedulerX emulator" in process.stdout.readline()
-                assert "http://127.0.0.1:8190" in process.stdout.readline()
+                assert "http://127.0.0.1:" in process.stdout.readline()
                 time.sleep(0.2)
             finally:
                 process.send_signal(signal.SIGTERM)
@@ -283,6 +308,25 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
 def test_links_of_the_readme_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
+
+
+def test_every_key_of_the_file_of_workflows_is_documented() -> None:
+    section = (
+        (ROOT / "docs" / "emulator.md").read_text().partition("## The file of workflows")[2].split("\n## ")[0]
+    )
+    workflow = {"id": 1, "namespace": "n", "group": "g"}
+    node = {"name": "a"}
+    for thing, file in (
+        ("an account", {"accounts": [{"access_key_id": "a", "?": 1}]}),
+        ("a namespace", {"namespaces": [{"id": "n", "?": 1}]}),
+        ("a workflow", {"workflows": [{**workflow, "nodes": [node], "?": 1}]}),
+        ("a node", {"workflows": [{**workflow, "nodes": [{**node, "?": 1}]}]}),
+    ):
+        with pytest.raises(DefinitionError) as error:
+            definitions.parse(file)
+        table = section.partition(f"| Key of {thing} |")[2].split("\n\n")[0]
+        documented = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+        assert sorted(documented) == sorted(str(error.value).partition("known are ")[2].split(", ")), thing
 
 
 def test_every_field_credential_and_code_is_documented() -> None:

@@ -27,8 +27,8 @@ from airflow_provider_schedulerx.exceptions import (
     SchedulerXConfigurationError,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.operators.launching import run_marker
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
+from airflow_provider_schedulerx.operators.start_policy import run_marker
 from airflow_provider_schedulerx.operators.start_store import STATE_KEY
 
 context = pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
@@ -68,8 +68,8 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
 
-    def xcom_pull(self, **_: Any) -> Any:
-        return self.xcoms.get("WfInstanceId")
+    def xcom_pull(self, *, key: str, **_: Any) -> Any:
+        return self.xcoms.get(key)
 
     @property
     def context(self) -> Any:
@@ -138,12 +138,13 @@ def workflow(emulator: EmulatorProcess) -> Callable[..., int]:
 
 
 def die_at(task: ExecuteWorkflowOperator, method: str, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the task die before or after a call of its hook, and nothing run after it."""
-    original, own = getattr(task.hook, method), task._own
+    """Let the task die before or after a call, and nothing run after it."""
+    target = task.run_calls if hasattr(task.run_calls, method) else task.hook
+    original, own = getattr(target, method), task._own
 
     def unguarded(*arguments: Any) -> Any:
         owner = own(*arguments)
-        monkeypatch.setattr(owner, "_answer", lambda error: error)
+        monkeypatch.setattr(owner._end, "answer", lambda error: error)
         return owner
 
     monkeypatch.setattr(task, "_own", unguarded)
@@ -153,7 +154,7 @@ def die_at(task: ExecuteWorkflowOperator, method: str, when: str, monkeypatch: p
             original(*arguments)
         raise Killed
 
-    monkeypatch.setattr(task.hook, method, dying)
+    monkeypatch.setattr(target, method, dying)
 
 
 # The intent is written first, and the id right after.
@@ -163,11 +164,11 @@ def test_the_intent_is_there_before_the_request(
     emulator: EmulatorProcess, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = operator(instance_parameters={"password": "hunter2"})
-    die_at(task, "execute_workflow", "before", monkeypatch)
+    die_at(task, "start", "before", monkeypatch)
     known = [run["wf_instance_id"] for run in emulator.instances(1)]
     with pytest.raises(Killed):
         ti.run(task)
-    assert ti.store.intent["wf_instance_id"] is None
+    assert ti.store.intent["instance_id"] is None
     assert sorted(ti.store.intent["known"]) == known[-300:]
     assert "hunter2" not in str(ti.store)
 
@@ -176,7 +177,7 @@ def test_the_id_is_kept_before_anything_else_can_fail(ti: TaskInstance, emulator
     ti.xcom_push = None  # type: ignore[assignment, method-assign]
     with pytest.raises(RunLostError, match="A retry takes it up again"):
         ti.run(operator())
-    assert ti.store.intent["wf_instance_id"] == emulator.instances(1)[-1]["wf_instance_id"]
+    assert ti.store.intent["instance_id"] == emulator.instances(1)[-1]["wf_instance_id"]
 
 
 def test_an_intent_that_cannot_be_written_starts_nothing(
@@ -205,7 +206,7 @@ def test_an_id_that_cannot_be_written_is_found_by_the_retry(
     with monkeypatch.context() as patch:
         patch.setattr(ti.store, "set", only_once)
         ti.run(task)
-    assert ti.store.intent["wf_instance_id"] is None
+    assert ti.store.intent["instance_id"] is None
     assert ti.run(task) == emulator.instances(801)[-1]["wf_instance_id"]
     assert emulator.starts(801) == 3
 
@@ -234,7 +235,7 @@ def test_a_retry_follows_the_run_of_a_dead_worker(
     if deferrable:
         with pytest.raises(TaskDeferred) as deferral:
             ti.run(task)
-        assert deferral.value.trigger.wf_instance_id == run
+        assert deferral.value.trigger.instance_id == run
         assert deferral.value.trigger.started_at is None, "it was not started now"
     elif error is None:
         assert ti.run(task) == run
@@ -343,7 +344,7 @@ def test_a_cleared_task_does_not_reconcile(
     emulator: EmulatorProcess, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = operator()
-    die_at(task, "execute_workflow", "after", monkeypatch)
+    die_at(task, "start", "after", monkeypatch)
     with pytest.raises(Killed):
         ti.run(task)
     starts = emulator.starts(1)
@@ -411,7 +412,7 @@ def test_a_retry_finds_what_a_dead_worker_has_started(
 ) -> None:
     arguments = {"workflow_id": workflow(805), "instance_parameters": {"mine": when}}
     task = operator(**arguments)
-    die_at(task, "execute_workflow", when, monkeypatch)
+    die_at(task, "start", when, monkeypatch)
     starts = emulator.starts(805)
     with pytest.raises(Killed):
         ti.run(task)
@@ -457,14 +458,14 @@ def test_several_runs_that_may_be_ours_are_doubt(
     emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = operator(workflow_id=workflow(807), instance_parameters={"same": True})
-    execute = task.hook.execute_workflow
+    execute = task.run_calls.start
 
     def with_a_twin(*arguments: Any) -> int:
         SchedulerXHook().execute_workflow(807, {"same": True})
         emulator.add_fault("ExecuteWorkflow", "drop", when="after")
         return execute(*arguments)
 
-    monkeypatch.setattr(task.hook, "execute_workflow", with_a_twin)
+    monkeypatch.setattr(task.run_calls, "start", with_a_twin)
     starts = emulator.starts(807)
     with pytest.raises(RunUndecidedError, match="several new runs have the parameters") as caught:
         ti.run(task)
@@ -482,7 +483,7 @@ def test_a_marker_makes_it_certain(
     task = operator(
         workflow_id=workflow(808), instance_parameters={"same": True}, run_marker=True, settling_time=60
     )
-    execute = task.hook.execute_workflow
+    execute = task.run_calls.start
 
     def between_twins(*arguments: Any) -> int:
         SchedulerXHook().execute_workflow(808, {"same": True})
@@ -492,7 +493,7 @@ def test_a_marker_makes_it_certain(
         finally:
             SchedulerXHook().execute_workflow(808, {"same": True, "airflow_run": "x" * 16})
 
-    monkeypatch.setattr(task.hook, "execute_workflow", between_twins)
+    monkeypatch.setattr(task.run_calls, "start", between_twins)
     began = time.monotonic()
     assert ti.run(task) == emulator.instances(808)[-2]["wf_instance_id"]
     assert time.monotonic() - began < 30, "what is certain needs no settling time"
@@ -520,14 +521,14 @@ def test_one_new_run_with_other_parameters_is_doubt_where_all_runs_show_the_same
     for _ in range(2):
         SchedulerXHook().execute_workflow(workflow_id, "static")
     task = operator(workflow_id=workflow_id)
-    execute = task.hook.execute_workflow
+    execute = task.run_calls.start
 
     def another_first(*arguments: Any) -> int:
         SchedulerXHook().execute_workflow(workflow_id, "static")
         emulator.add_fault("ExecuteWorkflow", "drop", when="before")
         return execute(*arguments)
 
-    monkeypatch.setattr(task.hook, "execute_workflow", another_first)
+    monkeypatch.setattr(task.run_calls, "start", another_first)
     with pytest.raises(RunUndecidedError, match="may be those of the job"):
         ti.run(task)
 
@@ -602,8 +603,8 @@ def test_restart_starts_nothing_beside_a_run_that_does_not_stop(
         ti.run(operator(**arguments))
     starts = emulator.starts(4)
     task = operator(**arguments)
-    stop = task.hook.stop_workflow_instance
-    monkeypatch.setattr(task.hook, "stop_workflow_instance", lambda *ids: stop(*ids, timeout=1))
+    stop = task.run_calls.stop
+    monkeypatch.setattr(task.run_calls, "stop", lambda *ids: stop(*ids, timeout=1))
     with pytest.raises(RunLostError, match="had not ended at the last check"):
         ti.run(task)
     assert emulator.starts(4) == starts
@@ -621,7 +622,7 @@ def test_rerun_failed_runs_the_failed_nodes_of_the_same_run_again(
     if deferrable:
         with pytest.raises(TaskDeferred) as deferral:
             ti.run(task)
-        assert deferral.value.trigger.wf_instance_id == run
+        assert deferral.value.trigger.instance_id == run
         return
     assert ti.run(task) == run
     assert emulator.starts(2) == starts
@@ -771,7 +772,7 @@ def test_a_deferred_failure_is_retried_as_a_sync_one(emulator: EmulatorProcess, 
     starts = emulator.starts(3)
     with pytest.raises(TaskDeferred) as deferral:
         ti.run(operator(workflow_id=3, deferrable=True))
-    assert deferral.value.trigger.wf_instance_id == emulator.instances(3)[-1]["wf_instance_id"]
+    assert deferral.value.trigger.instance_id == emulator.instances(3)[-1]["wf_instance_id"]
     assert emulator.starts(3) == starts
 
 

@@ -63,8 +63,8 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
 
-    def xcom_pull(self, **_: Any) -> Any:
-        return self.xcoms.get("WfInstanceId")
+    def xcom_pull(self, *, key: str, **_: Any) -> Any:
+        return self.xcoms.get(key)
 
     @property
     def context(self) -> Any:
@@ -253,7 +253,7 @@ def _then_fail(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def test_an_accident_before_anything_was_asked_comes_as_it_is(bare: TaskInstance) -> None:
     task = operator()
-    task.hook.list_workflow_instances = _raise(OSError("no socket"))  # type: ignore[method-assign]
+    task.run_calls.list_newest = _raise(OSError("no socket"))  # type: ignore[method-assign]
     with pytest.raises(OSError, match="no socket"):
         bare.run(task)
 
@@ -276,15 +276,15 @@ def while_starting(
     monkeypatch: pytest.MonkeyPatch | None = None,
 ) -> None:
     """Let others start runs while the answer to the task's own request is lost."""
-    execute = task.hook.execute_workflow
+    execute = task.run_calls.start
 
     def meanwhile(*arguments: Any) -> int:
         others()
         emulator.add_fault("ExecuteWorkflow", "drop", when=when)
-        task.hook.execute_workflow = execute  # type: ignore[method-assign]
+        task.run_calls.start = execute  # type: ignore[method-assign]
         return execute(*arguments)
 
-    task.hook.execute_workflow = meanwhile  # type: ignore[method-assign]
+    task.run_calls.start = meanwhile  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("parameters", [None, "", {"daily": True}])
@@ -348,14 +348,11 @@ def test_a_cleared_task_whose_run_does_not_stop_starts_none_beside_it(
     first = leave_active(kept, workflow_id=4)
     starts = emulator.starts(4)
     kept.clear()
-    hook = SchedulerXHook()
-    impatient = SimpleNamespace(
-        get_workflow_instance=hook.get_workflow_instance,
-        stop_workflow_instance=lambda *ids: hook.stop_workflow_instance(*ids, timeout=1),
-    )
+    calls = operator(workflow_id=4).run_calls
+    impatient = SimpleNamespace(kind=calls.kind, get=calls.get, stop=lambda *ids: calls.stop(*ids, timeout=1))
     for _ in range(2):
         task = operator(workflow_id=4, wait_for_completion=False)
-        task.hook.at = lambda scope: impatient  # type: ignore[method-assign]
+        task.run_calls.within = lambda *_: impatient  # type: ignore[method-assign,assignment]
         with pytest.raises(RunLostError, match=f"{first} was requested, but it had not ended"):
             kept.run(task)
     assert emulator.starts(4) == starts
@@ -378,7 +375,7 @@ def test_a_cleared_task_finds_and_stops_the_run_that_it_was_starting(
 ) -> None:
     workflow_id = workflow(emulator)
     task = operator(workflow_id=workflow_id)
-    execute = task.hook.execute_workflow
+    execute = task.run_calls.start
 
     class Dead(BaseException):
         pass
@@ -387,7 +384,7 @@ def test_a_cleared_task_finds_and_stops_the_run_that_it_was_starting(
         execute(*arguments)
         raise Dead
 
-    task.hook.execute_workflow = die  # type: ignore[method-assign]
+    task.run_calls.start = die  # type: ignore[method-assign]
     task._own = lambda *_: _unguarded(ExecuteWorkflowOperator._own(task, *_))  # type: ignore[method-assign]
     with pytest.raises(Dead):
         kept.run(task)
@@ -399,7 +396,7 @@ def test_a_cleared_task_finds_and_stops_the_run_that_it_was_starting(
 
 def _unguarded(owner: Any) -> Any:
     """Nothing runs after kill -9."""
-    owner._answer = lambda error: error
+    owner._end.answer = lambda error: error
     return owner
 
 
@@ -527,7 +524,7 @@ def test_a_timeout_bounds_throttled_calls(
     emulator.add_fault(operation, "throttle", count=100_000, retry_after_ms=5000)
     began = time.monotonic()
     task = operator(workflow_id=workflow_id, timeout=2)
-    task.hook.stop_workflow_instance = lambda *ids: SchedulerXHook().stop_workflow_instance(*ids, timeout=1)  # type: ignore[method-assign]
+    task.run_calls.stop = lambda *ids: SchedulerXHook().stop_workflow_instance(*ids, timeout=1)  # type: ignore[method-assign]
     with pytest.raises(Exception, match=r"timeout=2 s|Throttling"):
         kept.run(task)
     assert time.monotonic() - began < 8
@@ -658,6 +655,38 @@ def test_an_event_of_an_earlier_try_starts_the_try_anew(
     assert bare.xcoms["WfInstanceId"] != run
 
 
+@pytest.mark.parametrize("error", ["Trigger timeout", "Trigger failure"])
+def test_a_deferral_of_an_earlier_try_that_airflow_ended_starts_the_try_anew(
+    emulator: EmulatorProcess, bare: TaskInstance, error: str
+) -> None:
+    workflow_id = workflow(emulator, nodes=[{"name": "only", "duration": 5, "outcome": "failed"}])
+    arguments = {"workflow_id": workflow_id, "deferrable": True, "timeout": 60}
+    with pytest.raises(TaskDeferred):
+        bare.run(operator(**arguments))
+    while newest(emulator, workflow_id)["status"] != 5:
+        time.sleep(0.1)
+    first, starts = bare.xcoms["WfInstanceId"], emulator.starts(workflow_id)
+    bare.try_number = 2
+    with pytest.raises(TaskDeferred):
+        operator(**arguments).resume_execution("__fail__", {"error": error}, bare.context)
+    assert emulator.starts(workflow_id) == starts + 1
+    assert bare.xcoms["WfInstanceId"] != first
+
+
+@pytest.mark.parametrize("method", ["execute_complete", "__fail__"])
+def test_a_deferral_whose_run_cannot_be_looked_up_allows_no_blind_retry(
+    emulator: EmulatorProcess, bare: TaskInstance, method: str
+) -> None:
+    """The run is there, and with ``durable=False`` a retry would start another beside it."""
+    arguments = {"deferrable": True, "durable": False}
+    with pytest.raises(TaskDeferred):
+        bare.run(operator(**arguments))
+    bare.xcom_pull = _raise(ConnectionError("the API server is away"))  # type: ignore[method-assign]
+    reason = {"error": "Trigger failure"} if method == "__fail__" else {"event": None}
+    with pytest.raises(RunUndecidedError, match="the API server is away"):
+        operator(**arguments).resume_execution(method, reason, bare.context)
+
+
 # 12. What cannot heal is final at once.
 
 
@@ -763,13 +792,13 @@ def test_the_last_try_says_that_nothing_follows_the_run(
 
 def die_after(task: ExecuteWorkflowOperator, method: str) -> None:
     """Let the worker die right after a call."""
-    original = getattr(task.hook, method)
+    original = getattr(task.run_calls, method)
 
     def dying(*arguments: Any) -> Any:
         original(*arguments)
         raise Dead
 
-    setattr(task.hook, method, dying)
+    setattr(task.run_calls, method, dying)
     task._own = lambda *_: _unguarded(ExecuteWorkflowOperator._own(task, *_))  # type: ignore[method-assign]
 
 
@@ -784,7 +813,7 @@ def test_a_marker_lets_a_retry_find_the_run_without_any_store(
     workflow_id = workflow(emulator, duration=20)
     arguments = {"workflow_id": workflow_id, "run_marker": True, "instance_parameters": parameters}
     task = operator(**arguments)
-    die_after(task, "execute_workflow")
+    die_after(task, "start")
     with pytest.raises(Dead):
         bare.run(task)
     run, starts = newest(emulator, workflow_id)["wf_instance_id"], emulator.starts(workflow_id)
@@ -852,7 +881,7 @@ def test_without_marker_and_store_a_retry_refuses_to_start_beside_an_active_run(
     workflow_id = workflow(emulator)
     arguments = {"workflow_id": workflow_id, "instance_parameters": {"mine": 1}, "durable": durable}
     task = operator(**arguments)
-    die_after(task, "execute_workflow")
+    die_after(task, "start")
     with pytest.raises(Dead):
         bare.run(task)
     (run,) = active(emulator, workflow_id)

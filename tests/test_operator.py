@@ -278,8 +278,8 @@ def test_timeout_with_a_run_that_cannot_be_stopped_is_not_retried(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = operator(workflow_id=4, timeout=0.3)
-    stop = task.hook.stop_workflow_instance
-    monkeypatch.setattr(task.hook, "stop_workflow_instance", lambda *ids: stop(*ids, timeout=1))
+    stop = task.run_calls.stop
+    monkeypatch.setattr(task.run_calls, "stop", lambda *ids: stop(*ids, timeout=1))
     with pytest.raises(RunUndecidedError, match="had not ended at the last check"):
         execute(task)
 
@@ -297,9 +297,8 @@ def test_on_kill_never_raises(
     execute(task)
     emulator.kill()
     try:
-        task.hook.stop_workflow_instance = lambda *ids: SchedulerXHook.stop_workflow_instance(  # type: ignore[method-assign]
-            task.hook, *ids, timeout=1
-        )
+        stop = task.run_calls.stop
+        task.run_calls.stop = lambda *ids: stop(*ids, timeout=1)  # type: ignore[method-assign]
         task.on_kill()
         assert "was requested, but it had not ended" in task_log()
     finally:
@@ -314,7 +313,7 @@ def test_a_resumed_task_that_airflow_2_ends_before_it_runs_stops_its_own_run(
     wf_instance_id, _ = execute(operator(workflow_id=3, wait_for_completion=False))
     ti: Any = TaskInstance()
     ti.next_method = "execute_complete"
-    ti.next_kwargs = {"workflow_id": 3, "wf_instance_id": wf_instance_id, "is_own": is_own, "event": {}}
+    ti.next_kwargs = {"definition_id": 3, "instance_id": wf_instance_id, "is_own": is_own, "event": {}}
     task = operator(workflow_id=3)
     task.pre_execute({"ti": ti})
     task.on_kill()
@@ -412,8 +411,8 @@ def deferred_run(workflow_id: int) -> tuple[ExecuteWorkflowOperator, Resumed]:
     arguments = deferral.value.trigger.serialize()[1]
     assert 0 < arguments["deadline"] - time.time() <= 60
     assert deferral.value.kwargs == {
-        "workflow_id": workflow_id,
-        "wf_instance_id": ti.xcoms["WfInstanceId"],
+        "definition_id": workflow_id,
+        "instance_id": ti.xcoms["WfInstanceId"],
         "is_own": True,
         "try_number": None,
     }
@@ -437,7 +436,7 @@ def test_a_trigger_that_fails_leaves_the_run_and_is_not_retried(emulator: Emulat
 @pytest.mark.parametrize("event", [None, {}, {"version": 1, "outcome": "ended"}, {"status": "success"}])
 def test_an_event_that_is_not_ours_is_never_success(emulator: EmulatorProcess, event: Any) -> None:
     task, ti = deferred_run(3)
-    ids = {"workflow_id": 3, "wf_instance_id": ti.xcoms["WfInstanceId"]}
+    ids = {"definition_id": 3, "instance_id": ti.xcoms["WfInstanceId"]}
     with pytest.raises(RunUndecidedError, match="event cannot be used"):
         resume(task, ti, "execute_complete", {"event": event, **ids})
 
@@ -445,7 +444,7 @@ def test_an_event_that_is_not_ours_is_never_success(emulator: EmulatorProcess, e
 def test_an_event_decides_as_a_look_does(emulator: EmulatorProcess) -> None:
     task, ti = deferred_run(2)
     run = ti.xcoms["WfInstanceId"]
-    ids = {"workflow_id": 2, "wf_instance_id": run}
+    ids = {"definition_id": 2, "instance_id": run}
     for status, error in ((4, None), (5, RunFailedError)):
         instance = WorkflowInstance(2, run, WorkflowInstanceStatus(status))
         event = TerminalEvent(Outcome.ENDED, 2, run, instance).to_payload()

@@ -84,7 +84,7 @@ PROGRAM = textwrap.dedent(
         asyncio.run(deferred(SchedulerXHook(f"sx_{kind}")))
         # And with nobody there, where libraries quote the URL in exceptions.
         away = SchedulerXHook(f"sx_{kind}_away")
-        tried(lambda: away._single_try_transport.perform(
+        tried(lambda: away.single_try_transport.perform(
             api.calls.execute_workflow(away.scope, 1, {"p": "parameter-secret"})))
     print("kinds done")
     with open(os.environ["ISSUED"], "w") as file:

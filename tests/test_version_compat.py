@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -40,6 +41,13 @@ def test_an_airflow_that_masks_nowhere_is_not_trusted(monkeypatch: pytest.Monkey
 
 def test_triggers_are_told_of_kills_from_3_3_on() -> None:
     assert version_compat.triggers_are_told_of_kills() is (AIRFLOW >= (3, 3))
+
+
+def test_a_deferral_is_known_at_once_below_3_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "airflow.sdk", None)  # as if it were not installed
+    for name in [name for name in sys.modules if name.startswith("airflow.sdk.")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert version_compat.seconds_until_a_deferral_is_known() == 0
 
 
 def test_the_asynchronous_side_masks_the_secrets_of_a_connection(

@@ -29,6 +29,7 @@ from airflow_provider_schedulerx.emulator.server import listen, service
 from airflow_provider_schedulerx.emulator.service import DEFAULT_QUOTA, make_emulator
 from airflow_provider_schedulerx.emulator.store import StateError, Store
 from airflow_provider_schedulerx.emulator.tls import make_certificate
+from airflow_provider_schedulerx.emulator.yaml_file import DefinitionError
 
 
 def _arguments() -> argparse.Namespace:
@@ -188,7 +189,7 @@ def main() -> None:
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_run(arguments))
-    except (definitions.DefinitionError, StateError, OSError) as error:
+    except (DefinitionError, StateError, OSError) as error:
         raise SystemExit(f"SchedulerX emulator: {error}") from None
 
 

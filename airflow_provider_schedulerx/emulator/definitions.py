@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from airflow_provider_schedulerx.emulator import schedules
+from airflow_provider_schedulerx.emulator.yaml_file import Place, read
 
 DEFAULT_FILE = Path(__file__).with_name("default.yaml")
 
@@ -21,10 +20,6 @@ DEFAULT_OWNER = "1144881807903942"
 
 #: outcome in the file -> job instance status that a node ends with.
 OUTCOMES = {"success": 4, "failed": 5, "rejected": 9}
-
-
-class DefinitionError(ValueError):
-    """The file is wrong; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -137,37 +132,35 @@ class Definitions:
 def load(path: Path) -> Definitions:
     """Read a file.
 
-    :raises DefinitionError: if it is not as it should be.
+    :raises DefinitionError: naming file, line and key, if it is not as it should be.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise DefinitionError(f"{path}: {error}") from error
-    return parse(data)
+    return parse(read(path), str(path))
 
 
-def parse(data: Any) -> Definitions:
+def parse(data: Any, file: str = "") -> Definitions:
     """Make definitions from what a YAML file holds.
 
+    :param file: its path, for errors.
     :raises DefinitionError: naming the place.
     """
-    root = _Place("file", data)
-    accounts = [parse_account(place.value) for place in root.items("accounts")]
+    root = Place("", data, file)
+    accounts = [_account(place) for place in root.items("accounts")]
     namespaces = {}
     for place in root.items("namespaces"):
         uid = place.text("id")
-        groups = tuple(str(group) for group in place.get("groups", list, []))
-        namespaces[uid] = Namespace(uid, place.get("name", str, uid), groups)
+        namespaces[uid] = Namespace(uid, place.get("name", str, uid), place.texts("groups"))
         place.done()
     workflows: dict[int, Workflow] = {}
     for place in root.items("workflows"):
         workflow = _workflow(place)
         if workflow.workflow_id in workflows:
-            raise DefinitionError(f"{place.name}.id: {workflow.workflow_id} is used twice")
+            raise place.error("id", f"{workflow.workflow_id} is used twice")
+        if workflow.namespace not in namespaces:
+            raise place.error("namespace", f"{workflow.namespace!r} is not the id of one of the namespaces")
         for group in {workflow.group, *(node.group for node in workflow.nodes.values() if node.group)}:
-            if workflow.namespace not in namespaces or group not in namespaces[workflow.namespace].groups:
-                raise DefinitionError(
-                    f"{place.name}: group {group!r} is not in namespaces of id {workflow.namespace!r}"
+            if group not in namespaces[workflow.namespace].groups:
+                raise place.error(
+                    "group", f"{group!r} is not in the groups of namespace {workflow.namespace!r}"
                 )
         workflows[workflow.workflow_id] = workflow
     root.done()
@@ -175,14 +168,21 @@ def parse(data: Any) -> Definitions:
 
 
 def parse_account(data: Any) -> Account:
-    place = _Place("account", data)
+    """Make an account from what the file has of one.
+
+    :raises DefinitionError: naming the key.
+    """
+    return _account(Place("account", data))
+
+
+def _account(place: Place) -> Account:
     account = Account(
         access_key_id=place.text("access_key_id"),
         access_key_secret=place.get("access_key_secret", str, ""),
         security_token=place.get("security_token", str, None),
         bearer_token=place.get("bearer_token", str, None),
         active=place.get("active", bool, True),
-        denied=tuple(place.get("denied", list, [])),
+        denied=place.texts("denied"),
         expires=place.get("expires", (int, float), None),
         owner=str(place.get("owner", (str, int), DEFAULT_OWNER)),
         user=place.get("user", str, ""),
@@ -191,19 +191,21 @@ def parse_account(data: Any) -> Account:
     return account
 
 
-def _workflow(place: _Place) -> Workflow:
+def _workflow(place: Place) -> Workflow:
     workflow_id = place.get("id", int)
     nodes: dict[int, Node] = {}
     names: dict[str, int] = {}
     for index, node_place in enumerate(place.items("nodes")):
         node = _node(node_place, default_id=workflow_id * 100 + index + 1, names=names)
-        if node.job_id in nodes or node.name in names:
-            raise DefinitionError(f"{node_place.name}: job_id or name is used twice")
+        if node.job_id in nodes:
+            raise node_place.error("job_id", f"{node.job_id} is used twice")
+        if node.name in names:
+            raise node_place.error("name", f"{node.name!r} is used twice")
         nodes[node.job_id] = node
         names[node.name] = node.job_id
         node_place.done()
     if not nodes:
-        raise DefinitionError(f"{place.name}.nodes: at least one is needed")
+        raise place.error("nodes", "must have at least one node")
     workflow = Workflow(
         workflow_id=workflow_id,
         name=place.get("name", str, f"workflow-{workflow_id}"),
@@ -211,8 +213,8 @@ def _workflow(place: _Place) -> Workflow:
         group=place.text("group"),
         nodes=nodes,
         enabled=place.get("enabled", bool, True),
-        max_concurrency=place.get("max_concurrency", int, 1),
-        preparing=place.get("preparing", (int, float), 0.0),
+        max_concurrency=place.get("max_concurrency", int, 1, at_least=1),
+        preparing=place.get("preparing", (int, float), 0.0, at_least=0),
         time_type=place.get("time_type", str, "api"),
         time_expression=str(place.get("time_expression", (str, int, float), "")),
         data_offset=place.get("data_offset", (int, float), 0.0),
@@ -220,62 +222,30 @@ def _workflow(place: _Place) -> Workflow:
     try:
         schedules.parse(workflow.time_type, workflow.time_expression)
     except schedules.ScheduleError as error:
-        raise DefinitionError(f"{place.name}: {error}") from None
+        raise place.error("time_expression", f"is of no use: {error}") from None
     place.done()
     return workflow
 
 
-def _node(place: _Place, default_id: int, names: Mapping[str, int]) -> Node:
-    outcome = place.get("outcome", (str, list), "success")
-    outcomes = outcome if isinstance(outcome, list) else [outcome]
-    after = place.get("after", (str, list), [])
-    befores = after if isinstance(after, list) else [after]
+def _node(place: Place, default_id: int, names: Mapping[str, int]) -> Node:
+    outcomes = place.texts("outcome", ("success",))
+    if not outcomes:
+        raise place.error("outcome", f"must have at least one of {', '.join(OUTCOMES)}")
+    befores = place.texts("after")
     for name in outcomes:
         if name not in OUTCOMES:
-            raise DefinitionError(f"{place.name}.outcome: {name!r} is not one of {', '.join(OUTCOMES)}")
+            raise place.error("outcome", f"must be of {', '.join(OUTCOMES)}, not {name!r}")
     for name in befores:
         if name not in names:
-            raise DefinitionError(f"{place.name}.after: {name!r} is not a node above this one")
+            raise place.error("after", f"{name!r} is not a node above this one")
     return Node(
         job_id=place.get("job_id", int, default_id),
         name=place.text("name"),
-        duration=place.get("duration", (int, float), 1.0),
+        duration=place.get("duration", (int, float), 1.0, at_least=0),
         outcomes=tuple(OUTCOMES[name] for name in outcomes),
         after=tuple(names[name] for name in befores),
         group=place.get("group", str, None),
         result=place.get("result", str, ""),
-        log_lines=place.get("log_lines", int, 0),
+        log_lines=place.get("log_lines", int, 0, at_least=0),
         parameters=place.get("parameters", str, ""),
     )
-
-
-class _Place:
-    """A mapping in the file, that knows its name and complains about keys nobody asked for."""
-
-    def __init__(self, name: str, value: Any) -> None:
-        if not isinstance(value, dict):
-            raise DefinitionError(f"{name}: must be a mapping")
-        self.name = name
-        self.value = value
-        self._asked: set[str] = set()
-
-    def get(self, key: str, kind: type | tuple[type, ...], *default: Any) -> Any:
-        self._asked.add(key)
-        value = self.value.get(key, *default[:1])
-        if value is None and default:
-            return default[0]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise DefinitionError(f"{self.name}.{key}: {'missing' if value is None else 'of the wrong type'}")
-        return value
-
-    def text(self, key: str) -> str:
-        return str(self.get(key, (str, int)))
-
-    def items(self, key: str) -> Iterator[_Place]:
-        for index, item in enumerate(self.get(key, list, [])):
-            yield _Place(f"{self.name}.{key}[{index}]", item)
-
-    def done(self) -> None:
-        unknown = set(self.value) - self._asked
-        if unknown:
-            raise DefinitionError(f"{self.name}: unknown key {sorted(map(str, unknown))[0]!r}")

@@ -78,6 +78,10 @@ class EmulatorProcess:
         self._end(signal.SIGTERM)
         raise EmulatorError(f"the emulator did not start (exit code {code}): {printed.strip()}")
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 

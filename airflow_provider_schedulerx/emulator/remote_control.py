@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from airflow_provider_schedulerx.emulator import definitions, profile, schedules
-from airflow_provider_schedulerx.emulator.definitions import DefinitionError
 from airflow_provider_schedulerx.emulator.faults import Fault
 from airflow_provider_schedulerx.emulator.operations import OPERATIONS
 from airflow_provider_schedulerx.emulator.service import Emulator
+from airflow_provider_schedulerx.emulator.yaml_file import DefinitionError
 
 
 class RemoteControl:

@@ -12,6 +12,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXNotFoundError,
     SchedulerXRejectedError,
 )
+from airflow_provider_schedulerx.hooks.scoped import ScopedMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseHook, Connection
@@ -27,19 +28,13 @@ else:
 _warned: set[tuple[str, str]] = set()
 
 
-class ConnectionMixin(_Hook):
+class ConnectionMixin(ScopedMixin, _Hook):
     """Looks the connection up, checks it, and says what is wrong with it."""
-
-    schedulerx_conn_id: str
-    region_id: str | None
-    namespace: str | None
-    namespace_source: str | None
-    group_id: str | None
 
     if TYPE_CHECKING:
 
         @property
-        def _single_try_transport(self) -> SyncTransport: ...
+        def single_try_transport(self) -> SyncTransport: ...
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -136,7 +131,7 @@ class ConnectionMixin(_Hook):
 
         :raises SchedulerXError: if it fails.
         """
-        scope, transport = settings.scope, self._single_try_transport
+        scope, transport = settings.scope, self.single_try_transport
         if scope.missing:
             namespaces = transport.perform(api.calls.list_namespaces(scope))
             return f"Connected to {settings.endpoint}: {len(namespaces)} namespaces in {scope.region_id}."

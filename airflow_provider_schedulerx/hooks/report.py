@@ -9,7 +9,9 @@ from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceNode
+    from airflow_provider_schedulerx.api.models import WorkflowInstanceNode
+    from airflow_provider_schedulerx.api.runs.kinds import Run
+    from airflow_provider_schedulerx.hooks.runs import RunCalls
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 
 #: Lines of a failed node's log that are shown by default.
@@ -19,24 +21,27 @@ _MAX_LOGS = 5
 
 
 class FaultLog:
-    """Logs that a run cannot be polled, once for each kind of fault, and once that it can again."""
+    """Logs that a run cannot be polled, once for each kind of fault, and once that it can again.
 
-    def __init__(self, log: Any, wf_instance_id: int | str) -> None:
+    :param label: what a sentence calls the run.
+    """
+
+    def __init__(self, log: Any, label: str) -> None:
         self._log = log
-        self._wf_instance_id = wf_instance_id
+        self._title = api.tracking.sentence(label)
         self._last: tuple[type[SchedulerXError], str | None] | None = None
 
     def failed(self, error: SchedulerXError) -> None:
         """Note that a poll failed."""
         if (kind := (type(error), error.code)) != self._last:
             self._last = kind
-            self._log.warning("Workflow instance %s cannot be polled: %s", self._wf_instance_id, error)
+            self._log.warning("%s cannot be polled: %s", self._title, error)
 
     def succeeded(self) -> None:
         """Note that a poll succeeded."""
         if self._last is not None:
             self._last = None
-            self._log.info("Workflow instance %s can be polled again", self._wf_instance_id)
+            self._log.info("%s can be polled again", self._title)
 
 
 def learn_secrets(hook: SchedulerXHook) -> None:
@@ -48,18 +53,18 @@ def learn_secrets(hook: SchedulerXHook) -> None:
         _ = hook.settings
 
 
-def with_nodes(hook: SchedulerXHook, instance: WorkflowInstance, log: Any) -> WorkflowInstance:
-    """Return a failed run with its nodes, which a poll by ``ListWorkflowInstance`` does not have."""
-    if instance.nodes or instance.status is not api.models.WorkflowInstanceStatus.FAILED:
-        return instance
+def with_nodes(calls: RunCalls, run: Run, log: Any) -> Run:
+    """Return a failed run with its nodes, which a poll by a list does not have."""
+    if run.nodes or not run.status.is_terminal or run.status.is_success:
+        return run
     try:
-        return hook.get_workflow_instance(instance.workflow_id, instance.wf_instance_id)
+        return calls.get(run.definition_id, run.instance_id)
     except SchedulerXError as error:
-        log.warning("Could not fetch the nodes of workflow instance %s: %s", instance.wf_instance_id, error)
-        return instance
+        log.warning("Could not fetch the nodes of %s: %s", run.label, error)
+        return run
 
 
-def log_run_summary(hook: SchedulerXHook, instance: WorkflowInstance, log: Any, log_lines: int) -> None:
+def log_run_summary(hook: SchedulerXHook, run: Run, log: Any, log_lines: int) -> None:
     """Log a table of the nodes of a run that has ended, and the last lines of each failed node's own log.
 
     The lines come from ``GetLog``, which needs the Professional edition with its log service. Its faults
@@ -67,14 +72,10 @@ def log_run_summary(hook: SchedulerXHook, instance: WorkflowInstance, log: Any, 
 
     :param log_lines: lines per failed node; 0 fetches no log.
     """
-    if instance.nodes:
-        _group(
-            log,
-            f"Nodes of workflow instance {instance.wf_instance_id}",
-            api.tracking.node_table(instance).splitlines(),
-        )
-    failed = instance.status is api.models.WorkflowInstanceStatus.FAILED
-    bad = [node for node in instance.nodes if node.status.is_bad] if failed and log_lines else []
+    if run.nodes:
+        _group(log, f"Nodes of {run.label}", api.tracking.node_table(run).splitlines())
+    failed = run.status.is_terminal and not run.status.is_success
+    bad = [node for node in run.nodes if node.status.is_bad] if failed and log_lines else []
     for node in bad[:_MAX_LOGS]:
         _report_log(hook, node, log, log_lines)
     if len(bad) > _MAX_LOGS:

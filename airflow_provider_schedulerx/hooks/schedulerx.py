@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_schedulerx import api
-from airflow_provider_schedulerx.hooks.bounded import BoundTransport
+from airflow_provider_schedulerx.api.parameters import check_id
 from airflow_provider_schedulerx.hooks.connection import ConnectionMixin
+from airflow_provider_schedulerx.hooks.scoped import DEFAULT_CONN_ID, scope_arguments
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.connection.settings import Scope
     from airflow_provider_schedulerx.api.models import (
         AppGroup,
         JobInstance,
@@ -23,13 +23,9 @@ if TYPE_CHECKING:
         WorkflowInstance,
         WorkflowInstanceSummary,
     )
-    from airflow_provider_schedulerx.api.runs.intents import StartIntent
     from airflow_provider_schedulerx.api.runs.kinds import RunKind
-    from airflow_provider_schedulerx.api.runs.reconciling import Age, Candidate, Reconciled
-    from airflow_provider_schedulerx.api.runs.rerunning import Rerun
     from airflow_provider_schedulerx.api.wire.calls import Call
     from airflow_provider_schedulerx.api.wire.transport import SyncTransport
-    from airflow_provider_schedulerx.hooks.bounded import Transport
 
 T = TypeVar("T")
 
@@ -52,7 +48,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
     """
 
     conn_name_attr = "schedulerx_conn_id"
-    default_conn_name = "schedulerx_default"
+    default_conn_name = DEFAULT_CONN_ID
     conn_type = "schedulerx"
     hook_name = "Alibaba Cloud SchedulerX"
 
@@ -65,58 +61,30 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         namespace_source: str | None = None,
         group_id: str | None = None,
     ) -> None:
-        super().__init__()
-        self.schedulerx_conn_id = schedulerx_conn_id
-        self.region_id = region_id
-        self.namespace = namespace
-        self.namespace_source = namespace_source
-        self.group_id = group_id
-        self._bound: tuple[Callable[[], float], Callable[[float], None]] | None = None
+        super().__init__(
+            schedulerx_conn_id=schedulerx_conn_id,
+            region_id=region_id,
+            namespace=namespace,
+            namespace_source=namespace_source,
+            group_id=group_id,
+        )
 
     @classmethod
     def from_task(cls, task: Any) -> Self:
         """The hook of an operator, sensor or trigger, which have its arguments as attributes."""
-        return cls(
-            task.schedulerx_conn_id,
-            region_id=task.region_id,
-            namespace=task.namespace,
-            namespace_source=task.namespace_source,
-            group_id=task.group_id,
-        )
+        return cls(**scope_arguments(task))
 
     @cached_property
-    def _transport(self) -> Transport:
-        """What repeats calls after passing faults: for as long as usual, or as :meth:`bound_by` says."""
-        if self._bound is not None:
-            return BoundTransport(self._single_try_transport, *self._bound)
+    def _transport(self) -> SyncTransport:
         return api.transport.SyncTransport(self.settings)
 
-    def bound_by(self, left: Callable[[], float], sleep: Callable[[float], None]) -> None:
-        """Bound the time for which calls are repeated, for a caller that has a limit of its own.
-
-        :param left: gives the seconds that are left.
-        :param sleep: waits for so many seconds between two tries of a call.
-        """
-        self._bound = (left, sleep)
-        self.__dict__.pop("_transport", None)
-
-    def at(self, scope: Scope) -> Self:
-        """The hook for the same connection within another scope."""
-        return type(self)(
-            self.schedulerx_conn_id,
-            region_id=scope.region_id,
-            namespace=scope.namespace,
-            namespace_source=scope.namespace_source,
-            group_id=scope.group_id,
-        )
-
     @cached_property
-    def _single_try_transport(self) -> SyncTransport:
-        """For callers that repeat by themselves, or that a person waits for."""
+    def single_try_transport(self) -> SyncTransport:
+        """Carries out calls without repeating them: for callers that do so by themselves, or that a person waits for."""
         return api.transport.SyncTransport(self.settings, max_retry_seconds=0)
 
-    def get_conn(self) -> Transport:
-        """Return what carries out calls."""
+    def get_conn(self) -> SyncTransport:
+        """Return what carries out calls, and repeats them after passing faults."""
         return self._transport
 
     def execute_workflow(self, workflow_id: int | str, instance_parameters: Any = None) -> int:
@@ -247,7 +215,7 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         found: list[str] = []
         while len(found) < lines:
             wanted = min(lines - len(found), api.calls.MAX_LOG_LINES)
-            page = self._single_try_transport.perform(
+            page = self.single_try_transport.perform(
                 api.calls.get_log(
                     self.scope,
                     job_id,
@@ -300,64 +268,9 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         :return: the run as it was seen last, or None if it could not be polled. Whether it has ended says
             :func:`~airflow_provider_schedulerx.api.runs.tracking.is_over`.
         """
-        recipe = api.stopping.stop_recipe(self.scope, workflow_id, wf_instance_id, timeout, self.log)
-        return api.recipes.drive(recipe, self._single_try_transport.perform)
-
-    def rerun_workflow_instance(
-        self,
-        instance: WorkflowInstance,
-        *,
-        settling_time: float,
-        sleep: Callable[[float], None] | None = None,
-    ) -> Rerun:
-        """Run the failed nodes of a run again, and wait until it shows that (``RetryJobInstance``).
-
-        :param instance: the run as it was seen last, with its nodes.
-        :param settling_time: seconds to wait.
-        :param sleep: waits for so many seconds.
-        """
-        recipe = api.rerunning.rerun_recipe(self.scope, instance, settling_time, self.log)
-        return api.recipes.drive(recipe, self._transport.perform, sleep=sleep)
-
-    def reconcile(
-        self,
-        intent: StartIntent,
-        *,
-        settling_time: float,
-        patience: float,
-        age: Age | None = None,
-        may_be_several: bool = False,
-        sleep: Callable[[float], None] | None = None,
-    ) -> Reconciled:
-        """Find the run that a start whose answer was lost may have started.
-
-        :param intent: what was written down before the start.
-        :param settling_time: seconds after which a run that was started is listed.
-        :param patience: seconds to wait beyond that for what will show by itself.
-        :param age: of the request; by default it has just been made.
-        :param may_be_several: whether several runs may carry the marker of the intent, one started after the other.
-        :param sleep: waits for so many seconds.
-        :return: the run, or an ambiguity, or neither: then nothing was started.
-        """
-        recipe = api.reconciling.reconcile_recipe(
-            self.scope,
-            intent,
-            settling_time=settling_time,
-            patience=patience,
-            age=age,
-            may_be_several=may_be_several,
-            log=self.log,
-        )
-        return api.recipes.drive(recipe, self._transport.perform, sleep=sleep)
-
-    def find_suspects(self, intent: StartIntent, *, age: Age) -> list[Candidate]:
-        """Find the active runs of a workflow that an earlier start may have started, of which nothing was kept.
-
-        :param intent: what such a start would have written down; its marker is not looked at.
-        :param age: how long ago it may have been.
-        """
-        recipe = api.reconciling.suspects_recipe(self.scope, intent, age)
-        return api.recipes.drive(recipe, self._transport.perform)
+        ids = check_id("workflow_id", workflow_id), check_id("wf_instance_id", wf_instance_id)
+        recipe = api.kinds.WORKFLOW_RUNS.stop(self.scope, *ids, timeout=timeout, log=self.log)
+        return cast("WorkflowInstance | None", api.recipes.drive(recipe, self.single_try_transport.perform))
 
     # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no twin: runs are
     # started on workers, where what is known of a start outlives the try.
@@ -397,9 +310,10 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
     ) -> WorkflowInstance | None:
         """:meth:`stop_workflow_instance` as a coroutine."""
         settings = await self.aget_settings()
-        recipe = api.stopping.stop_recipe(settings.scope, workflow_id, wf_instance_id, timeout, self.log)
+        ids = check_id("workflow_id", workflow_id), check_id("wf_instance_id", wf_instance_id)
+        recipe = api.kinds.WORKFLOW_RUNS.stop(settings.scope, *ids, timeout=timeout, log=self.log)
         async with api.async_transport.AsyncTransport(settings, max_retry_seconds=0) as transport:
-            return await api.recipes.adrive(recipe, transport.perform)
+            return cast("WorkflowInstance | None", await api.recipes.adrive(recipe, transport.perform))
 
     def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
         """Return the URL of a run in the console, after the connection's ``console_url``."""

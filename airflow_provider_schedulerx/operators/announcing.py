@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.providers.common.compat.sdk import Asset
 
@@ -15,20 +15,43 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
     from airflow_provider_schedulerx.operators.task_run import TaskRun
 
-#: Key under which the id of the run is pushed to XCom.
-XCOM_WF_INSTANCE_ID = "WfInstanceId"
+#: Key under which a try that defers pushes to XCom what it follows.
+_XCOM_FOLLOWED = "schedulerx_followed"
 
 
 def announce(context: Context, hook: SchedulerXHook, run: TaskRun, log: Any) -> None:
     """Let everybody know of a run, before the wait."""
-    context["ti"].xcom_push(key=XCOM_WF_INSTANCE_ID, value=run.wf_instance_id)
-    persist_links(context, hook, run.workflow_id, run.wf_instance_id, log)
+    context["ti"].xcom_push(key=run.kind.instance_field, value=run.instance_id)
+    persist_links(context, hook, run.definition_id, run.instance_id, log)
 
 
-def pulled_wf_instance_id(context: Context) -> Any:
-    """Return the id of the run that this try has announced, or None."""
+class Followed(NamedTuple):
+    """What a try has deferred for, where Airflow resumes it without the arguments of the deferral.
+
+    :ivar try_number: of that try.
+    """
+
+    definition_id: int
+    instance_id: int
+    is_own: bool
+    try_number: int | None
+
+
+def announce_deferral(context: Context, run: TaskRun) -> None:
+    """Keep what the try follows, for a resumption that is not told."""
+    followed = Followed(run.definition_id, run.instance_id, run.is_own, _try_number(context))
+    context["ti"].xcom_push(key=_XCOM_FOLLOWED, value=list(followed))
+
+
+def followed(context: Context) -> Followed | None:
+    """Return what the try has deferred for; None if that is not known, or an earlier try did."""
     ti = context["ti"]
-    return ti.xcom_pull(task_ids=ti.task_id, key=XCOM_WF_INSTANCE_ID, map_indexes=ti.map_index)
+    stored = ti.xcom_pull(task_ids=ti.task_id, key=_XCOM_FOLLOWED, map_indexes=ti.map_index)
+    return None if stored is None else Followed(*stored)
+
+
+def _try_number(context: Context) -> int | None:
+    return getattr(context["ti"], "try_number", None)
 
 
 def update_assets(
@@ -39,9 +62,9 @@ def update_assets(
     for outlet in [outlet for outlet in outlets if isinstance(outlet, Asset)]:
         context["outlet_events"][outlet].extra.update(
             {
-                "WfInstanceId": run.wf_instance_id,
-                "workflow_id": run.workflow_id,
-                "console_url": hook.console_link(run.workflow_id, run.wf_instance_id),
+                run.kind.instance_field: run.instance_id,
+                run.kind.definition_argument: run.definition_id,
+                "console_url": hook.console_link(run.definition_id, run.instance_id),
                 **outcome,
             }
         )

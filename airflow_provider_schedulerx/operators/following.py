@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError, SchedulerXNotFoundError
 from airflow_provider_schedulerx.exceptions import RunUndecidedError
-from airflow_provider_schedulerx.operators.task_run import TimeIsUp
+from airflow_provider_schedulerx.operators.announcing import announce_deferral
+from airflow_provider_schedulerx.operators.interrupts import TimeIsUp
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_schedulerx.api.models import WorkflowInstance
+    from airflow_provider_schedulerx.api.runs.kinds import Run
     from airflow_provider_schedulerx.operators.run_owner import RunOwner
     from airflow_provider_schedulerx.operators.task_run import TaskRun
 
 
-def poll_until_end(task: Any, owner: RunOwner, run: TaskRun) -> WorkflowInstance:
+def poll_until_end(task: Any, owner: RunOwner, run: TaskRun) -> Run:
     """Poll the run of an operator until it has ended.
 
     :return: how it was then.
@@ -29,52 +30,51 @@ def poll_until_end(task: Any, owner: RunOwner, run: TaskRun) -> WorkflowInstance
         # Whether time is up is asked first, so that a run that ended meanwhile still counts.
         is_last_poll = owner.limit.left <= 0
         try:
-            with owner.polling():
-                instance: WorkflowInstance = task.hook.get_workflow_instance(
-                    run.workflow_id, run.wf_instance_id
-                )
+            with owner.interrupts.polling():
+                seen = owner.calls.get(run.definition_id, run.instance_id)
         except SchedulerXError as error:
             if not tracker.observe_failure(error, time.monotonic()):
                 raise _no_longer_followed(owner, run, error) from None
             if tracker.is_news:
-                task.log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
+                task.log.warning("Could not poll %s: %s", run, error)
         else:
-            owner.snapshots.observe(instance)
-            verdict, lines = tracker.observe(instance, time.monotonic())
+            owner.snapshots.observe(seen)
+            verdict, lines = tracker.observe(seen, time.monotonic())
             for line in lines:
                 task.log.info("%s", line)
             if verdict in (api.tracking.Verdict.SUCCESS, api.tracking.Verdict.FAILED):
-                return instance
+                return seen
             if verdict is api.tracking.Verdict.UNDECIDED:
-                status = instance.status.value
+                status = seen.status.value
                 raise _no_longer_followed(
                     owner, run, f"it shows the status {status}, which is not documented"
                 )
         if is_last_poll:
             raise TimeIsUp
-        owner.pause(min(task.poll_interval, owner.limit.left))
+        owner.interrupts.pause(min(task.poll_interval, owner.limit.left))
 
 
 def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) -> None:
     """Defer an operator, unless its run has ended already; then return."""
     try:
-        instance = task.hook.get_workflow_instance(run.workflow_id, run.wf_instance_id)
-        owner.snapshots.observe(instance)
-        if instance.status.is_terminal:
+        seen = owner.calls.get(run.definition_id, run.instance_id)
+        owner.snapshots.observe(seen)
+        if seen.status.is_terminal:
             return
     except SchedulerXError as error:
         # The trigger has more patience.
-        task.log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
-    from airflow_provider_schedulerx.triggers.schedulerx import DEFERRAL_MARGIN, WorkflowInstanceTrigger
+        task.log.warning("Could not poll %s: %s", run, error)
+    from airflow_provider_schedulerx.triggers.run import DEFERRAL_MARGIN
 
     left = owner.limit.left
     is_limited = left != float("inf")
+    announce_deferral(context, run)
     owner.check_killed()
     task.defer(
-        trigger=WorkflowInstanceTrigger.from_task(
+        trigger=task.trigger_class().from_task(
             task,
-            workflow_id=run.workflow_id,
-            wf_instance_id=run.wf_instance_id,
+            definition_id=run.definition_id,
+            instance_id=run.instance_id,
             poll_interval=task.poll_interval,
             deadline=time.time() + left if is_limited else None,
             started_at=time.time() if run.is_new else None,
@@ -82,8 +82,8 @@ def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) 
         ),
         method_name="execute_complete",
         kwargs={
-            "workflow_id": run.workflow_id,
-            "wf_instance_id": run.wf_instance_id,
+            "definition_id": run.definition_id,
+            "instance_id": run.instance_id,
             "is_own": run.is_own,
             "try_number": getattr(context["ti"], "try_number", None),
         },
@@ -92,29 +92,29 @@ def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) 
     )
 
 
-def ended_meanwhile(task: Any, run: TaskRun) -> WorkflowInstance | None:
+def ended_meanwhile(task: Any, owner: RunOwner, run: TaskRun) -> Run | None:
     """Return the run if it has ended. None if it has not, or if it could not be polled."""
     try:
-        instance: WorkflowInstance = task.hook.get_workflow_instance(run.workflow_id, run.wf_instance_id)
+        seen = owner.calls.get(run.definition_id, run.instance_id)
     except SchedulerXError as error:
-        task.log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
+        task.log.warning("Could not poll %s: %s", run, error)
         return None
-    return instance if instance.status.is_terminal else None
+    return seen if seen.status.is_terminal else None
 
 
 def after_trigger_gave_up(task: Any, owner: RunOwner, run: TaskRun, why: str) -> Exception:
     """Return the error for a run that the trigger could not follow: final if the service does not know the run."""
     try:
-        task.hook.get_workflow_instance(run.workflow_id, run.wf_instance_id)
+        owner.calls.get(run.definition_id, run.instance_id)
     except SchedulerXNotFoundError as error:
         return _no_longer_followed(owner, run, error)
     except SchedulerXError as error:
-        task.log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
+        task.log.warning("Could not poll %s: %s", run, error)
     return _no_longer_followed(owner, run, why)
 
 
 def _no_longer_followed(owner: RunOwner, run: TaskRun, why: SchedulerXError | str) -> Exception:
-    what = f"Workflow instance {run.wf_instance_id} can no longer be followed: {why}"
+    what = f"{run.title} can no longer be followed: {why}"
     if isinstance(why, SchedulerXNotFoundError):
         return RunUndecidedError(
             f"{what}. The task is not retried, because the service would not know the run then either"

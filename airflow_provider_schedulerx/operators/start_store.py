@@ -35,13 +35,15 @@ class StartStore:
 
     :param context: of the task.
     :param durable: False keeps nothing; so does Airflow below 3.3.
+    :param log: a logger.
     """
 
-    def __init__(self, context: Context, *, durable: bool) -> None:
+    def __init__(self, context: Context, *, durable: bool, log: Any) -> None:
         ti: Any = context["ti"]
         self._store = version_compat.task_state_store(context) if durable else None
         self._max_tries: int | None = getattr(ti, "max_tries", None)
         self._try_number: int = getattr(ti, "try_number", None) or 1
+        self._log = log
 
     @property
     def is_kept(self) -> bool:
@@ -62,8 +64,8 @@ class StartStore:
         except (api.intents.MalformedIntentError, KeyError, TypeError) as error:
             raise RunUndecidedError(
                 f"What an earlier try of this task has stored about its run cannot be read ({error}). A run may be "
-                "active, so none is started: look at the workflow's instances in the SchedulerX console, then clear "
-                "the task state of the task and the task"
+                "active, so none is started: look at its instances in the SchedulerX console, then clear the task state "
+                "of the task and the task"
             ) from None
         return StoredStart(intent, was_cleared=max_tries != self._max_tries)
 
@@ -84,14 +86,26 @@ class StartStore:
             },
         )
 
+    def keep(self, intent: StartIntent) -> None:
+        """Write down which run it is. It is known to this try in any case, and its start is written down. Never raises."""
+        try:
+            self.save(intent)
+        except Exception as error:
+            self._log.warning(
+                "Instance %s could not be written to the task state store (%s: %s); a retry would look for it",
+                intent.instance_id,
+                type(error).__name__,
+                error,
+            )
+
     def discard(self) -> None:
         """Forget the start: nothing was started."""
         if self._store is not None:
             self._store.delete(STATE_KEY)
 
-    def mark_over(self, wf_instance_id: int) -> None:
+    def mark_over(self, instance_id: int) -> None:
         """Note that the task has stopped a run and seen its end, whatever status it shows. Never raises."""
         with contextlib.suppress(Exception):
             stored = self.load()
-            if stored and not stored.was_cleared and stored.intent.wf_instance_id == wf_instance_id:
+            if stored and not stored.was_cleared and stored.intent.instance_id == instance_id:
                 self.save(replace(stored.intent, is_over=True))

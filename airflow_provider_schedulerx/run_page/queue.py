@@ -10,16 +10,20 @@ import asyncio
 import contextvars
 import time
 import weakref
+from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.run_page import XCOM_RUN
+from airflow_provider_schedulerx.run_page.cadence import Cadence, WriteTime
+from airflow_provider_schedulerx.run_page.encoding import encode
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
-from airflow_provider_schedulerx.run_page.writer import Cadence, WriteTime, logger, masked, parsed
+from airflow_provider_schedulerx.run_page.writer import logger, masked, parsed
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.models import WorkflowInstance
+    from airflow_provider_schedulerx.api.runs.kinds import Run
 
 #: Seconds between two writes of a triggerer at least. Each takes its processes some 27 ms (benchmarks.run_page).
 MIN_PAUSE_OF_ALL = 1.0
@@ -27,6 +31,20 @@ _MAX_PAUSE_OF_ALL = 30.0
 #: Seconds for which the end of a run may still be stored after its trigger has ended. Then the worker does it, and
 #: what is stored later must not replace what the worker stored.
 _GRACE = 0.5
+
+
+#: Nodes that are masked and encoded in the event loop. With hundreds of secrets to look for, 20 take some 7 ms, and 500
+#: would take 170 ms (benchmarks.run_page).
+_MAX_NODES_IN_LOOP = 20
+T = TypeVar("T")
+
+
+async def _in_thread_if_long(
+    what: WorkflowInstance | Snapshot, function: Callable[..., T], *arguments: Any, **named: Any
+) -> T:
+    if len(what.nodes) <= _MAX_NODES_IN_LOOP:
+        return function(*arguments, **named)
+    return await asyncio.to_thread(function, *arguments, **named)
 
 
 def _now() -> float:
@@ -58,13 +76,13 @@ class TriggerSnapshotWriter:
         self._expires = float("inf")
         self._has_failed = False
 
-    def observe(self, instance: WorkflowInstance) -> None:
-        if not self._cadence.is_due(instance, _now()):
+    def observe(self, run: Run) -> None:
+        if not isinstance(run, WorkflowInstance) or not self._cadence.is_due(run, _now()):
             return
-        self._pending = (instance, time.time())
+        self._pending = (run, time.time())
         self.priority = Priority.HEARTBEAT
-        if self._cadence.has_changed(instance):
-            is_change = self._cadence.has_stored or instance.status.is_terminal
+        if self._cadence.has_changed(run):
+            is_change = self._cadence.has_stored or run.status.is_terminal
             self.priority = Priority.CHANGE if is_change else Priority.FIRST
         SnapshotQueue.of_this_loop().put(self)
 
@@ -97,12 +115,13 @@ class TriggerSnapshotWriter:
         return True
 
     async def _store(self, instance: WorkflowInstance, observed_at: float) -> None:
-        snapshot = Snapshot.of(instance, observed_at, mask=masked)
+        snapshot = await _in_thread_if_long(instance, Snapshot.of, instance, observed_at, mask=masked)
         if not snapshot.nodes and self._last is None:
             # Stored by the worker before it deferred, or by the triggerer that had this trigger before.
             self._last = parsed(await version_compat.aload_xcom(self._ti_key, XCOM_RUN))
         snapshot = snapshot.with_nodes_of(self._last)
-        await version_compat.astore_xcom(self._ti_key, XCOM_RUN, snapshot.to_json())
+        text = await _in_thread_if_long(snapshot, encode, snapshot)
+        await version_compat.astore_xcom(self._ti_key, XCOM_RUN, text)
         self._last = snapshot
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import String, cast, func, select
 
 from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_RUN
-from airflow_provider_schedulerx.run_page.content import OVER, TaskView
-from airflow_provider_schedulerx.run_page.snapshot import MAX_BYTES, MalformedSnapshotError, Snapshot
+from airflow_provider_schedulerx.run_page.encoding import MAX_BYTES, MalformedSnapshotError, decode
+from airflow_provider_schedulerx.run_page.snapshot import Snapshot
+from airflow_provider_schedulerx.run_page.view import OVER, TaskView
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -52,7 +54,7 @@ def task_view(session: Session, dag_id: str, run_id: str, task_id: str, map_inde
         state=_state(row.state),
         snapshot=found[0],
         is_unreadable=found[1],
-        console_url=_url(link),
+        console_url=link_of(link),
     )
 
 
@@ -115,7 +117,7 @@ def _snapshots(
     found: list[tuple[Snapshot | None, bool]] = []
     for task in tasks:
         try:
-            found.append((Snapshot.parse(values[task]), False))
+            found.append((decode(values[task]), False))
         except (KeyError, MalformedSnapshotError):
             found.append((None, task in stored))
     return found
@@ -125,6 +127,11 @@ def _state(value: object) -> str | None:
     return None if value is None else str(getattr(value, "value", value))
 
 
-def _url(value: object) -> str | None:
-    """Return a stored link. Airflow stores a text as JSON, or as JSON of its JSON."""
-    return value.strip('"') if isinstance(value, str) else None
+def link_of(value: object) -> str | None:
+    """Return a stored link. Airflow stores a text as JSON, or as JSON of its JSON; anyone may have edited it."""
+    if isinstance(value, str) and value.startswith('"'):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, str) else None

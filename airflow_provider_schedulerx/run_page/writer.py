@@ -1,37 +1,35 @@
-"""Stores the snapshot of a run while it is followed: on change, at most every few seconds, and with a heartbeat.
+"""Stores the snapshots of a run while it is followed. This never fails the task, and a slow write does not hold it up.
 
-Storing never fails or delays what follows the run. A fault is logged once, and the next snapshot is tried later.
+A fault is logged once, and the next snapshot is tried later.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.run_page import XCOM_RUN
-from airflow_provider_schedulerx.run_page.snapshot import MalformedSnapshotError, Snapshot
+from airflow_provider_schedulerx.run_page.cadence import Cadence
+from airflow_provider_schedulerx.run_page.encoding import MalformedSnapshotError, decode, encode
+from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.models import WorkflowInstance
+    from airflow_provider_schedulerx.api.runs.kinds import Run
 
-#: Seconds between two snapshots of a run at least.
-MIN_PAUSE = 3.0
-#: Seconds after which an unchanged run is stored again, so that the page shows how fresh it is.
-HEARTBEAT = 60.0
-#: A pause is at least this many times what storing takes: no more than a tenth of the time goes into it.
-PAUSE_PER_WRITE = 10.0
-#: Seconds after a fault until the next attempt.
-PAUSE_AFTER_FAULT = 60.0
+#: Seconds that a task waits for a write: usually it takes a few hundredths. How a run ended is worth more.
+PATIENCE, PATIENCE_AT_THE_END = 1.0, 5.0
 
 
 class SnapshotWriter(Protocol):
     """What a task or trigger tells of the run it follows."""
 
-    def observe(self, instance: WorkflowInstance) -> None:
-        """Take note of what was observed; store it if it is time to."""
+    def observe(self, run: Run) -> None:
+        """Take note of what was observed; store it if it is time to. Only runs of workflows have a page."""
 
     def close(self) -> None:
         """Observe nothing more."""
@@ -69,69 +67,19 @@ def _key_of(ti: Any) -> dict[str, Any] | None:
 class NullWriter:
     """Stores nothing: before Airflow 3.1, and where no Airflow runs the task."""
 
-    def observe(self, instance: WorkflowInstance) -> None:
+    def observe(self, run: Run) -> None:
         pass
 
     def close(self) -> None:
         pass
 
 
-class WriteTime:
-    """How long writes take: the shorter of the last two, so that a slow one (the first, say) is not held against all."""
-
-    def __init__(self) -> None:
-        self._last = 0.0
-
-    def pause_after(self, took: float) -> float:
-        """Return the seconds to wait after a write that took so many."""
-        pause = PAUSE_PER_WRITE * min(took, self._last)
-        self._last = took
-        return pause
-
-
-class Cadence:
-    """Decides when a snapshot is due. All times are seconds of one clock."""
-
-    def __init__(self) -> None:
-        self._stored: WorkflowInstance | None = None
-        self._nodes: object = ()
-        self._at = float("-inf")
-        self._not_before = float("-inf")
-        self._write_time = WriteTime()
-
-    @property
-    def has_stored(self) -> bool:
-        return self._stored is not None
-
-    def has_changed(self, instance: WorkflowInstance) -> bool:
-        """Return whether an instance differs from what was stored last. One without nodes says nothing of them."""
-        last = self._stored
-        if last is None or (instance.status, instance.start_time, instance.end_time) != (
-            last.status,
-            last.start_time,
-            last.end_time,
-        ):
-            return True
-        return bool(instance.nodes) and instance.nodes != self._nodes
-
-    def is_due(self, instance: WorkflowInstance, now: float) -> bool:
-        if self.has_changed(instance):
-            # How a run ended is stored in any case; a pause after a fault or a slow write is no reason to lose it.
-            return instance.status.is_terminal or now >= self._not_before
-        return now >= max(self._not_before, self._at + HEARTBEAT)
-
-    def stored(self, instance: WorkflowInstance, now: float, took: float) -> None:
-        """Take note of a write that has ended at ``now`` and took ``took`` seconds."""
-        self._stored, self._nodes = instance, instance.nodes or self._nodes
-        self._at = now
-        self._not_before = now + max(MIN_PAUSE, self._write_time.pause_after(took))
-
-    def failed(self, now: float) -> None:
-        self._not_before = now + PAUSE_AFTER_FAULT
-
-
 class TaskSnapshotWriter:
-    """Stores from a worker, between two polls.
+    """Stores from a worker, between two polls, of which no write delays the next for longer than :data:`PATIENCE`.
+
+    A write is a request to the task's supervisor, which may take minutes while Airflow's API is away. So it is made in a
+    thread; one that is late is left alone, and meanwhile none is begun. Airflow 3.1 takes requests from one thread only,
+    and ``dag.test()`` has no supervisor: there, the task waits.
 
     :param ti_key: ``dag_id``, ``task_id``, ``run_id`` and ``map_index``.
     :param log: where a fault is logged, once.
@@ -147,39 +95,96 @@ class TaskSnapshotWriter:
         self._cadence = Cadence()
         self._last: Snapshot | None = None
         self._has_failed = False
+        self._write: _Write | None = None
 
-    def observe(self, instance: WorkflowInstance) -> None:
-        began = self._monotonic()
-        if not self._cadence.is_due(instance, began):
+    def observe(self, instance: Run) -> None:
+        if not isinstance(instance, WorkflowInstance):
             return
-        try:
-            self._store(instance)
-        except Exception as error:
-            self._cadence.failed(self._monotonic())
-            if not self._has_failed:
-                self._log.warning("The run's page in Airflow stays behind; storing it failed: %r", error)
-            self._has_failed = True
+        patience = PATIENCE_AT_THE_END if instance.status.is_terminal else PATIENCE
+        if self._write is not None and not self._is_done(
+            self._write, patience if instance.status.is_terminal else 0
+        ):
+            return
+        if not self._cadence.is_due(instance, self._monotonic()):
+            return
+        self._write = _Write(instance, time.time(), self._store, self._monotonic)
+        if version_compat.takes_requests_from_threads():
+            self._write.start()
         else:
-            ended = self._monotonic()
-            self._cadence.stored(instance, ended, ended - began)
+            self._write.run()
+        self._is_done(self._write, patience)
 
-    def _store(self, instance: WorkflowInstance) -> None:
-        snapshot = Snapshot.of(instance, time.time(), mask=masked)
+    def _is_done(self, write: _Write, patience: float) -> bool:
+        """Wait for a write. :return: whether it has ended, one way or the other."""
+        if not write.wait(patience):
+            return False
+        self._write = None
+        if write.error is None:
+            self._cadence.stored(write.instance, write.ended, write.ended - write.began)
+        else:
+            self._cadence.failed(write.ended)
+            if not self._has_failed:
+                self._log.warning(
+                    "The run's page in Airflow stays behind; storing it failed: %r", write.error
+                )
+            self._has_failed = True
+        return True
+
+    def _store(self, instance: WorkflowInstance, observed_at: float) -> None:
+        snapshot = Snapshot.of(instance, observed_at, mask=masked)
         if not snapshot.nodes and self._last is None:
             # The trigger may have stored them.
             self._last = parsed(version_compat.load_xcom(self._ti_key, XCOM_RUN))
         snapshot = snapshot.with_nodes_of(self._last)
-        version_compat.store_xcom(self._ti_key, XCOM_RUN, snapshot.to_json())
+        version_compat.store_xcom(self._ti_key, XCOM_RUN, encode(snapshot))
         self._last = snapshot
 
     def close(self) -> None:
         pass
 
 
+class _Write:
+    """One write of a worker.
+
+    :ivar error: why it failed.
+    :ivar ended: when, by the same clock as ``began``.
+    """
+
+    def __init__(
+        self,
+        instance: WorkflowInstance,
+        observed_at: float,
+        store: Callable[[WorkflowInstance, float], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.instance = instance
+        self.began = self.ended = monotonic()
+        self.error: Exception | None = None
+        self._observed_at = observed_at
+        self._store = store
+        self._monotonic = monotonic
+        self._done = threading.Event()
+
+    def start(self) -> None:
+        # A daemon, because no task waits for its page.
+        threading.Thread(target=self.run, name="schedulerx-run-page", daemon=True).start()
+
+    def run(self) -> None:
+        try:
+            self._store(self.instance, self._observed_at)
+        except Exception as error:
+            self.error = error
+        self.ended = self._monotonic()
+        self._done.set()
+
+    def wait(self, seconds: float) -> bool:
+        return self._done.wait(seconds)
+
+
 def parsed(value: Any) -> Snapshot | None:
     """Return a stored snapshot, or None if there is none that can be used."""
     try:
-        return Snapshot.parse(value)
+        return decode(value)
     except MalformedSnapshotError:
         return None
 

@@ -31,6 +31,7 @@ from airflow_provider_schedulerx.api.parameters import (
     check_literal_id,
     check_seconds,
 )
+from airflow_provider_schedulerx.base import ScopedOperator
 from airflow_provider_schedulerx.exceptions import (
     RunFailedError,
     RunNotFollowableError,
@@ -44,7 +45,8 @@ from airflow_provider_schedulerx.hooks.report import (
     log_run_summary,
     with_nodes,
 )
-from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.hooks.runs import RunCalls
+from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS
 from airflow_provider_schedulerx.links.schedulerx import RUN_LINKS, persist_links
 from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_task
 
@@ -52,9 +54,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_schedulerx.api.models import WorkflowInstance
+    from airflow_provider_schedulerx.api.runs.kinds import Run
 
 
-class WorkflowInstanceSensor(BaseSensorOperator):
+class WorkflowInstanceSensor(ScopedOperator, BaseSensorOperator):
     """Wait until a run of a SchedulerX workflow has succeeded; return its ``WfInstanceId``.
 
     It fails as soon as the run has failed, naming the failed nodes, rather than poke until its timeout.
@@ -94,11 +97,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     template_fields: Sequence[str] = (
         "workflow_id",
         "wf_instance_id",
-        "schedulerx_conn_id",
-        "region_id",
-        "namespace",
-        "namespace_source",
-        "group_id",
+        *SCOPE_ARGUMENTS,
     )
     operator_extra_links = RUN_LINKS
     ui_color = "#fff1df"
@@ -108,11 +107,6 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         *,
         workflow_id: int | str,
         wf_instance_id: Any,
-        schedulerx_conn_id: str = SchedulerXHook.default_conn_name,
-        region_id: str | None = None,
-        namespace: str | None = None,
-        namespace_source: str | None = None,
-        group_id: str | None = None,
         poke_interval: float | timedelta = 30,
         poll_failure_tolerance: float | timedelta = 600,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -123,22 +117,12 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         super().__init__(poke_interval=interval, **kwargs)
         self.workflow_id = workflow_id
         self.wf_instance_id = wf_instance_id
-        self.schedulerx_conn_id = schedulerx_conn_id
-        self.region_id = region_id
-        self.namespace = namespace
-        self.namespace_source = namespace_source
-        self.group_id = group_id
         self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
         self.deferrable = check_flag("deferrable", deferrable)
         self.log_lines_on_failure = check_count("log_lines_on_failure", log_lines_on_failure)
         check_literal_id("workflow_id", workflow_id)
         check_literal_id("wf_instance_id", wf_instance_id)
         self._snapshots: SnapshotWriter = NullWriter()
-
-    @cached_property
-    def hook(self) -> SchedulerXHook:
-        """The hook for this task's connection and scope."""
-        return SchedulerXHook.from_task(self)
 
     @cached_property
     def _tracker(self) -> api.tracking.RunTracker:
@@ -158,7 +142,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
 
     @cached_property
     def _faults(self) -> FaultLog:
-        return FaultLog(self.log, self.wf_instance_id)
+        return FaultLog(self.log, f"workflow instance {self.wf_instance_id}")
 
     def execute(self, context: Context) -> Any:
         """Wait here or, if deferrable, in the triggerer.
@@ -190,13 +174,14 @@ class WorkflowInstanceSensor(BaseSensorOperator):
         # triggerer, whose calls keep to a budget.
         if done := self._take(lambda: self._poll_once(workflow_id, wf_instance_id)):
             return done.xcom_value
-        from airflow_provider_schedulerx.triggers.schedulerx import DEFERRAL_MARGIN, WorkflowInstanceTrigger
+        from airflow_provider_schedulerx.triggers.run import DEFERRAL_MARGIN
+        from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 
         self.defer(
             trigger=WorkflowInstanceTrigger.from_task(
                 self,
-                workflow_id=workflow_id,
-                wf_instance_id=wf_instance_id,
+                definition_id=workflow_id,
+                instance_id=wf_instance_id,
                 poll_interval=max(1.0, float(self.poke_interval)),
                 deadline=time.time() + self.timeout,
                 cancel_on_kill=False,
@@ -222,7 +207,7 @@ class WorkflowInstanceSensor(BaseSensorOperator):
     def _poll_once(self, workflow_id: int, wf_instance_id: int) -> WorkflowInstance:
         """Poll in one try: a passing fault is the triggerer's to wait out."""
         call = api.calls.get_workflow_instance(self.hook.scope, workflow_id, wf_instance_id)
-        return self.hook._single_try_transport.perform(call)
+        return self.hook.single_try_transport.perform(call)
 
     def _take(self, poll: Callable[[], WorkflowInstance], waited: float = 0.0) -> PokeReturnValue:
         """Poll, and decide.
@@ -285,7 +270,10 @@ class WorkflowInstanceSensor(BaseSensorOperator):
                 wf_instance_id = check_id("wf_instance_id", self.wf_instance_id)
         try:
             ended = api.events.TerminalEvent.parse(
-                event, workflow_id=workflow_id, wf_instance_id=wf_instance_id
+                event,
+                api.kinds.WORKFLOW_RUNS,
+                definition_id=workflow_id,
+                instance_id=wf_instance_id,
             )
         except api.events.MalformedEventError as error:
             raise RunSensorError(f"The trigger's event cannot be used: {error}") from None
@@ -294,12 +282,12 @@ class WorkflowInstanceSensor(BaseSensorOperator):
                 f"Workflow instance {wf_instance_id} has not ended within timeout={self.timeout:g} s "
                 f"({ended.message})"
             )
-        if ended.instance is None:
+        if ended.run is None:
             raise self._after_trigger_gave_up(workflow_id, wf_instance_id)(
                 f"Workflow instance {wf_instance_id} can no longer be followed: {ended.message}"
             )
         self._snapshots = for_task(context["ti"], self.log)
-        self._finish(ended.instance)
+        self._finish(ended.run)
         return wf_instance_id
 
     def _after_trigger_gave_up(self, workflow_id: int, wf_instance_id: int) -> type[RunSensorError]:
@@ -312,13 +300,13 @@ class WorkflowInstanceSensor(BaseSensorOperator):
             self.log.warning("Workflow instance %s cannot be polled: %s", wf_instance_id, error)
         return RunSensorError
 
-    def _finish(self, instance: WorkflowInstance) -> PokeReturnValue:
+    def _finish(self, instance: Run) -> PokeReturnValue:
         learn_secrets(self.hook)
-        instance = with_nodes(self.hook, instance, self.log)
+        instance = with_nodes(RunCalls(self.hook, api.kinds.WORKFLOW_RUNS), instance, self.log)
         self._snapshots.observe(instance)
         log_run_summary(self.hook, instance, self.log, self.log_lines_on_failure)
         raise_unless_successful(instance)
-        return PokeReturnValue(is_done=True, xcom_value=instance.wf_instance_id)
+        return PokeReturnValue(is_done=True, xcom_value=instance.instance_id)
 
 
 @contextmanager

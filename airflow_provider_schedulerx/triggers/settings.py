@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError, SchedulerXUnavailableError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.hooks.scoped import scope_arguments
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
@@ -34,13 +35,7 @@ async def read_settings(trigger: Any) -> SchedulerXSettings:
     """
     loop = asyncio.get_running_loop()
     lookups = _lookups.setdefault(loop, {})
-    key = (
-        trigger.schedulerx_conn_id,
-        trigger.region_id,
-        trigger.namespace,
-        trigger.namespace_source,
-        trigger.group_id,
-    )
+    key = tuple(scope_arguments(trigger).values())
     if key not in lookups:
         # In an empty context: its lines are not those of the trigger that came first.
         lookups[key] = asyncio.create_task(

@@ -30,7 +30,7 @@ def stop_in_background(trigger: Any) -> asyncio.Task[None]:
     to the triggerer's log afterwards.
     """
     stopping = asyncio.create_task(
-        _stop(trigger), name=f"schedulerx-stop-{trigger.workflow_id}-{trigger.wf_instance_id}"
+        _stop(trigger), name=f"schedulerx-stop-{trigger.definition_id}-{trigger.instance_id}"
     )
     _stopping.add(stopping)
     stopping.add_done_callback(_stopping.discard)
@@ -60,15 +60,13 @@ async def _try_to_stop(trigger: Any) -> str | None:
     while True:
         try:
             settings = await read_settings(trigger)
-            async with api.poller.shared_poller(
-                settings, api.kinds.WORKFLOW_RUNS, trigger.workflow_id
-            ) as poller:
-                recipe = api.stopping.stop_recipe(
+            async with api.poller.shared_poller(settings, trigger.kind, trigger.definition_id) as poller:
+                recipe = trigger.kind.stop(
                     settings.scope,
-                    trigger.workflow_id,
-                    trigger.wf_instance_id,
-                    until - clock(),
-                    trigger.log,
+                    trigger.definition_id,
+                    trigger.instance_id,
+                    timeout=until - clock(),
+                    log=trigger.log,
                 )
                 last = await api.recipes.adrive(recipe, poller.perform, clock=clock)
         except SchedulerXError as error:
@@ -83,9 +81,10 @@ async def _try_to_stop(trigger: Any) -> str | None:
 
 def _give_up(trigger: Any, why: str) -> None:
     trigger.log.error(
-        "Gave up stopping workflow instance %s of workflow %s: %s. Stop it in the SchedulerX console",
-        trigger.wf_instance_id,
-        trigger.workflow_id,
+        "Gave up stopping %s of %s %s: %s. Stop it in the SchedulerX console",
+        trigger.label,
+        trigger.kind.definition_noun,
+        trigger.definition_id,
         why,
     )
     report(Metric.STOPS_GIVEN_UP)

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ LOST_ANSWERS: dict[str, dict[str, Any]] = {
     "drop_before": {"effect": "drop", "when": "before"},
 }
 FAULTS = (*faulty.KILLS, *faulty.EVICTIONS, *LOST_ANSWERS)
+
+#: How the tasks of a DAG run are written: with Airflow's store, without it but with a marker, so many that only wait, and
+#: the plain operator to compare with.
+FLAVORS = ("durable", "marked", "waiting", "plain")
 
 
 def workflows(slow_seconds: float) -> dict[str, Any]:
@@ -81,6 +86,7 @@ class Chaos:
 
     :param home: folder for everything.
     :param profile: of the emulator.
+    :param flavors: which of :data:`FLAVORS` to run; all by default.
     """
 
     def __init__(
@@ -92,8 +98,10 @@ class Chaos:
         waiting: int,
         minutes: float,
         profile: str = "documented",
+        flavors: Collection[str] = FLAVORS,
     ) -> None:
         self.profile = profile
+        self.flavors = flavors
         self.plan = make_plan(seed, cases, waiting)
         self.chance = random.Random(seed + 1)
         self.minutes = minutes
@@ -132,18 +140,20 @@ class Chaos:
             emulator.set_profile("documented")
             give_history(emulator, [workflow["id"] for workflow in workflows(0)["workflows"]])
             emulator.set_profile(self.profile)
-            verdicts = []
-            if HAS_TASK_STATE_STORE:
-                verdicts.append(self._flavor("durable", "chaos_durable", self.plan["cases"], self._restarts))
-            verdicts.append(self._flavor("marked", "chaos_marked", self.plan["cases"], self._restarts))
-            if self.plan["waiting"]:
-                verdicts.append(
-                    self._flavor("waiting", "chaos_waiting", self.plan["waiting"], self._waiting_faults)
-                )
-            verdicts.append(self._flavor("plain", "chaos_plain", self.plan["cases"], self._restarts))
-            return verdicts
+            return [self._flavor(flavor) for flavor in FLAVORS if self._is_wanted(flavor)]
 
-    def _flavor(self, flavor: str, dag_id: str, cases: list[dict[str, Any]], restarts: Any) -> Verdict:
+    def _is_wanted(self, flavor: str) -> bool:
+        if flavor == "durable" and not HAS_TASK_STATE_STORE:
+            return False
+        return flavor in self.flavors and bool(self._cases(flavor))
+
+    def _cases(self, flavor: str) -> list[dict[str, Any]]:
+        cases: list[dict[str, Any]] = self.plan["waiting" if flavor == "waiting" else "cases"]
+        return cases
+
+    def _flavor(self, flavor: str) -> Verdict:
+        dag_id, cases = f"chaos_{flavor}", self._cases(flavor)
+        restarts = self._waiting_faults if flavor == "waiting" else self._restarts
         for case in cases:
             self._arm(case, flavor)
         run_id = self._airflow.trigger(dag_id)
@@ -267,6 +277,7 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=30, help="limit for each DAG run")
     parser.add_argument("--profile", default="documented", help="of the emulator (default: %(default)s)")
+    parser.add_argument("--flavor", action="append", choices=FLAVORS, help="instead of all")
     parser.add_argument("--home", type=Path, help="folder for logs; a temporary one by default")
     arguments = parser.parse_args()
     home = arguments.home or Path(tempfile.mkdtemp(prefix="chaos-"))
@@ -277,6 +288,7 @@ def main() -> int:
         waiting=arguments.waiting,
         minutes=arguments.minutes,
         profile=arguments.profile,
+        flavors=arguments.flavor or FLAVORS,
     )
     if postgres.programs() is None:
         print("PostgreSQL is not installed: the database is SQLite, and is not restarted", flush=True)

@@ -65,6 +65,20 @@ def components(home: Path) -> dict[str, tuple[str, ...]]:
     }
 
 
+def celery_config(broker: redis.Redis, database: Postgres) -> dict[str, str]:
+    """What Airflow is told of its executor."""
+    return {
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "16",
+        "AIRFLOW__CELERY__BROKER_URL": broker.url,
+        "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database.config['AIRFLOW__DATABASE__SQL_ALCHEMY_CONN']}",
+        # A worker that was killed took messages along, and its tasks are noticed by their heartbeat.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "90",
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "15",
+    }
+
+
 def workflows(seconds: float) -> dict[int, tuple[float, str]]:
     """Id -> seconds and outcome. The one that fails is quick, since each of its tasks retries it three times."""
     return {**dict.fromkeys(range(1, WORKFLOWS), (seconds, "success")), FAILING: (seconds / 4, "failed")}
@@ -122,15 +136,8 @@ class Distributed:
                 {
                     **database.config,
                     "DISTRIBUTED_PLAN": str(self._home / "plan.json"),
-                    "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
-                    "AIRFLOW__CORE__PARALLELISM": "16",
-                    "AIRFLOW__CELERY__BROKER_URL": broker.url,
-                    "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database.config['AIRFLOW__DATABASE__SQL_ALCHEMY_CONN']}",
+                    **celery_config(broker, database),
                     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "5",
-                    # A worker that was killed took messages along, and its tasks are noticed by their heartbeat.
-                    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
-                    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "90",
-                    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "15",
                 },
                 components=components(self._home),
             ) as airflow,

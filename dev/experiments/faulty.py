@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
+from airflow_provider_schedulerx.hooks.runs import RunCalls
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 
@@ -41,25 +43,29 @@ def evict() -> None:
 class FaultyHook(SchedulerXHook):
     fault = ""
 
-    def execute_workflow(self, workflow_id: int | str, instance_parameters: Any = None) -> int:
-        if self.fault == "kill_before_request":
-            die()
-        if self.fault == "kill_during_request":
-            threading.Timer(DEATH_AFTER, die).start()
-        wf_instance_id = super().execute_workflow(workflow_id, instance_parameters)
-        if self.fault == "kill_before_record":
-            die()
-        if self.fault == "evict_after_request":
-            evict()
-            time.sleep(1)  # until the signal is here
-        return wf_instance_id
-
     def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
         if self.fault == "kill_after_record":
             die()
         if self.fault == "evict_while_following":
             threading.Timer(_EVICTED_AFTER, evict).start()
         return super().console_link(workflow_id, wf_instance_id)
+
+
+class FaultyCalls(RunCalls):
+    hook: FaultyHook
+
+    def start(self, definition_id: int, instance_parameters: Any) -> int:
+        if self.hook.fault == "kill_before_request":
+            die()
+        if self.hook.fault == "kill_during_request":
+            threading.Timer(DEATH_AFTER, die).start()
+        instance_id = super().start(definition_id, instance_parameters)
+        if self.hook.fault == "kill_before_record":
+            die()
+        if self.hook.fault == "evict_after_request":
+            evict()
+            time.sleep(1)  # until the signal is here
+        return instance_id
 
 
 class FaultyOperator(ExecuteWorkflowOperator):
@@ -80,13 +86,17 @@ class FaultyOperator(ExecuteWorkflowOperator):
         hook.fault = self.fault
         return hook
 
+    @cached_property
+    def run_calls(self) -> RunCalls:
+        return FaultyCalls(self.hook, self.kind)
+
     def execute(self, context: Context) -> int:
         if context["ti"].try_number > 1:
             self.fault = ""
         return super().execute(self._seen(context))
 
-    def execute_complete(self, context: Context, *args: Any, **kwargs: Any) -> int:
-        return super().execute_complete(self._seen(context), *args, **kwargs)
+    def resume_execution(self, next_method: str, next_kwargs: Any, context: Context) -> Any:
+        return super().resume_execution(next_method, next_kwargs, self._seen(context))
 
     def _seen(self, context: Context) -> Context:
         if not self.has_store:
@@ -118,7 +128,7 @@ class PlainOperator(BaseOperator):
     def execute(self, context: Context) -> int:
         hook = FaultyHook()
         hook.fault = self.fault if context["ti"].try_number == 1 else ""
-        wf_instance_id = hook.execute_workflow(self.workflow_id, self.instance_parameters)
+        wf_instance_id = FaultyCalls(hook, WORKFLOW_RUNS).start(self.workflow_id, self.instance_parameters)
         context["ti"].xcom_push(key="WfInstanceId", value=wf_instance_id)
         if hook.fault == "kill_after_record":
             die()

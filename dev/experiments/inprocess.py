@@ -41,6 +41,7 @@ class LocalService:
 
     :param known: accounts, namespaces and workflows, as in the emulator's YAML file.
     :ivar at: called with the operation and ``before``, ``after`` (it was carried out) or ``answered``.
+    :ivar starts: how many requests to start a run the provider has made.
     :ivar own: runs that the provider has started, in their order; others were started by strangers.
     """
 
@@ -52,6 +53,7 @@ class LocalService:
         # Requests are dated by the C library, which no patch reaches.
         self.emulator.authenticator = Authenticator(self._known.accounts, real_time)
         self.own: list[InstanceRun] = []
+        self.starts = 0
         self.at: Callable[[str, str], None] = lambda operation, stage: None
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
@@ -112,6 +114,7 @@ class LocalService:
             {},
         )
         name = call.operation.name
+        self.starts += name == START
         self.at(name, "before")
         yield self._chance.uniform(0.01, 0.2)
         answer = yield from self._handle(request, name)

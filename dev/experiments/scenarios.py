@@ -246,6 +246,19 @@ def _lost_after_among_strangers(world: World) -> None:
     world.task.run()
 
 
+def _same_second(world: World) -> None:
+    world.define(GOOD, retries=0)
+
+    def at(operation: str, now: str) -> None:
+        world.alive(operation, now)
+        if operation == START and now == "before":
+            world.service.at = world.alive
+            world.service.start_as_a_stranger(GOOD, '{"day":99}')
+
+    world.service.at = at
+    world.task.run()
+
+
 def _dead_before_request(world: World) -> None:
     world.define(GOOD)
     world.die_at("before")
@@ -333,4 +346,5 @@ SCENARIOS = (
     Scenario("workflow is full", _full),
     Scenario("throttled", _throttled),
     Scenario("disabled", _disabled),
+    Scenario("strangers in the same second", _same_second, is_ambiguous=True),
 )

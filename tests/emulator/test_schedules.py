@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_schedulerx.emulator import definitions, schedules
-from airflow_provider_schedulerx.emulator.definitions import DefinitionError, Workflow
+from airflow_provider_schedulerx.emulator.definitions import Workflow
 from airflow_provider_schedulerx.emulator.engine import SUCCESS, Engine, InstanceRun
 from airflow_provider_schedulerx.emulator.process import EmulatorError, EmulatorProcess
 from airflow_provider_schedulerx.emulator.profile import Profile
 from airflow_provider_schedulerx.emulator.schedules import ScheduleError
 from airflow_provider_schedulerx.emulator.store import Store
+from airflow_provider_schedulerx.emulator.yaml_file import DefinitionError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from tests.emulator.test_engine import KNOWN, Clock
 
@@ -91,7 +92,7 @@ def test_what_cannot_be_read_is_refused_with_its_place(time_type: str, expressio
             | {"time_expression": expression}
         ],
     }
-    with pytest.raises(DefinitionError, match=r"file\.workflows\[0\]: "):
+    with pytest.raises(DefinitionError, match=r"workflows\[0\]\.time_expression is of no use: "):
         definitions.parse(data)
 
 

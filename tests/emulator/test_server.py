@@ -251,4 +251,4 @@ def test_a_wrong_file_ends_it_with_a_sentence(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.strip() == "SchedulerX emulator: file.accounts: of the wrong type"
+    assert done.stderr.strip() == f"SchedulerX emulator: {file}, line 1: accounts must be a list, not 5"

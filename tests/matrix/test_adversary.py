@@ -13,7 +13,7 @@ from airflow_provider_schedulerx.operators.run_owner import RunOwner
 from dev.experiments import matrix
 from dev.experiments.airflow_stand_in import Task
 from dev.experiments.inprocess import START, LocalService
-from dev.experiments.scenarios import GOOD, Variant, World, workflows
+from dev.experiments.scenarios import GOOD, OFF, Variant, World, workflows
 from dev.experiments.virtual import VirtualClock
 
 pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
@@ -99,13 +99,13 @@ def test_a_run_that_succeeds_just_before_its_stop_is_returned(
     make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make()
-    stop = RunOwner._stop
+    stop = RunOwner.stop
 
     def late(self: RunOwner, run: Any) -> Any:
         world.clock.now += 60
         return stop(self, run)
 
-    monkeypatch.setattr(RunOwner, "_stop", late)
+    monkeypatch.setattr(RunOwner, "stop", late)
     with world.service.in_force():
         world.define(GOOD, retries=1, timeout=40)
         world.task.run()
@@ -171,3 +171,38 @@ def test_a_cleared_task_whose_run_the_service_has_forgotten_starts(
         world.task.run()
     assert world.task.state == "success"
     assert len({run.wf_instance_id for run in world.service.own} - {old.wf_instance_id}) == 1
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("marker", [False, True])
+def test_a_start_in_the_same_second_as_another_is_made_again_within_the_try(
+    make: Callable[..., World], deferrable: bool, marker: bool
+) -> None:
+    """As mapped tasks do that start the same workflow: the service may take one start in a second."""
+    world = make(deferrable=deferrable, marker=marker, profile="documented,start_interval=1")
+    with world.service.in_force():
+        world.define(GOOD, retries=0)
+
+        def at(operation: str, stage: str) -> None:
+            world.task.process.check()
+            if operation == START and stage == "before":
+                world.service.at = world.alive
+                world.service.start_as_a_stranger(GOOD, '{"day":99}')
+
+        world.service.at = at
+        world.task.run()
+    assert [run.status for run in world.service.own] == [SUCCESS]
+    assert world.task.state == "success"
+
+
+def test_a_start_that_is_refused_while_nobody_else_starts_is_left_to_the_retry(
+    make: Callable[..., World],
+) -> None:
+    """The service means it: to ask again at once would be refused again."""
+    world = make()
+    with world.service.in_force():
+        world.define(OFF, retries=0)
+        world.task.run()
+    assert world.task.state == "failed"
+    assert world.service.own == []
+    assert world.service.starts == 1

@@ -118,7 +118,6 @@ def test_airflow_loads_it_with_providers_lazy_or_not_and_without_fastapi(
     assert after is before
 
 
-@from_3_1
 @pytest.mark.parametrize("is_lazy", ["True", "False"])
 def test_airflow_plugins_lists_it_once_and_without_a_warning(is_lazy: str, tmp_path: Path) -> None:
     done = subprocess.run(
@@ -132,7 +131,11 @@ def test_airflow_plugins_lists_it_once_and_without_a_warning(is_lazy: str, tmp_p
     plugins = json.loads(done.stdout[done.stdout.index("[{") :])
     (ours,) = [plugin for plugin in plugins if plugin["name"] == "schedulerx"]
     assert "SchedulerXPlugin" in ours["source"]
-    assert all(name in str(ours["external_views"]) for name in NAMES)
+    if AIRFLOW >= (3, 1):
+        assert all(name in str(ours["external_views"]) for name in NAMES)
+    else:
+        ours = {name: value for name, value in ours.items() if str(value) not in ("", "[]")}
+        assert ours.keys() <= {"name", "source"}, "nothing of it appears"
     printed = (done.stdout + done.stderr).lower()
     assert not [
         line for line in printed.splitlines() if "schedulerx" in line and ("warn" in line or "error" in line)

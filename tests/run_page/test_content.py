@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_schedulerx.api.models import Edge
-from airflow_provider_schedulerx.run_page import content
-from airflow_provider_schedulerx.run_page.content import TaskView, dag_run_part, page, task_part
+from airflow_provider_schedulerx.run_page.content import dag_run_part, page, refusal, task_part
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
+from airflow_provider_schedulerx.run_page.spoken import duration
+from airflow_provider_schedulerx.run_page.view import OVER, TaskView
 from tests.run_page.test_snapshot import NOW, a_node, an_instance, unmasked
 
 RUN = Snapshot.of(
@@ -68,7 +69,7 @@ def test_a_run_that_nobody_follows_is_never_shown_as_running(state: str | None) 
     assert "was RUNNING" in text
     assert "is-RUNNING" not in part
     assert "Nobody follows this run" in text
-    assert f'data-active="{int(state not in content.OVER)}"' in part
+    assert f'data-active="{int(state not in OVER)}"' in part
 
 
 def test_one_that_has_ended_is_as_it_ended_whatever_the_task_is() -> None:
@@ -124,7 +125,7 @@ def test_no_text_is_ever_markup() -> None:
     for part in (
         task_part(view, NOW),
         dag_run_part([view], 1, False, NOW, "/schedulerx"),
-        page(content.refusal(EVIL, EVIL), "/schedulerx", f"/dags/{EVIL}"),
+        page(refusal(EVIL, EVIL), "/schedulerx", f"/dags/{EVIL}"),
     ):
         elements = Page(part).elements
         assert {tag for tag, _ in elements} & {"img", "iframe"} == set()
@@ -174,4 +175,4 @@ def test_a_dag_run_lists_all_its_runs_the_failed_ones_first() -> None:
     ],
 )
 def test_durations(start: Any, end: Any, expected: str) -> None:
-    assert content.duration(start, end) == expected
+    assert duration(start, end) == expected

@@ -16,7 +16,8 @@ from airflow_provider_schedulerx.api.models import (
     WorkflowInstanceNode,
     WorkflowInstanceStatus,
 )
-from airflow_provider_schedulerx.run_page.snapshot import MAX_BYTES, MalformedSnapshotError, Snapshot
+from airflow_provider_schedulerx.run_page.encoding import MAX_BYTES, MalformedSnapshotError, decode, encode
+from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 
 NOW = 1_800_000_000.0
 
@@ -37,7 +38,7 @@ def an_instance(
 
 
 def stored(instance: WorkflowInstance) -> dict[str, Any]:
-    return json.loads(json.dumps(Snapshot.of(instance, NOW, mask=unmasked).to_json()))
+    return json.loads(encode(Snapshot.of(instance, NOW, mask=unmasked)))
 
 
 def test_what_is_stored_is_read_as_it_was() -> None:
@@ -47,12 +48,12 @@ def test_what_is_stored_is_read_as_it_was() -> None:
         edges=(Edge(0, 9_001), Edge(9_001, 9_002)),
     )
     snapshot = Snapshot.of(instance, NOW, mask=unmasked)
-    assert Snapshot.parse(stored(instance)) == snapshot
+    assert decode(stored(instance)) == snapshot
     assert snapshot.edges == ((0, 1),)
     assert snapshot.nodes[0].retries == 2
     assert snapshot.nodes[1].status.name == "UNKNOWN_77", "a status nobody documented keeps its number"
     assert (snapshot.observed_at, snapshot.nodes_observed_at) == (NOW, NOW)
-    assert Snapshot.parse(json.dumps(stored(instance))) == snapshot, "an edited XCom comes as its text"
+    assert decode(json.dumps(stored(instance))) == snapshot, "an edited XCom comes as its text"
 
 
 @pytest.mark.parametrize("offset", [9_000, 0], ids=["job instance ids", "job ids"])
@@ -94,11 +95,30 @@ def test_any_run_fits(count: int) -> None:
     edges = tuple(Edge(i + 9_000, j + 9_000) for i in range(1, 60) for j in range(60, 120))
     data = stored(an_instance(*nodes, edges=edges))
     assert len(json.dumps(data)) <= MAX_BYTES
-    snapshot = Snapshot.parse(data)
+    snapshot = decode(data)
     assert snapshot.nodes_total == count
     assert len(snapshot.nodes) >= min(count, 100)
     if count >= 3:
         assert snapshot.nodes[2].result, "why a node failed is cut last"
+
+
+@pytest.mark.parametrize("name", ["数" * 400, "n"], ids=["cut down to fit", "short"])
+def test_no_cap_hides_a_failed_node_or_one_that_runs(name: str) -> None:
+    special = {598: 5, 599: 3, 600: 9}
+    nodes = [a_node(i, special.get(i, 4 if i < 300 else 1), job_name=name) for i in range(1, 601)]
+    edges = tuple(Edge(i + 9_000, i + 9_001) for i in range(1, 600))
+    snapshot = decode(stored(an_instance(*nodes, edges=edges)))
+    assert len(snapshot.nodes) < 600
+    assert [node.job_id for node in snapshot.nodes[-3:]] == [598, 599, 600], "in the order of the workflow"
+    assert [node.job_id for node in snapshot.nodes] == sorted(node.job_id for node in snapshot.nodes)
+    last = len(snapshot.nodes) - 1
+    assert {(last - 2, last - 1), (last - 1, last)} <= set(snapshot.edges), "their edges with them"
+    assert snapshot.nodes_total == 600
+
+
+def test_what_is_stored_is_a_text_as_links_are() -> None:
+    """Also a backend for XComs that expects nothing else clears it."""
+    assert isinstance(encode(Snapshot.of(an_instance(a_node(1)), NOW, mask=unmasked)), str)
 
 
 def test_a_poll_without_nodes_keeps_the_older_ones_and_their_age() -> None:
@@ -119,7 +139,7 @@ GOOD = {
 
 
 def test_the_sample_is_good() -> None:
-    assert len(Snapshot.parse(GOOD).nodes) == 2
+    assert len(decode(GOOD).nodes) == 2
 
 
 @pytest.mark.parametrize(
@@ -137,7 +157,7 @@ def test_the_sample_is_good() -> None:
 )  # fmt: skip
 def test_what_is_no_snapshot_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(MalformedSnapshotError):
-        Snapshot.parse({**GOOD, **change})
+        decode({**GOOD, **change})
 
 
 @pytest.mark.parametrize(
@@ -147,7 +167,7 @@ def test_what_is_no_snapshot_is_refused(change: dict[str, Any]) -> None:
 )
 def test_nor_is_anything_else(value: object) -> None:
     with pytest.raises(MalformedSnapshotError):
-        Snapshot.parse(value)
+        decode(value)
 
 
 JSON = st.recursive(
@@ -160,14 +180,14 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from(sorted(GOOD)), JSON))
 def test_whatever_is_stored_gives_a_snapshot_or_that_error(change: dict[str, Any]) -> None:
     try:
-        snapshot = Snapshot.parse({**GOOD, **change})
+        snapshot = decode({**GOOD, **change})
     except MalformedSnapshotError:
         return
-    json.dumps(snapshot.to_json()).encode()
+    encode(snapshot).encode()
 
 
 def test_long_texts_that_someone_stored_are_cut() -> None:
     nodes = [{"job": 1, "status": 3, "name": "n" * 10_000, "result": "r" * 10_000 + "\ud800"}]
-    (node,) = Snapshot.parse({**GOOD, "nodes": nodes, "edges": []}).nodes
+    (node,) = decode({**GOOD, "nodes": nodes, "edges": []}).nodes
     assert len(node.name or "") == 120
     assert len(node.result or "") == 300

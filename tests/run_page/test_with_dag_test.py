@@ -11,7 +11,7 @@ from pathlib import Path
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.run_page import XCOM_RUN
-from airflow_provider_schedulerx.run_page.snapshot import Snapshot
+from airflow_provider_schedulerx.run_page.encoding import decode
 from airflow_provider_schedulerx.version_compat import has_run_page
 from tests.conftest import ROOT
 
@@ -30,6 +30,9 @@ def test_each_of_them_leaves_a_final_picture_and_a_link(tmp_path: Path) -> None:
             **os.environ,
             "AIRFLOW_HOME": str(tmp_path),
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+            # Past which snapshots are stored.
+            "AIRFLOW__CORE__XCOM_BACKEND": "tests.run_page.strict_backend.StrictBackend",
+            "PYTHONPATH": str(ROOT),
             "AIRFLOW__API__BASE_URL": "https://x.example/airflow",
             "AIRFLOW_CONN_SCHEDULERX_DEFAULT": json.dumps(local.connection()),
         }
@@ -55,7 +58,7 @@ def test_each_of_them_leaves_a_final_picture_and_a_link(tmp_path: Path) -> None:
         return
     assert stored.keys() == links.keys() == DAGS.keys(), done.stdout + done.stderr
     for dag_id, status in DAGS.items():
-        snapshot = Snapshot.parse(json.loads(stored[dag_id]))
+        snapshot = decode(json.loads(stored[dag_id]))
         assert snapshot.status.name == status
         assert snapshot.nodes, dag_id
         assert json.loads(links[dag_id]).startswith(f"https://x.example/airflow/schedulerx/run/{dag_id}/")

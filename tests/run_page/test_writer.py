@@ -6,8 +6,9 @@ import asyncio
 import logging
 import signal
 import sys
+import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
 from airflow_provider_schedulerx.run_page import XCOM_RUN, queue, writer
+from airflow_provider_schedulerx.run_page.encoding import decode, encode
 from airflow_provider_schedulerx.run_page.queue import TriggerSnapshotWriter
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.writer import NullWriter, TaskSnapshotWriter
@@ -68,7 +70,7 @@ class Supervisor:
             return types.SimpleNamespace(value=self.values.get(message.task_id))
         assert type(message).__name__ == "SetXCom"
         self.values[message.task_id] = message.value
-        self.stored.append((now, message.task_id, Snapshot.parse(message.value)))
+        self.stored.append((now, message.task_id, decode(message.value)))
         return None
 
 
@@ -125,7 +127,7 @@ def test_how_it_ended_is_stored_at_once(supervisor: Supervisor, in_task: Callabl
 
 
 def test_a_worker_that_resumes_keeps_the_nodes_its_trigger_stored(supervisor: Supervisor) -> None:
-    supervisor.values["t"] = Snapshot.of(NODES, 5.0, mask=str).to_json()
+    supervisor.values["t"] = encode(Snapshot.of(NODES, 5.0, mask=str))
     TaskSnapshotWriter(key("t"), logging.getLogger("task")).observe(ENDED)
     (stored,) = supervisor.stored
     assert len(stored[2].nodes) == 2
@@ -209,7 +211,111 @@ def test_nor_before_airflow_3_1(supervisor: Supervisor, monkeypatch: pytest.Monk
     assert isinstance(writer.for_trigger(ti), NullWriter)
 
 
+class SlowSupervisor(Supervisor):
+    """Takes requests from several threads, as that of Airflow 3.2 does, and lets them wait while it is ``away``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread_lock = threading.Lock()
+        self.back = threading.Event()
+        self.back.set()
+
+    def send(self, message: Any) -> Any:
+        with self._thread_lock:
+            assert self.back.wait(60)
+            return super().send(message)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSupervisor]:
+    from airflow.sdk.execution_time import task_runner
+
+    slow = SlowSupervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", slow, raising=False)
+    yield slow
+    slow.back.set()
+
+
+def test_a_poll_does_not_wait_for_an_api_that_is_away(
+    slow: SlowSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PATIENCE", 0.01)
+    monkeypatch.setattr(writer, "PATIENCE_AT_THE_END", 60.0)
+    its = TaskSnapshotWriter(key("t"), logging.getLogger("task"), lambda: slow.now)
+    slow.back.clear()
+    for second in range(0, 100, 10):
+        slow.now = float(second)
+        its.observe(replace(NODES, start_time=str(second)))
+    assert slow.stored == [], "each of them returned while the first write was under way"
+    threading.Timer(0.05, slow.back.set).start()
+    its.observe(ENDED)
+    assert [snapshot.status.name for _, _, snapshot in slow.stored] == ["RUNNING", "SUCCESS"]
+    assert slow.asked == 2, "none was begun meanwhile"
+
+
+def test_how_it_ended_is_given_up_if_airflow_stays_away(
+    slow: SlowSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PATIENCE", 0.01)
+    monkeypatch.setattr(writer, "PATIENCE_AT_THE_END", 0.01)
+    slow.back.clear()
+    its = TaskSnapshotWriter(key("t"), logging.getLogger("task"))
+    its.observe(NODES)
+    its.observe(ENDED)
+    assert slow.stored == []
+
+
+def test_a_late_fault_is_said_at_the_next_poll(
+    slow: SlowSupervisor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(writer, "PATIENCE", 0.01)
+    its = TaskSnapshotWriter(key("t"), logging.getLogger("task"))
+    slow.error = RuntimeError("away")
+    slow.back.clear()
+    its.observe(NODES)
+    assert not caplog.records
+    monkeypatch.setattr(writer, "PATIENCE_AT_THE_END", 60.0)
+    slow.back.set()
+    its.observe(ENDED)
+    assert [record.message for record in caplog.records] == [
+        "The run's page in Airflow stays behind; storing it failed: RuntimeError('away')"
+    ]
+
+
+def test_a_supervisor_without_a_lock_is_asked_from_the_main_thread_only(
+    supervisor: Supervisor, in_task: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of Airflow 3.1 would give one thread the answer for another."""
+    asked_from = []
+    monkeypatch.setattr(supervisor, "send", lambda _: asked_from.append(threading.current_thread()))
+    in_task(NODES, 0.0)
+    assert asked_from == [threading.main_thread()]
+
+
 # In a triggerer.
+
+
+@pytest.mark.parametrize("count", [3, 500])
+def test_what_takes_long_to_mask_does_not_hold_up_the_event_loop(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    masked_in = set()
+
+    def mask(text: str) -> str:
+        masked_in.add(threading.current_thread() is threading.main_thread())
+        return text
+
+    monkeypatch.setattr(queue, "masked", mask)
+
+    async def follow() -> None:
+        its = TriggerSnapshotWriter(key("t"))
+        its.observe(replace(RUNNING, nodes=tuple(a_node(number) for number in range(1, count + 1))))
+        while not supervisor.stored:  # noqa: ASYNC110  # in real time, as threads are
+            await asyncio.sleep(0.01)
+
+    asyncio.run(follow())
+    assert masked_in == {count == 3}
+    assert len(supervisor.stored[0][2].nodes) == count
 
 
 def test_a_trigger_is_never_delayed_and_its_end_comes_through(supervisor: Supervisor) -> None:
@@ -343,7 +449,7 @@ def test_a_fault_in_a_triggerer_is_said_once(
 
 
 def test_a_trigger_that_starts_anew_keeps_the_nodes(supervisor: Supervisor) -> None:
-    supervisor.values["t"] = Snapshot.of(NODES, 5.0, mask=str).to_json()
+    supervisor.values["t"] = encode(Snapshot.of(NODES, 5.0, mask=str))
 
     async def follow() -> None:
         its = TriggerSnapshotWriter(key("t"))

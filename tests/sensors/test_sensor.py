@@ -81,6 +81,6 @@ def test_it_warns_once_for_each_change_not_at_each_poke(
 )
 def test_an_event_decides(hook: SchedulerXHook, event: Any, error: type[Exception], says: str) -> None:
     if event is not None:
-        event = {"version": 1, "workflow_id": 3, "wf_instance_id": 5, "instance": None, **event}
+        event = {"version": 1, "definition_id": 3, "instance_id": 5, "run": None, **event}
     with pytest.raises(error, match=says):
         sensor(5).execute_complete(CONTEXT, event)

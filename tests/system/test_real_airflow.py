@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.run_page.paths import task_path
+from dev.harness.rest import AIRFLOW
 from dev.harness.stack import COMPONENTS, AirflowStack
 from dev.harness.waiting import wait_for
 from tests.conftest import ROOT, WORKFLOWS
@@ -15,6 +17,7 @@ from tests.conftest import ROOT, WORKFLOWS
 pytestmark = pytest.mark.airflow
 
 LINK = "SchedulerX workflow instance"
+PAGE_LINK = "SchedulerX run"
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +48,21 @@ def is_stopped(emulator: EmulatorProcess, workflow_id: int) -> bool:
     return newest(emulator, workflow_id)["status"] == 5
 
 
+def both_links(airflow: AirflowStack, run_id: str, wf_instance_id: int) -> dict[str, str]:
+    """All links of the task ``run`` of the DAG ``good``. Before Airflow 3.1 there is no page in Airflow."""
+    links = {LINK: f"https://console/{wf_instance_id}"}
+    if AIRFLOW >= (3, 1):
+        links[PAGE_LINK] = f"{airflow.url}/schedulerx{task_path('good', 'run', -1, run_id)}"
+    return links
+
+
 def test_success(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
     run_id = airflow.trigger("good", {"workflow_id": 1})
     assert airflow.wait_for_run("good", run_id) == "success"
     wf_instance_id = newest(emulator, 1)["wf_instance_id"]
     assert airflow.xcom("good", run_id, "run", "WfInstanceId") == wf_instance_id
     assert airflow.xcom("good", run_id, "run", "return_value") == wf_instance_id
-    assert airflow.links("good", run_id, "run")[LINK] == f"https://console/{wf_instance_id}"
+    assert airflow.links("good", run_id, "run") == both_links(airflow, run_id, wf_instance_id)
     log = airflow.log("good", run_id, "run")
     assert "RequestId=" in log
     assert f"Workflow instance {wf_instance_id} succeeded" in log
@@ -62,7 +73,7 @@ def test_failure(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
     assert airflow.wait_for_run("good", run_id) == "failed"
     assert "breaks (job 202) FAILED (result: disk full" in airflow.log("good", run_id, "run")
     wf_instance_id = newest(emulator, 2)["wf_instance_id"]
-    assert airflow.links("good", run_id, "run")[LINK] == f"https://console/{wf_instance_id}"
+    assert airflow.links("good", run_id, "run") == both_links(airflow, run_id, wf_instance_id)
 
 
 def test_mark_failed_stops_the_run_whose_link_was_there_all_along(
@@ -85,8 +96,12 @@ def test_execution_timeout_stops_the_run(airflow: AirflowStack, emulator: Emulat
     assert airflow.wait_for_run("execution_timeout", run_id) == "failed"
     assert is_stopped(emulator, 3)
     assert emulator.starts(3) == before + 1
+    wf_instance_id = newest(emulator, 3)["wf_instance_id"]
     log = airflow.log("execution_timeout", run_id, "run")
-    assert "it was stopped and is" in log
+    unended = f"Workflow instance {wf_instance_id} has not ended within execution_timeout=4 s"
+    assert f"{unended}; stopping it" in log
+    assert f"{unended}; it was stopped and is FAILED" in log
+    assert "AirflowTaskTimeout" not in log, "the task's own words replace Airflow's"
 
 
 def test_a_run_whose_answer_was_lost_is_found_in_the_same_try(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from benchmarks import triggerer
@@ -211,12 +212,18 @@ def workflow(workflow_id: int, duration: float, outcome: str = "success") -> dic
 
 
 @pytest.mark.skipif(IS_AIRFLOW_2, reason="dev/experiments/crowd.py knows the tables of Airflow 3")
-def test_a_thousand_runs_end_with_every_outcome_right_and_none_told_twice(tmp_path: Path) -> None:
-    """1,000 runs of 20 workflows, inside the default quota of 100 calls a minute and operation."""
-    with EmulatorProcess("--quota", "100", "--profile", "list_length=300") as emulator:
+@pytest.mark.parametrize(("count", "profile"), [(1000, "list_length=300"), (300, "documented")])
+def test_many_runs_end_with_every_outcome_right_and_none_told_twice(
+    tmp_path: Path, count: int, profile: str
+) -> None:
+    """Runs of 20 workflows, inside the default quota of 100 calls a minute and operation.
+
+    With ``documented``, a list shows the newest 10 runs of a workflow, and 5 more of each are followed.
+    """
+    with EmulatorProcess("--quota", "100", "--profile", profile) as emulator:
         emulator.set_quota(1_000_000)  # the starts are not what is tested
         emulator.add_workflows(triggerer.workflows(duration=40, failing=(3, 11)))
-        runs = triggerer.start_runs(emulator, 1000)
+        runs = triggerer.start_runs(emulator, count)
         emulator.set_quota(100)
         triggers = triggerer.triggers_for(runs, poll_interval=20)
         stack = triggerer.stack_for(tmp_path, emulator)
@@ -233,14 +240,14 @@ def test_a_thousand_runs_end_with_every_outcome_right_and_none_told_twice(tmp_pa
             stack.stop()
         for (workflow_id, run), (_, state, event) in zip(runs, crowd.events(stack), strict=True):
             assert state == "scheduled"
-            ended = TerminalEvent.parse(event, workflow_id=workflow_id, wf_instance_id=run)
+            ended = TerminalEvent.parse(event, WORKFLOW_RUNS, definition_id=workflow_id, instance_id=run)
             assert ended.outcome is Outcome.ENDED
-            assert ended.instance is not None
+            assert ended.run is not None
             failed = workflow_id - 2000 in (3, 11)
-            assert ended.instance.status == (5 if failed else 4)
+            assert ended.run.status == (5 if failed else 4)
         counters = emulator.counters()
         logs = [file for file in tmp_path.rglob("*.log") if file.is_file()]
         fired = sum(file.read_text(errors="replace").count("Trigger fired event") for file in logs)
     assert "Throttling.User" not in counters["outcomes"]["ListWorkflowInstance"]
     assert "Throttling.User" not in counters["outcomes"].get("GetWorkflowInstance", {})
-    assert fired == 1000, "once for each"
+    assert fired == count, "once for each"

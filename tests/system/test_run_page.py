@@ -115,7 +115,11 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProce
 
 @pytest.fixture(scope="module")
 def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
-    config = {"AIRFLOW__API__WORKERS": "2"}
+    config = {
+        "AIRFLOW__API__WORKERS": "2",
+        # Past which snapshots are stored; the retry of a task clears them through it.
+        "AIRFLOW__CORE__XCOM_BACKEND": "tests.run_page.strict_backend.StrictBackend",
+    }
     connections = {"schedulerx_default": emulator.connection()}
     home = tmp_path_factory.mktemp("airflow")
     with AirflowStack(

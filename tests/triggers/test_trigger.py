@@ -37,7 +37,10 @@ async def fire(made: WorkflowInstanceTrigger) -> TerminalEvent:
     events = [event.payload async for event in again.run()]
     assert len(events) == 1
     return TerminalEvent.parse(
-        json.loads(json.dumps(events[0])), workflow_id=made.workflow_id, wf_instance_id=made.wf_instance_id
+        json.loads(json.dumps(events[0])),
+        made.kind,
+        definition_id=made.definition_id,
+        instance_id=made.instance_id,
     )
 
 
@@ -49,7 +52,7 @@ def test_the_trigger_fires_for_success_and_failure(hook: SchedulerXHook) -> None
 
     ended = asyncio.run(main())
     assert [event.outcome for event in ended] == [Outcome.ENDED, Outcome.ENDED]
-    assert [event.instance.status for event in ended if event.instance] == [4, 5]
+    assert [event.run.status for event in ended if event.run] == [4, 5]
 
 
 def test_the_trigger_times_out_after_a_last_look(hook: SchedulerXHook) -> None:

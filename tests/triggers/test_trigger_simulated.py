@@ -19,7 +19,7 @@ from airflow_provider_schedulerx.api.polling.reporting import Metric, set_report
 from airflow_provider_schedulerx.api.runs import stopping as stop_recipes
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.triggers import schedulerx as triggers
+from airflow_provider_schedulerx.triggers import run as triggers
 from airflow_provider_schedulerx.triggers import stopping
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from dev.harness.scripted_service import (
@@ -99,7 +99,9 @@ async def fire(made: WorkflowInstanceTrigger) -> tuple[float, TerminalEvent]:
     assert len(events) == 1
     at, payload = events[0]
     payload = json.loads(json.dumps(payload))
-    return at, TerminalEvent.parse(payload, workflow_id=made.workflow_id, wf_instance_id=made.wf_instance_id)
+    return at, TerminalEvent.parse(
+        payload, made.kind, definition_id=made.definition_id, instance_id=made.instance_id
+    )
 
 
 def failing(error: Callable[[], BaseException], since: float, until: float) -> Callable[[Any], None]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Self
 
-from airflow_provider_schedulerx.api.models import (
-    MalformedAnswerError,
-    WorkflowInstance,
-    WorkflowInstanceStatus,
-)
+from airflow_provider_schedulerx.api.models import MalformedAnswerError
+from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
 from airflow_provider_schedulerx.api.runs.tracking import has_failed
 
 log = logging.getLogger(__name__)
@@ -20,7 +17,7 @@ log = logging.getLogger(__name__)
 #: read too: what a version adds can be left out, and what it removes has a default.
 VERSION = 1
 
-_KEYS = ("version", "outcome", "workflow_id", "wf_instance_id", "instance", "message")
+_KEYS = ("version", "outcome", "definition_id", "instance_id", "run", "message")
 
 # An event is a row of Airflow's database, so a run's nodes and their texts are kept within reason.
 _MAX_NODES = 500
@@ -44,37 +41,29 @@ class MalformedEventError(ValueError):
 
 @dataclass(frozen=True)
 class TerminalEvent:
-    """:ivar instance: the run, with :attr:`Outcome.ENDED`.
+    """:ivar run: how the run was at its end, with :attr:`Outcome.ENDED`.
     :ivar message: for people, with the others.
     """
 
     outcome: Outcome
-    workflow_id: int
-    wf_instance_id: int
-    instance: WorkflowInstance | None = None
+    definition_id: int
+    instance_id: int
+    run: Run | None = None
     message: str = ""
 
     def to_payload(self) -> dict[str, Any]:
         """The event as JSON."""
-        instance = self.instance
-        if instance is not None:
-            nodes = instance.nodes
-            if len(nodes) > _MAX_NODES:
-                # What failed matters most.
-                nodes = tuple(sorted(nodes, key=lambda node: not node.status.is_bad)[:_MAX_NODES])
-            nodes = tuple(replace(node, result=node.result and node.result[:_MAX_RESULT]) for node in nodes)
-            instance = replace(instance, nodes=nodes)
         return {
             "version": VERSION,
             "outcome": self.outcome.value,
-            "workflow_id": self.workflow_id,
-            "wf_instance_id": self.wf_instance_id,
-            "instance": None if instance is None else instance.to_data(),
+            "definition_id": self.definition_id,
+            "instance_id": self.instance_id,
+            "run": None if self.run is None else self.run.abridged(_MAX_NODES, _MAX_RESULT).to_data(),
             "message": self.message,
         }
 
     @classmethod
-    def parse(cls, payload: Any, *, workflow_id: int, wf_instance_id: int) -> Self:
+    def parse(cls, payload: Any, kind: RunKind, *, definition_id: int, instance_id: int) -> Self:
         """Take in an event for a run.
 
         :raises MalformedEventError: if it is missing, unknown, of another run, or says a run has ended
@@ -92,10 +81,10 @@ class TerminalEvent:
                 VERSION,
                 ", ".join(unknown),
             )
-        ids = (payload.get("workflow_id"), payload.get("wf_instance_id"))
-        if ids != (workflow_id, wf_instance_id):
+        ids = (payload.get("definition_id"), payload.get("instance_id"))
+        if ids != (definition_id, instance_id):
             raise MalformedEventError(
-                f"it is of workflow and instance {ids}, not {(workflow_id, wf_instance_id)}"
+                f"it is of {kind.definition_noun} and instance {ids}, not {(definition_id, instance_id)}"
             )
         try:
             outcome = Outcome(payload.get("outcome"))
@@ -103,11 +92,11 @@ class TerminalEvent:
             raise MalformedEventError(f"its outcome is {payload.get('outcome')!r}") from None
         message = str(payload.get("message") or "")
         if outcome is not Outcome.ENDED:
-            return cls(outcome, workflow_id, wf_instance_id, message=message)
+            return cls(outcome, definition_id, instance_id, message=message)
         try:
-            instance = WorkflowInstance.parse(workflow_id, wf_instance_id, payload.get("instance") or {})
+            run = kind.from_data(definition_id, instance_id, payload.get("run") or {})
         except MalformedAnswerError as error:
             raise MalformedEventError(str(error)) from None
-        if instance.status is not WorkflowInstanceStatus.SUCCESS and not has_failed(instance):
-            raise MalformedEventError(f"it says the run has ended, with status {instance.status.name}")
-        return cls(outcome, workflow_id, wf_instance_id, instance, message)
+        if not run.status.is_success and not has_failed(run):
+            raise MalformedEventError(f"it says the run has ended, with status {run.status.name}")
+        return cls(outcome, definition_id, instance_id, run, message)

@@ -1,6 +1,6 @@
 """What a task writes down before it starts a run, so that whoever comes after it knows what to look for.
 
-``ExecuteWorkflow`` has no idempotency token. A :class:`StartIntent` takes its place: written before the
+``ExecuteWorkflow`` and ``ExecuteJob`` have no idempotency token. A :class:`StartIntent` takes its place: written before the
 request, it says which runs there were already, and how to tell the one that the request may have started.
 """
 
@@ -17,7 +17,7 @@ from airflow_provider_schedulerx.api.connection.settings import Scope
 #: Runs that an intent remembers, newest first: more than the 300 that the service is known to keep by default.
 MAX_KNOWN = 500
 
-_VERSION = 2
+_VERSION = 3
 
 
 class MalformedIntentError(ValueError):
@@ -28,42 +28,44 @@ class MalformedIntentError(ValueError):
 class StartIntent:
     """A start that is about to be made, or was made. Holds ids and digests only, no secret and no parameter.
 
-    :ivar workflow_id: the workflow.
-    :ivar scope: region, namespace, its source and group, in which the workflow is.
+    :ivar kind: name of the kind of run.
+    :ivar definition_id: what is run: the id of a workflow, say.
+    :ivar scope: region, namespace, its source and group, in which it is.
     :ivar parameters: digest of the instance parameters, see :func:`parameters_digest`.
-    :ivar known: ids of the runs that ``ListWorkflowInstance`` showed just before, newest first; None if it was not
+    :ivar known: ids of the runs that a list showed just before, newest first; None if it was not
         asked.
     :ivar earlier: ids of the runs that the same task instance has started before this one.
     :ivar marker: text in the instance parameters that no other task has, or None.
     :ivar began: epoch seconds by this machine's clock at which the start was about to be made.
-    :ivar wf_instance_id: the run, once it is known.
+    :ivar instance_id: the run, once it is known.
     :ivar is_own: False if the run was not started by the task, but was there and is only followed.
     :ivar is_over: True once the task has stopped the run and seen it end.
     :ivar is_told: True once a person was asked to look for the run, because nobody else can tell.
     """
 
-    workflow_id: int
+    kind: str
+    definition_id: int
     scope: Scope
     parameters: str
     known: tuple[int, ...] | None = None
     earlier: tuple[int, ...] = ()
     marker: str | None = None
     began: float = 0.0
-    wf_instance_id: int | None = None
+    instance_id: int | None = None
     is_own: bool = True
     is_over: bool = False
     is_told: bool = False
 
-    def is_older(self, wf_instance_id: int) -> bool:
+    def is_older(self, instance_id: int) -> bool:
         """Whether a run was there before this start.
 
         Where not all that were listed are remembered, a run below the oldest of the :data:`MAX_KNOWN` is taken for
         one of the others: ids are seen to rise, though nothing documents it.
         """
         known = self.known or ()
-        if wf_instance_id in known or wf_instance_id in self.earlier:
+        if instance_id in known or instance_id in self.earlier:
             return True
-        return len(known) >= MAX_KNOWN and wf_instance_id < min(known)
+        return len(known) >= MAX_KNOWN and instance_id < min(known)
 
     def to_json(self) -> dict[str, Any]:
         known = None if self.known is None else list(self.known)
@@ -86,9 +88,11 @@ class StartIntent:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MalformedIntentError(str(error)) from None
-        for name in ("workflow_id", "wf_instance_id"):
+        for name in ("definition_id", "instance_id"):
             if not isinstance(getattr(intent, name), int | None):
                 raise MalformedIntentError(f"{name} is not an integer")
+        if not isinstance(intent.kind, str):
+            raise MalformedIntentError("kind is not a text")
         return intent
 
 

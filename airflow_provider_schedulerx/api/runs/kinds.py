@@ -242,7 +242,7 @@ class RunKind(Protocol):
         ...
 
     def stop(
-        self, scope: Scope, definition_id: int, instance_id: int, timeout: float, log: Any
+        self, scope: Scope, definition_id: int, instance_id: int, *, timeout: float, log: Any
     ) -> Recipe[Run | None]:
         """Stop a run, as far as that is possible. Faults are logged, not raised.
 
@@ -252,7 +252,7 @@ class RunKind(Protocol):
         """
         ...
 
-    def rerun(self, scope: Scope, run: Run, settling_time: float, log: Any) -> Recipe[Rerun]:
+    def rerun(self, scope: Scope, run: Run, *, settling_time: float, log: Any) -> Recipe[Rerun]:
         """Run what has failed of a run again, in the same run, and wait until the run shows it.
 
         :param run: as it was seen last.
@@ -332,14 +332,12 @@ class _WorkflowRuns:
         return limit
 
     def stop(
-        self, scope: Scope, definition_id: int, instance_id: int, timeout: float, log: Any
+        self, scope: Scope, definition_id: int, instance_id: int, *, timeout: float, log: Any
     ) -> Recipe[Run | None]:
-        return stop_recipe(scope, definition_id, instance_id, timeout, log)
+        return stop_recipe(self, scope, definition_id, instance_id, timeout=timeout, log=log)
 
-    def rerun(self, scope: Scope, run: Run, settling_time: float, log: Any) -> Recipe[Rerun]:
-        if not isinstance(run, WorkflowInstance):
-            raise TypeError(f"{type(run).__name__} is not of a workflow")
-        return rerun_recipe(scope, run, settling_time, log)
+    def rerun(self, scope: Scope, run: Run, *, settling_time: float, log: Any) -> Recipe[Rerun]:
+        return rerun_recipe(self, scope, run, settling_time=settling_time, log=log)
 
 
 WORKFLOW_RUNS: RunKind = _WorkflowRuns()

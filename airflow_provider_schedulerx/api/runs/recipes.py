@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -124,6 +124,35 @@ async def adrive(
                 answer = list(await asyncio.gather(*map(outcome, step.calls)))
     finally:
         recipe.close()
+
+
+def side_by_side(recipes: Sequence[Recipe[T]]) -> Recipe[list[T | SchedulerXError]]:
+    """Carry out recipes that yield calls only, the first calls of all of them together, then the second ones, and so on.
+
+    :return: their results, in which the error that a recipe raised takes the place of its result.
+    """
+    results: dict[int, T | SchedulerXError] = {}
+    answers: dict[int, Any] = dict.fromkeys(range(len(recipes)))
+    try:
+        while answers:
+            steps: dict[int, Call[Any]] = {}
+            for number, answer in answers.items():
+                try:
+                    step = _next(recipes[number], answer)
+                except StopIteration as done:
+                    results[number] = done.value
+                except SchedulerXError as error:
+                    results[number] = error
+                else:
+                    if not isinstance(step, Call):
+                        raise TypeError(f"{type(step).__name__} cannot be carried out side by side")
+                    steps[number] = step
+            outcomes = (yield Batch(tuple(steps.values()))) if steps else []
+            answers = dict(zip(steps, outcomes, strict=True))
+    finally:
+        for recipe in recipes:
+            recipe.close()
+    return [results[number] for number in range(len(recipes))]
 
 
 def _next(recipe: Recipe[Any], answer: Any) -> Call[Any] | Batch | Pause:

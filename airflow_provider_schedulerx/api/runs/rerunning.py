@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXAmbiguousError, SchedulerXError
-from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceNode
+from airflow_provider_schedulerx.api.models import WorkflowInstanceNode
 from airflow_provider_schedulerx.api.runs.recipes import Pause, Recipe
 from airflow_provider_schedulerx.api.wire import calls
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
 
 
 class Rerun(Enum):
@@ -25,7 +28,7 @@ class Rerun(Enum):
     NO_NODE = "no node"
 
 
-def rerun_recipe(scope: Scope, run: WorkflowInstance, settling_time: float, log: Any) -> Recipe[Rerun]:
+def rerun_recipe(kind: RunKind, scope: Scope, run: Run, *, settling_time: float, log: Any) -> Recipe[Rerun]:
     """Run the failed nodes of a run again, and wait until the run shows it.
 
     It must show it, or the run would be taken for failed once more. Whether a node that runs again keeps its id is
@@ -56,11 +59,11 @@ def rerun_recipe(scope: Scope, run: WorkflowInstance, settling_time: float, log:
     deadline = now + settling_time
     while True:
         try:
-            seen = yield calls.get_workflow_instance(scope, run.workflow_id, run.wf_instance_id)
+            seen = yield kind.get_call(scope, run.definition_id, run.instance_id)
         except SchedulerXError as error:
-            log.warning("Could not poll workflow instance %s: %s", run.wf_instance_id, error)
+            log.warning("Could not poll %s: %s", run.label, error)
         else:
-            if seen.status is not run.status or _any_changed(requested, seen):
+            if seen.status != run.status or _any_changed(requested, seen):
                 return Rerun.SEEN
         now = yield Pause(0)
         if now >= deadline:
@@ -68,7 +71,7 @@ def rerun_recipe(scope: Scope, run: WorkflowInstance, settling_time: float, log:
         yield Pause(min(1.0, settling_time / 10))
 
 
-def _any_changed(requested: list[WorkflowInstanceNode], seen: WorkflowInstance) -> bool:
+def _any_changed(requested: list[WorkflowInstanceNode], seen: Run) -> bool:
     """Whether a node shows that it ran or runs again: nodes of its job are there that are not as they were."""
     for node in requested:
         of_job = [other for other in seen.nodes if other.job_id == node.job_id]

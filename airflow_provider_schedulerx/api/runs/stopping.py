@@ -6,7 +6,7 @@ up. The nodes of one round are stopped side by side: a killed task has about 5 s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import (
@@ -14,10 +14,12 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXForeignGroupError,
     SchedulerXNotFoundError,
 )
-from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.api.runs.recipes import Batch, Pause, Recipe
-from airflow_provider_schedulerx.api.runs.tracking import is_over
+from airflow_provider_schedulerx.api.runs.tracking import is_over, sentence
 from airflow_provider_schedulerx.api.wire import calls
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
 
 #: Seconds between polls of a run that is being stopped: at first, and at most.
 _FIRST_PAUSE = 1.0
@@ -25,8 +27,8 @@ _LONGEST_PAUSE = 5.0
 
 
 def stop_recipe(
-    scope: Scope, workflow_id: int | str, wf_instance_id: int | str, timeout: float, log: Any
-) -> Recipe[WorkflowInstance | None]:
+    kind: RunKind, scope: Scope, definition_id: int, instance_id: int, *, timeout: float, log: Any
+) -> Recipe[Run | None]:
     """Stop a run, as far as that is possible. Faults are logged, not raised.
 
     A node of another application group cannot be stopped; that is logged once.
@@ -36,32 +38,28 @@ def stop_recipe(
     :return: the run as it was seen last, or None if it was never seen. Ask
         :func:`~airflow_provider_schedulerx.api.runs.tracking.is_over` whether it has ended.
     """
-    stopping = _Stopping(scope, log)
+    stopping, label = _Stopping(scope, log), f"{kind.instance_noun} {instance_id}"
     deadline = (yield Pause(0)) + timeout
     pause = _FIRST_PAUSE
-    instance: WorkflowInstance | None = None
+    run: Run | None = None
     is_last_poll = False
     while True:
         try:
-            instance = yield calls.get_workflow_instance(scope, workflow_id, wf_instance_id)
+            run = yield kind.get_call(scope, definition_id, instance_id)
         except SchedulerXNotFoundError as error:
-            log.warning("Cannot stop workflow instance %s: %s", wf_instance_id, error)
+            log.warning("Cannot stop %s: %s", label, error)
             return None
         except SchedulerXError as error:
-            log.warning("Stopping workflow instance %s: %s", wf_instance_id, error)
+            log.warning("Stopping %s: %s", label, error)
         else:
-            if stopping.has_ended(instance):
-                log.info("Workflow instance %s has ended: %s", wf_instance_id, instance.status.name)
-                return instance
+            if stopping.has_ended(run):
+                log.info("%s has ended: %s", sentence(label), run.status.name)
+                return run
             if not is_last_poll:
-                yield from stopping.stop_active_nodes(instance)
+                yield from stopping.stop_active_nodes(run)
         if is_last_poll:
-            log.error(
-                "Stop of workflow instance %s was requested, but it had not ended after %.0f s",
-                wf_instance_id,
-                timeout,
-            )
-            return instance
+            log.error("Stop of %s was requested, but it had not ended after %.0f s", label, timeout)
+            return run
         now = yield Pause(0)
         left = deadline - now
         yield Pause(max(0.0, min(pause, left)))
@@ -79,15 +77,15 @@ class _Stopping:
         self._refused: set[int] = set()
         self._was_over = False
 
-    def has_ended(self, instance: WorkflowInstance) -> bool:
+    def has_ended(self, run: Run) -> bool:
         """Whether the run has ended. A status that is not documented has to show twice."""
-        was_over, self._was_over = self._was_over, is_over(instance)
-        return instance.status.is_terminal or (was_over and self._was_over)
+        was_over, self._was_over = self._was_over, is_over(run)
+        return run.status.is_terminal or (was_over and self._was_over)
 
-    def stop_active_nodes(self, instance: WorkflowInstance) -> Recipe[None]:
+    def stop_active_nodes(self, run: Run) -> Recipe[None]:
         nodes = [
             node
-            for node in instance.nodes
+            for node in run.nodes
             if node.status.is_active and node.job_instance_id is not None and node.job_id not in self._foreign
         ]
         if not nodes:

@@ -1,4 +1,4 @@
-"""What a series of polls of a workflow instance means, in decisions and in words.
+"""What a series of polls of a run means, in decisions and in words.
 
 Pure: no clock, no network, no Airflow. The operator, the sensor and the trigger all decide by this.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXError,
@@ -15,12 +16,10 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXThrottledError,
     SchedulerXUnavailableError,
 )
-from airflow_provider_schedulerx.api.models import (
-    JobInstanceStatus,
-    WorkflowInstance,
-    WorkflowInstanceNode,
-    WorkflowInstanceStatus,
-)
+from airflow_provider_schedulerx.api.models import JobInstanceStatus, WorkflowInstanceNode
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.runs.kinds import Run, RunStatus
 
 #: Polls in a row that may show a status outside the documented 1..5 before that decides.
 MAX_UNKNOWN_STATUS_POLLS = 10
@@ -45,7 +44,7 @@ class Verdict(Enum):
 
 
 class RunTracker:
-    """Remembers what was seen of one workflow instance.
+    """Remembers what was seen of one run.
 
     :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one.
     :param settling_time: seconds for which the service may say that the run does not exist.
@@ -58,14 +57,14 @@ class RunTracker:
         self._settling_time = settling_time
         self._missing_since: float | None = None
         self.is_news = True
-        self._status: WorkflowInstanceStatus | None = None
+        self._status: RunStatus | None = None
         self._nodes: dict[int, JobInstanceStatus] = {}
         self._unknown_polls = 0
         self._spoke_at: float | None = None
         self._failing_since: float | None = None
         self._failed_polls = 0
 
-    def observe(self, instance: WorkflowInstance, now: float) -> tuple[Verdict, list[str]]:
+    def observe(self, run: Run, now: float) -> tuple[Verdict, list[str]]:
         """Take in a poll.
 
         :param now: seconds of any clock that does not go backwards.
@@ -74,28 +73,26 @@ class RunTracker:
         self._failing_since = self._missing_since = None
         self._failed_polls = 0
         lines = []
-        for node in instance.nodes:
+        for node in run.nodes:
             if (before := self._nodes.get(node.job_id)) != node.status:
                 # A node that only waits says nothing at first sight.
                 if before is not None or node.status is not JobInstanceStatus.WAITING:
                     lines.append(f"Node {node.label} is {node.status.name}{_details(node)}")
                 self._nodes[node.job_id] = node.status
-        if instance.status != self._status:
-            self._status = instance.status
-            line = f"Workflow instance {instance.wf_instance_id} is {instance.status.name}"
+        if run.status != self._status:
+            self._status = run.status
+            line = f"{sentence(run.label)} is {run.status.name}"
             # In the order of things: a run begins before its nodes and ends after them.
-            lines.insert(len(lines) if instance.status.is_terminal else 0, line)
+            lines.insert(len(lines) if run.status.is_terminal else 0, line)
         if lines or self._spoke_at is None:
             self._spoke_at = now
         elif now - self._spoke_at >= HEARTBEAT_SECONDS:
             self._spoke_at = now
-            active = [node.label for node in instance.nodes if node.status is JobInstanceStatus.RUNNING]
+            active = [node.label for node in run.nodes if node.status is JobInstanceStatus.RUNNING]
             running = f"; running: {', '.join(active)}" if active else ""
-            lines.append(
-                f"Workflow instance {instance.wf_instance_id} is still {instance.status.name}{running}"
-            )
-        self._unknown_polls = 0 if instance.status.is_known else self._unknown_polls + 1
-        return self._verdict(instance), lines
+            lines.append(f"{sentence(run.label)} is still {run.status.name}{running}")
+        self._unknown_polls = 0 if run.status.is_known else self._unknown_polls + 1
+        return self._verdict(run), lines
 
     def observe_failure(self, error: SchedulerXError, now: float) -> bool:
         """Take in that a poll failed. Whether to log it says :attr:`is_news`.
@@ -120,14 +117,12 @@ class RunTracker:
         self._failed_polls += 1
         return self._failed_polls < MIN_FAILED_POLLS or now - self._failing_since <= self._tolerance
 
-    def _verdict(self, instance: WorkflowInstance) -> Verdict:
-        if instance.status is WorkflowInstanceStatus.SUCCESS:
-            return Verdict.SUCCESS
-        if instance.status is WorkflowInstanceStatus.FAILED:
-            return Verdict.FAILED
+    def _verdict(self, run: Run) -> Verdict:
+        if run.status.is_terminal:
+            return Verdict.SUCCESS if run.status.is_success else Verdict.FAILED
         if self._unknown_polls < MAX_UNKNOWN_STATUS_POLLS:
             return Verdict.ACTIVE
-        return Verdict.FAILED if has_failed(instance) else Verdict.UNDECIDED
+        return Verdict.FAILED if has_failed(run) else Verdict.UNDECIDED
 
 
 def is_passing(error: SchedulerXError) -> bool:
@@ -135,39 +130,44 @@ def is_passing(error: SchedulerXError) -> bool:
     return isinstance(error, SchedulerXUnavailableError | SchedulerXThrottledError | SchedulerXNotFoundError)
 
 
-def is_over(instance: WorkflowInstance) -> bool:
+def is_over(run: Run) -> bool:
     """Whether a run **whose stop was requested** has ended.
 
     The status of a stopped run is inferred, not documented: it may be FAILED, or a code that nobody has described. Such
     a code counts if no node is in progress.
     """
-    if instance.status.is_known:
-        return instance.status.is_terminal
+    if run.status.is_known:
+        return run.status.is_terminal
     return not any(
-        node.status.is_active and node.status is not JobInstanceStatus.WAITING for node in instance.nodes
+        node.status.is_active and node.status is not JobInstanceStatus.WAITING for node in run.nodes
     )
 
 
-def has_failed(instance: WorkflowInstance) -> bool:
+def has_failed(run: Run) -> bool:
     """Whether a run has failed for certain: by its status or, where that is not documented, by its nodes.
 
     A run in which a node has failed and none is in progress does not continue by itself, whatever its status is called.
     """
-    if instance.status.is_known:
-        return instance.status is WorkflowInstanceStatus.FAILED
-    return is_over(instance) and any(node.status.is_bad for node in instance.nodes)
+    if run.status.is_known:
+        return run.status.is_terminal and not run.status.is_success
+    return is_over(run) and any(node.status.is_bad for node in run.nodes)
 
 
-def failure_message(instance: WorkflowInstance) -> str:
-    """Say that an instance failed, and why: each bad node with its result, worker and attempt."""
-    head = f"Workflow instance {instance.wf_instance_id} of workflow {instance.workflow_id} failed"
-    bad = [node for node in instance.nodes if node.status.is_bad]
+def sentence(text: str) -> str:
+    """Begin a sentence with a text."""
+    return text[:1].upper() + text[1:]
+
+
+def failure_message(run: Run) -> str:
+    """Say that a run failed, and why: each bad node with its result, worker and attempt."""
+    head = f"{sentence(run.label)} of {run.definition_label} failed"
+    bad = [node for node in run.nodes if node.status.is_bad]
     if not bad:
         return f"{head}; the service names no failed node"
     return f"{head}: " + "; ".join(f"{node.label} {node.status.name}{_details(node)}" for node in bad)
 
 
-def node_table(instance: WorkflowInstance) -> str:
+def node_table(run: Run) -> str:
     """A table of the nodes in plain text, one line each."""
     rows = [("NODE", "STATE", "ATTEMPT", "START", "DURATION", "WORKER", "RESULT")]
     rows += [
@@ -180,7 +180,7 @@ def node_table(instance: WorkflowInstance) -> str:
             node.work_addr or "",
             _shown(node.result),
         )
-        for node in instance.nodes
+        for node in run.nodes
     ]
     return aligned(rows)
 

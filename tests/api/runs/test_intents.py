@@ -16,11 +16,11 @@ from airflow_provider_schedulerx.api.runs.intents import (
 
 SCOPE = Scope(region_id="r", namespace="n", namespace_source="s", group_id="g")
 INTENT = StartIntent(
-    1, SCOPE, "p", known=(3, 2, 1), earlier=(4,), marker="m", began=5.0, wf_instance_id=36508287844
+    "workflow", 1, SCOPE, "p", known=(3, 2, 1), earlier=(4,), marker="m", began=5.0, instance_id=36508287844
 )
 
 
-@pytest.mark.parametrize("intent", [INTENT, StartIntent(1, Scope("r"), "p", is_over=True)])
+@pytest.mark.parametrize("intent", [INTENT, StartIntent("workflow", 1, Scope("r"), "p", is_over=True)])
 def test_it_survives_json(intent: StartIntent) -> None:
     assert StartIntent.from_json(json.loads(json.dumps(intent.to_json()))) == intent
 
@@ -28,15 +28,16 @@ def test_it_survives_json(intent: StartIntent) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 1},
+        {"version": 2},
         {"version": None},
         {"known": ["x"]},
         {"known": 5},
         {"earlier": None},
         {"scope": "digest"},
         {"scope": {"region": "r"}},
-        {"workflow_id": "1"},
-        {"wf_instance_id": "12"},
+        {"definition_id": "1"},
+        {"instance_id": "12"},
+        {"kind": None},
         {"more": 1},
     ],
 )
@@ -100,14 +101,14 @@ def test_an_empty_text_and_none_are_the_same() -> None:
 
 def test_only_what_was_listed_is_older() -> None:
     """Nothing documents that ids rise: the run of a start may have a lower one than the known runs."""
-    intent = StartIntent(1, SCOPE, "p", known=(30, 20), earlier=(25,))
+    intent = StartIntent("workflow", 1, SCOPE, "p", known=(30, 20), earlier=(25,))
     assert [run for run in (10, 20, 25, 27, 30, 40) if intent.is_older(run)] == [20, 25, 30]
-    assert not StartIntent(1, SCOPE, "p").is_older(1)
-    assert not StartIntent(1, SCOPE, "p", known=()).is_older(1)
+    assert not StartIntent("workflow", 1, SCOPE, "p").is_older(1)
+    assert not StartIntent("workflow", 1, SCOPE, "p", known=()).is_older(1)
 
 
 def test_a_run_that_was_listed_but_is_not_remembered_is_older() -> None:
-    intent = StartIntent(1, SCOPE, "p", known=tuple(range(1000, 1000 - MAX_KNOWN, -1)))
+    intent = StartIntent("workflow", 1, SCOPE, "p", known=tuple(range(1000, 1000 - MAX_KNOWN, -1)))
     assert intent.is_older(1)
     assert not intent.is_older(1001)
 

@@ -19,6 +19,7 @@ from airflow_provider_schedulerx.api.runs.recipes import (
     Recipe,
     adrive,
     drive,
+    side_by_side,
 )
 from airflow_provider_schedulerx.api.wire import calls
 
@@ -134,3 +135,40 @@ def test_what_a_sleep_raises_ends_the_recipe_and_passes_through() -> None:
     with pytest.raises(KeyboardInterrupt):
         drive(recipe(), World().perform, sleep=interrupted)
     assert closed
+
+
+def test_recipes_of_calls_are_carried_out_side_by_side(driver: Driver) -> None:
+    closed = []
+
+    def each(*jobs: int) -> Recipe[list[str]]:
+        told = []
+        try:
+            for job in jobs:
+                told.append((yield call(job)))
+        finally:
+            closed.append(jobs)
+        return told
+
+    def caught(job: int) -> Recipe[str]:
+        try:
+            yield call(job)
+        except SchedulerXRejectedError as error:
+            return error.message
+        return "not refused"
+
+    world = World()
+    recipes: list[Recipe[Any]] = [each(2, 4), each(), each(6, 3, 8), caught(5), each(10)]
+    first, second, third, fourth, fifth = driver(world, side_by_side(recipes))
+    assert (first, second, fourth, fifth) == (["job 2", "job 4"], [], "job 5", ["job 10"])
+    assert isinstance(third, SchedulerXRejectedError), "the error of one is its result, and no other's"
+    assert world.busiest == 4, "the first calls of all of them are made together"
+    assert len(closed) == 4
+    assert driver(world, side_by_side([])) == []
+
+
+def test_a_recipe_that_pauses_cannot_be_carried_out_side_by_side() -> None:
+    def pausing() -> Recipe[None]:
+        yield Pause(1)
+
+    with pytest.raises(TypeError, match="Pause cannot be carried out side by side"):
+        drive(side_by_side([pausing()]), World().perform)

@@ -25,10 +25,11 @@ from airflow_provider_schedulerx.api.models import (
     WorkflowInstanceStatus,
     WorkflowInstanceSummary,
 )
+from airflow_provider_schedulerx.api.runs.candidates import MAX_CANDIDATES
 from airflow_provider_schedulerx.api.runs.intents import StartIntent, parameters_digest
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.api.runs.recipes import drive
 from airflow_provider_schedulerx.api.runs.reconciling import (
-    MAX_CANDIDATES,
     Age,
     Reconciled,
     reconcile_recipe,
@@ -112,8 +113,9 @@ def reconcile(
     text = intent.pop("text", '{"mine":1}')
     intent = {"known": (1, 2), "parameters": parameters_digest(text), **intent}
     recipe = reconcile_recipe(
+        WORKFLOW_RUNS,
         SCOPE,
-        StartIntent(1, SCOPE, **intent),
+        StartIntent("workflow", 1, SCOPE, **intent),
         settling_time=60,
         patience=patience,
         age=age,
@@ -282,9 +284,9 @@ def test_a_list_that_cannot_be_had_yet_may_be_later() -> None:
 
 
 def suspects(service: Service, text: str | None = '{"mine":1}') -> list[int]:
-    intent = StartIntent(1, SCOPE, parameters_digest(text), known=())
-    found = drive(suspects_recipe(SCOPE, intent, Age(at_most=3600)), service.answer)
-    return [candidate.wf_instance_id for candidate in found]
+    intent = StartIntent("workflow", 1, SCOPE, parameters_digest(text), known=())
+    found = drive(suspects_recipe(WORKFLOW_RUNS, SCOPE, intent, Age(at_most=3600)), service.answer)
+    return [candidate.instance_id for candidate in found]
 
 
 def test_active_runs_are_suspects_unless_they_differ_for_certain() -> None:

@@ -1,0 +1,43 @@
+"""What operators and sensors share: the arguments of connection and scope, and the hook made of them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.hooks.scoped import DEFAULT_CONN_ID, ScopedMixin
+
+
+class ScopedOperator(ScopedMixin, BaseOperator):
+    """A task with a connection to SchedulerX and a scope within it. All five arguments are template fields.
+
+    The mixin alone would not do: ``default_args`` of a DAG and ``partial()`` know only the arguments of classes that are
+    operators themselves.
+    """
+
+    def __init__(
+        self,
+        *,
+        schedulerx_conn_id: str = DEFAULT_CONN_ID,
+        region_id: str | None = None,
+        namespace: str | None = None,
+        namespace_source: str | None = None,
+        group_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            schedulerx_conn_id=schedulerx_conn_id,
+            region_id=region_id,
+            namespace=namespace,
+            namespace_source=namespace_source,
+            group_id=group_id,
+            **kwargs,
+        )
+
+    @cached_property
+    def hook(self) -> SchedulerXHook:
+        """The hook for this task's connection and scope."""
+        return SchedulerXHook.from_task(self)

@@ -1,0 +1,288 @@
+"""Base of the operators that start a run and follow it to its end, whatever kind of run it is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx.api.parameters import (
+    MIN_POLL_INTERVAL,
+    check_choice,
+    check_count,
+    check_flag,
+    check_run_marker,
+    check_seconds,
+)
+from airflow_provider_schedulerx.base import ScopedOperator
+from airflow_provider_schedulerx.exceptions import raise_unless_successful
+from airflow_provider_schedulerx.hooks.report import (
+    DEFAULT_LOG_LINES,
+    learn_secrets,
+    log_run_summary,
+    with_nodes,
+)
+from airflow_provider_schedulerx.hooks.runs import RunCalls
+from airflow_provider_schedulerx.links.schedulerx import RUN_LINKS
+from airflow_provider_schedulerx.operators.announcing import announce, followed, update_assets
+from airflow_provider_schedulerx.operators.following import (
+    after_trigger_gave_up,
+    defer_until_end,
+    ended_meanwhile,
+    poll_until_end,
+)
+from airflow_provider_schedulerx.operators.launching import Launcher
+from airflow_provider_schedulerx.operators.run_owner import RunOwner
+from airflow_provider_schedulerx.operators.start import Start
+from airflow_provider_schedulerx.operators.start_policy import IfRunning, OnRetry, check_literal_parameters
+from airflow_provider_schedulerx.operators.start_store import StartStore
+from airflow_provider_schedulerx.operators.task_run import TaskRun
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
+    from airflow_provider_schedulerx.triggers.run import RunTrigger
+
+
+class ExecuteOperator(ScopedOperator):
+    """Start a run and, by default, wait until it has ended.
+
+    Subclasses say what is run: they have the argument that holds its id, and document the arguments.
+
+    :cvar kind_name: name of the kind of run.
+    """
+
+    kind_name: ClassVar[str]
+    template_fields_renderers: ClassVar[dict[str, str]] = {"instance_parameters": "json"}
+    operator_extra_links = RUN_LINKS
+    ui_color = "#ffe3c2"
+
+    def __init__(
+        self,
+        *,
+        instance_parameters: Any = None,
+        wait_for_completion: bool = True,
+        poll_interval: float | timedelta = 30,
+        timeout: float | timedelta | None = None,
+        poll_failure_tolerance: float | timedelta = 600,
+        cancel_on_kill: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        durable: bool = True,
+        on_retry: OnRetry = "reattach",
+        if_running: IfRunning = "start",
+        run_marker: bool | str = False,
+        settling_time: float | timedelta = 60,
+        log_lines_on_failure: int = DEFAULT_LOG_LINES,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.instance_parameters = instance_parameters
+        self.wait_for_completion = check_flag("wait_for_completion", wait_for_completion)
+        self.poll_interval = check_seconds("poll_interval", poll_interval, minimum=MIN_POLL_INTERVAL)
+        self.timeout = None if timeout is None else check_seconds("timeout", timeout)
+        self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.cancel_on_kill = check_flag("cancel_on_kill", cancel_on_kill)
+        self.deferrable = check_flag("deferrable", deferrable)
+        self.durable = check_flag("durable", durable)
+        self.on_retry = check_choice("on_retry", on_retry, OnRetry)
+        self.if_running = check_choice("if_running", if_running, IfRunning)
+        self.run_marker = run_marker
+        self.settling_time = check_seconds("settling_time", settling_time)
+        self.log_lines_on_failure = check_count("log_lines_on_failure", log_lines_on_failure)
+        check_literal_parameters(instance_parameters, check_run_marker(run_marker))
+        self._owner: RunOwner | None = None
+
+    # What is run.
+
+    @property
+    def kind(self) -> RunKind:
+        """Whether this runs workflows or jobs."""
+        return api.kinds.kind_named(self.kind_name)
+
+    @abstractmethod
+    def definition_id(self) -> int:
+        """Return the id of what is run, checked, or looked up with :attr:`hook`.
+
+        :raises SchedulerXError: if there is none.
+        """
+
+    @abstractmethod
+    def trigger_class(self) -> type[RunTrigger]:
+        """Return what waits for such a run in the triggerer; imported only here."""
+
+    @cached_property
+    def run_calls(self) -> RunCalls:
+        """The calls of the service about this task's run."""
+        return RunCalls(self.hook, self.kind)
+
+    # A try.
+
+    def execute(self, context: Context) -> int:
+        """Start the run, or take up that of an earlier try, and follow it.
+
+        :return: the id of the run.
+        """
+        return self._run_try(context)
+
+    def _run_try(self, context: Context) -> int:
+        store = StartStore(context, durable=self.durable, log=self.log)
+        owner = self._own(context, store)
+        with owner.guard():
+            owner.definition_id = self.definition_id()
+            run = Launcher(Start.from_task(self, context, owner, store)).find_or_start()
+            announce(context, self.hook, run, self.log)
+            owner.check_killed()
+            if not self.wait_for_completion:
+                update_assets(context, self.outlets, self.hook, run)
+                return run.instance_id
+            if self.deferrable:
+                defer_until_end(self, context, owner, run)
+            self._finish(context, owner, run, poll_until_end(self, owner, run))
+        return run.instance_id
+
+    def _own(self, context: Context, store: StartStore) -> RunOwner:
+        self._owner = owner = RunOwner.from_task(self, context, store)
+        return owner
+
+    # The second part of a try that has deferred.
+
+    def pre_execute(self, context: Context) -> None:
+        """Let :meth:`on_kill` know the run in any case: see :mod:`airflow_provider_schedulerx.version_compat`."""
+        super().pre_execute(context)
+        resumed = version_compat.resumed_with(context["ti"])
+        if resumed is not None and resumed.get("instance_id"):
+            owner = self._own(context, StartStore(context, durable=self.durable, log=self.log))
+            self._resume(
+                context, owner, resumed.get("definition_id"), resumed["instance_id"], resumed.get("is_own")
+            )
+
+    def execute_complete(  # noqa: PLR0917 - Airflow passes them by name
+        self,
+        context: Context,
+        event: Any = None,
+        definition_id: int | None = None,
+        instance_id: int | None = None,
+        is_own: bool | None = None,
+        try_number: int | None = None,
+    ) -> int:
+        """Continue after the wait in the triggerer, exactly as without one.
+
+        :param event: of the trigger.
+        :param definition_id: as it was at the start, whatever a template gives now. ``dag.test()`` of Airflow
+            2.11 loses this and the next ones; then they are looked up again.
+        :param instance_id: the run that was deferred for.
+        :param is_own: whether the task has started it.
+        :param try_number: that has deferred. Airflow 3.0 lets a retry resume with the event of the previous try.
+        :return: the id of the run.
+        """
+        if _is_of_another_try(context, try_number):
+            self.log.info("The event is that of try %s, so this try starts anew", try_number)
+            return self._run_try(context)
+        owner = self._own(context, StartStore(context, durable=self.durable, log=self.log))
+        with owner.guard():
+            run = self._resume(context, owner, definition_id, instance_id, is_own)
+            try:
+                ended = api.events.TerminalEvent.parse(
+                    event, self.kind, definition_id=run.definition_id, instance_id=run.instance_id
+                )
+            except api.events.MalformedEventError as error:
+                raise owner.lost(
+                    f"The trigger's event cannot be used: {error}. {run.title} may be active"
+                ) from None
+            seen = ended.run
+            if ended.outcome is api.events.Outcome.TIMEOUT:
+                # The run may have ended while the task waited for a worker.
+                seen = ended_meanwhile(self, owner, run)
+                if seen is None:
+                    raise owner.time_is_up(ended.message)
+            if seen is None:
+                raise after_trigger_gave_up(self, owner, run, ended.message)
+            self._finish(context, owner, run, seen)
+        return run.instance_id
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Continue after a deferral. Where Airflow ended it without an event, see to the run first.
+
+        Airflow says so with the method ``__fail__``, and calls neither ``execute_complete`` nor ``on_kill``.
+        """
+        if next_method != "__fail__":
+            return super().resume_execution(next_method, next_kwargs, context)
+        owner = self._own(context, StartStore(context, durable=self.durable, log=self.log))
+        with owner.guard():
+            owner.starting()  # until it is known what was deferred for
+            deferred = followed(context)
+            is_stale = deferred is not None and _is_of_another_try(context, deferred.try_number)
+            if not is_stale:
+                return self._after_deferral_ended(context, owner, next_kwargs or {})
+        self.log.info("The deferral that has ended is that of another try, so this try starts anew")
+        return self._run_try(context)
+
+    def _after_deferral_ended(self, context: Context, owner: RunOwner, reason: dict[str, Any]) -> int:
+        run = self._resume(context, owner)
+        if reason.get("traceback"):
+            self.log.error("The trigger failed:\n%s", "\n".join(reason["traceback"]))
+        if reason.get("error") == "Trigger timeout":
+            if (seen := ended_meanwhile(self, owner, run)) is not None:
+                self._finish(context, owner, run, seen)
+                return run.instance_id
+            raise owner.time_is_up("Airflow ended the deferral")
+        raise after_trigger_gave_up(self, owner, run, str(reason.get("error", "Unknown")))
+
+    def _resume(
+        self,
+        context: Context,
+        owner: RunOwner,
+        definition_id: int | None = None,
+        instance_id: int | None = None,
+        is_own: bool | None = None,
+    ) -> TaskRun:
+        """Take over from the try's first part, which has deferred. What is None is looked up.
+
+        :raises RunLostError: if the run that it follows is not known.
+        """
+        owner.starting()  # until it is known which one
+        if definition_id is None or instance_id is None or is_own is None:
+            deferred = followed(context)
+            if deferred is None:
+                owner.definition_id = self.definition_id()
+                raise owner.lost(f"A run of {owner.what} may be active, and Airflow has lost which")
+            definition_id, instance_id, is_own, _ = deferred
+        owner.definition_id = definition_id
+        return owner.follow(TaskRun(self.kind, definition_id, instance_id, is_own, is_new=False))
+
+    # The end.
+
+    def _finish(self, context: Context, owner: RunOwner, run: TaskRun, seen: Run) -> None:
+        """Decide by a run that has ended."""
+        owner.ended(seen)
+        learn_secrets(self.hook)
+        seen = with_nodes(owner.calls, seen, self.log)
+        owner.snapshots.observe(seen)
+        log_run_summary(self.hook, seen, self.log, self.log_lines_on_failure)
+        raise_unless_successful(seen)
+        update_assets(context, self.outlets, self.hook, run, status=seen.status.name)
+        self.log.info("%s succeeded", run.title)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Return what OpenLineage gets: the run, what is run, and where to look at it. Also of a failed task."""
+        run = None if self._owner is None else self._owner.run
+        if run is None:
+            return None
+        from airflow_provider_schedulerx.operators.lineage import run_lineage
+
+        return run_lineage(self.hook.settings, run.definition_id, run.instance_id)
+
+    def on_kill(self) -> None:
+        """Stop the run if that is what the kill means: see ``cancel_on_kill``."""
+        if self._owner is not None:
+            self._owner.on_kill()
+
+
+def _is_of_another_try(context: Context, try_number: int | None) -> bool:
+    return try_number is not None and try_number != getattr(context["ti"], "try_number", try_number)

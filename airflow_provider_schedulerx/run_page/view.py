@@ -1,0 +1,47 @@
+"""A task instance together with what is stored of its run: what the page is drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_provider_schedulerx.run_page.snapshot import Snapshot
+
+#: States of a task instance after which nothing follows its run any more.
+OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task instance, and what is stored of its run.
+
+    :ivar state: of the task instance; None for one that is not scheduled yet.
+    :ivar snapshot: None if nothing is stored.
+    :ivar is_unreadable: whether something is stored that is no snapshot.
+    :ivar console_url: of the run.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    state: str | None
+    snapshot: Snapshot | None = None
+    is_unreadable: bool = False
+    console_url: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in OVER
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the run was last seen active, and nobody follows it any more."""
+        return (
+            self.snapshot is not None
+            and not self.snapshot.status.is_terminal
+            and self.state not in ("running", "deferred", "up_for_reschedule")
+        )
+
+    @property
+    def label(self) -> str:
+        return self.task_id if self.map_index < 0 else f"{self.task_id} [{self.map_index}]"

@@ -1,0 +1,316 @@
+"""Base of the triggers that wait for the end of a run, whatever kind of run it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_schedulerx import api, metrics, version_compat
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXAuthenticationError,
+    SchedulerXConfigurationError,
+    SchedulerXError,
+    SchedulerXUnavailableError,
+)
+from airflow_provider_schedulerx.api.parameters import check_id, check_seconds
+from airflow_provider_schedulerx.hooks.report import FaultLog
+from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS, ScopedMixin, scope_arguments
+from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_trigger
+from airflow_provider_schedulerx.triggers.settings import read_settings
+from airflow_provider_schedulerx.triggers.stopping import stop_in_background
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
+    from airflow_provider_schedulerx.api.polling.poller import Observation, RunPoller, Subscription
+    from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
+    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
+    from airflow_provider_schedulerx.api.runs.tracking import RunTracker
+
+#: Seconds for which :meth:`RunTrigger.on_kill` waits for the run to stop: less than Airflow's
+#: ``[triggerer] on_kill_timeout`` of 30. The stop continues after them.
+_STOP_SECONDS = 25.0
+
+#: Seconds by which Airflow's own timeout of a deferral comes after the deadline of the trigger.
+DEFERRAL_MARGIN = 120.0
+
+#: Seconds after the deadline for the last poll: first with all others that are due, then by itself.
+_LAST_POLL_SHARED, _LAST_POLL_SECONDS = 3.0, 8.0
+#: Seconds after the deadline at which the trigger fires, whatever hangs.
+_LATEST = 9.0
+#: Seconds between two tries to read the connection or to open a session.
+_PAUSE = 5.0
+
+
+class RunTrigger(ScopedMixin, BaseTrigger):
+    """Wait until a run has ended, and fire one event
+    (:class:`~airflow_provider_schedulerx.api.runs.events.TerminalEvent`).
+
+    All triggers of a process that wait for runs of the same workflow or job share one poller, which asks for
+    all of these runs with one call and keeps to the account's quota.
+
+    Its arguments are JSON, and none is a secret. A stopped, killed or redistributed triggerer neither
+    stops nor loses a run: the trigger starts again with the same arguments.
+
+    Subclasses name the ids as the service does, and document the arguments.
+
+    :cvar kind_name: name of the kind of run.
+    """
+
+    kind_name: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        definition_id: int,
+        instance_id: int,
+        poll_interval: float = 30.0,
+        deadline: float | None = None,
+        started_at: float | None = None,
+        poll_failure_tolerance: float = 600.0,
+        cancel_on_kill: bool = True,
+        deferred_at: float | None = None,
+        **others: Any,
+    ) -> None:
+        super().__init__(**{name: others.pop(name) for name in SCOPE_ARGUMENTS if name in others})
+        self.definition_id = check_id(self.kind.definition_argument, definition_id)
+        self.instance_id = check_id(self.kind.instance_argument, instance_id)
+        self.poll_interval = check_seconds("poll_interval", poll_interval)
+        self.deadline = _check_time("deadline", deadline)
+        self.started_at = _check_time("started_at", started_at)
+        self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.cancel_on_kill = cancel_on_kill
+        self.deferred_at = _check_time("deferred_at", deferred_at)
+        self._unknown = sorted(others)
+        self._snapshots: SnapshotWriter = NullWriter()
+
+    @property
+    def kind(self) -> RunKind:
+        """Whether this waits for a run of a workflow or of a job."""
+        return api.kinds.kind_named(self.kind_name)
+
+    @property
+    def label(self) -> str:
+        """What a sentence calls the run."""
+        return f"{self.kind.instance_noun} {self.instance_id}"
+
+    @classmethod
+    def from_task(cls, task: Any, *, definition_id: int, instance_id: int, **arguments: Any) -> Self:
+        """The trigger of an operator or sensor that is about to defer; it has the connection and its scope as attributes.
+
+        :param arguments: all the others.
+        """
+        kind = api.kinds.kind_named(cls.kind_name)
+        given: dict[str, Any] = {
+            kind.definition_argument: definition_id,
+            kind.instance_argument: instance_id,
+            **scope_arguments(task),
+            "poll_failure_tolerance": task.poll_failure_tolerance,
+            "deferred_at": time.time(),
+            **arguments,
+        }
+        return cls(**given)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                self.kind.definition_argument: self.definition_id,
+                self.kind.instance_argument: self.instance_id,
+                **scope_arguments(self),
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+                "started_at": self.started_at,
+                "poll_failure_tolerance": self.poll_failure_tolerance,
+                "cancel_on_kill": self.cancel_on_kill,
+                "deferred_at": self.deferred_at,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for the end of the run, and yield exactly one event."""
+        if self._unknown:
+            self.log.warning(
+                "Arguments of a newer version of this provider are ignored: %s. Upgrade the triggerer",
+                ", ".join(self._unknown),
+            )
+        metrics.report_polling()
+        self._snapshots = for_trigger(self.task_instance)
+        try:
+            event = await self._wait()
+            await self._hold_back()
+        except asyncio.CancelledError:
+            # Airflow 3.3 calls on_kill by itself; before, only the task's state tells why we are ended.
+            if (
+                self.cancel_on_kill
+                and not version_compat.triggers_are_told_of_kills()
+                and await version_compat.user_acted_on(self.task_instance)
+            ):
+                await self.on_kill()
+            raise
+        finally:
+            self._snapshots.close()
+        yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]
+
+    async def _wait(self) -> TerminalEvent:
+        if self.deadline is None:
+            return await self._follow()
+        try:
+            async with asyncio.timeout(max(0.0, self.deadline - time.time()) + _LATEST):
+                return await self._follow()
+        except TimeoutError:
+            return self._event(api.events.Outcome.TIMEOUT, message="it could not be polled once more in time")
+
+    async def _hold_back(self) -> None:
+        if self.deferred_at is None:
+            return
+        settled = version_compat.seconds_until_a_deferral_is_known()
+        # At most so long: the clock of the worker may be ahead of ours.
+        if (seconds := min(settled, self.deferred_at + settled - time.time())) > 0:
+            await asyncio.sleep(seconds)
+
+    async def _follow(self) -> TerminalEvent:
+        tracker = api.tracking.RunTracker(self.poll_failure_tolerance)
+        faults = FaultLog(self.log, self.label)
+        settings: SchedulerXSettings | None = None
+        while True:
+            try:
+                settings = await read_settings(self)
+                async with api.poller.shared_poller(settings, self.kind, self.definition_id) as poller:
+                    if (event := await self._poll(poller, settings, tracker, faults)) is not None:
+                        return event
+                # The connection has changed.
+                continue
+            except SchedulerXConfigurationError as error:
+                return self._event(api.events.Outcome.UNDECIDED, message=str(error))
+            except SchedulerXError as error:
+                if not tracker.observe_failure(_as_passing(error), time.monotonic()):
+                    return self._event(api.events.Outcome.UNDECIDED, message=str(error))
+                faults.failed(error)
+                await self._pause()
+
+    async def _poll(
+        self, poller: RunPoller, settings: SchedulerXSettings, tracker: RunTracker, faults: FaultLog
+    ) -> TerminalEvent | None:
+        """Follow the run with these settings.
+
+        :return: the end; None if the connection has other settings now.
+        """
+        age = 0.0 if self.started_at is None else max(0.0, time.time() - self.started_at)
+        subscription = poller.subscribe(self.instance_id, poll_interval=self.poll_interval, age=age)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self._seconds_left()):
+                        seen = await subscription.next()
+                except TimeoutError:
+                    return await self._time_is_up(poller, subscription)
+                if isinstance(seen, SchedulerXError):
+                    if not tracker.observe_failure(_as_passing(seen), time.monotonic()):
+                        return self._event(api.events.Outcome.UNDECIDED, message=str(seen))
+                    faults.failed(seen)
+                    if isinstance(seen, SchedulerXAuthenticationError) and await self._has_changed(settings):
+                        return None
+                    continue
+                faults.succeeded()
+                self._snapshots.observe(seen)
+                verdict, lines = tracker.observe(seen, time.monotonic())
+                for line in lines:
+                    self.log.info("%s", line)
+                if verdict in (api.tracking.Verdict.SUCCESS, api.tracking.Verdict.FAILED):
+                    return self._event(api.events.Outcome.ENDED, seen)
+                if verdict is api.tracking.Verdict.UNDECIDED:
+                    return self._event(
+                        api.events.Outcome.UNDECIDED,
+                        message=f"it shows the status {seen.status.value}, which is not documented",
+                    )
+        finally:
+            poller.unsubscribe(subscription)
+
+    async def _has_changed(self, settings: SchedulerXSettings) -> bool:
+        """Return whether the connection differs from these settings now, as after its key was rotated."""
+        try:
+            return await read_settings(self) != settings
+        except SchedulerXError as error:
+            self.log.warning("%s", error)
+            return False
+
+    async def _time_is_up(self, poller: RunPoller, subscription: Subscription) -> TerminalEvent:
+        """Poll once more, for some seconds: a run that has ended meanwhile still counts."""
+        seen: Observation
+        poller.hurry(subscription)
+        try:
+            try:
+                # With all others whose time is up: one list may show them all.
+                async with asyncio.timeout(_LAST_POLL_SHARED):
+                    seen = await subscription.next()
+            except TimeoutError:
+                async with asyncio.timeout(_LAST_POLL_SECONDS - _LAST_POLL_SHARED):
+                    seen = await poller.poll(self.instance_id)
+        except TimeoutError:
+            return self._event(
+                api.events.Outcome.TIMEOUT,
+                message="the quota left no room for a last poll within some seconds",
+            )
+        except SchedulerXError as error:
+            seen = error
+        if isinstance(seen, SchedulerXError):
+            return self._event(api.events.Outcome.TIMEOUT, message=f"the last poll failed: {seen}")
+        if seen.status.is_terminal:
+            return self._event(api.events.Outcome.ENDED, seen)
+        return self._event(api.events.Outcome.TIMEOUT, message=f"it was {seen.status.name} then")
+
+    def _seconds_left(self) -> float | None:
+        return None if self.deadline is None else max(0.0, self.deadline - time.time())
+
+    async def _pause(self) -> None:
+        left = self._seconds_left()
+        await asyncio.sleep(_PAUSE if left is None else min(_PAUSE, left + 1.0))
+
+    def _event(self, outcome: Outcome, run: Run | None = None, message: str = "") -> TerminalEvent:
+        return api.events.TerminalEvent(outcome, self.definition_id, self.instance_id, run, message)
+
+    async def on_kill(self) -> None:
+        """Stop the run, because a user ended the task.
+
+        While this runs, Airflow's triggerer cancels it again about every second, also inside
+        ``asyncio.shield``. So the stop is a task of its own, and cancellations are absorbed until it is done. If that
+        takes too long, as for a crowd of tasks that are ended together, it continues while the triggerer lives.
+        """
+        if not self.cancel_on_kill:
+            self.log.warning(
+                "%s keeps running because cancel_on_kill is off", api.tracking.sentence(self.label)
+            )
+            return
+        self.log.info("Stopping %s", self.label)
+        stopping = stop_in_background(self)
+        until = time.monotonic() + _STOP_SECONDS
+        while not stopping.done() and time.monotonic() < until:
+            try:
+                await asyncio.wait({stopping}, timeout=until - time.monotonic())
+            except asyncio.CancelledError:
+                continue
+        if not stopping.done():
+            self.log.warning(
+                "%s has not ended yet; the triggerer keeps trying to stop it",
+                api.tracking.sentence(self.label),
+            )
+
+
+def _check_time(name: str, value: float | None) -> float | None:
+    """Return epoch seconds.
+
+    :raises SchedulerXConfigurationError: if they are none.
+    """
+    return None if value is None else check_seconds(name, value)
+
+
+def _as_passing(error: SchedulerXError) -> SchedulerXError:
+    """A key that is not accepted may have been rotated: the connection is read again, and may have the new one soon."""
+    if isinstance(error, SchedulerXAuthenticationError):
+        return SchedulerXUnavailableError(error.message, operation=error.operation, code=error.code)
+    return error

@@ -1,0 +1,138 @@
+"""What is read from Airflow's database, in one in memory: states of tasks, and what people may have edited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_provider_schedulerx import version_compat
+
+if not version_compat.has_run_page():
+    pytest.skip("Airflow 3.1 and later", allow_module_level=True)
+
+import airflow.models
+from airflow.models.base import Base
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from sqlalchemy import Table, create_engine, insert
+from sqlalchemy.orm import Session
+
+from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_RUN
+from airflow_provider_schedulerx.run_page.encoding import encode
+from airflow_provider_schedulerx.run_page.snapshot import Snapshot
+from airflow_provider_schedulerx.run_page.stored import MAX_RUNS, dag_run_views, link_of, task_view
+from tests.run_page.test_snapshot import NOW, a_node, an_instance, unmasked
+
+DAG_RUN, TASK, XCOM = (model.__table__ for model in (DagRun, TaskInstance, XComModel))
+GOOD = encode(Snapshot.of(an_instance(a_node(1)), NOW, mask=unmasked))
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Any]:
+    airflow.models.import_all_models()
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session(database: Any) -> Iterator[Session]:
+    with Session(database) as session:
+        add(
+            session,
+            DAG_RUN,
+            id=1,
+            dag_id="d",
+            run_id="r",
+            run_type="manual",
+            state="running",
+            log_template_id=None,
+            run_after=datetime(2026, 11, 25, tzinfo=UTC),
+        )
+        yield session
+        session.rollback()
+
+
+def add(session: Session, table: Table, **values: Any) -> None:
+    session.execute(insert(table).values(**values))
+
+
+def task(session: Session, name: str, state: str | None = "running", index: int = -1) -> None:
+    add(session, TASK, dag_id="d", run_id="r", task_id=name, map_index=index, state=state, pool="p")
+
+
+def xcom(session: Session, name: str, value: Any, index: int = -1, key: str = XCOM_RUN) -> None:
+    ids = {"dag_run_id": 1, "dag_id": "d", "run_id": "r", "task_id": name, "map_index": index}
+    add(session, XCOM, **ids, key=key, value=value)
+
+
+def test_a_task_with_its_snapshot_and_its_link(session: Session) -> None:
+    task(session, "t", "deferred")
+    xcom(session, "t", GOOD)
+    xcom(session, "t", json.dumps("https://console/7"), key=XCOM_CONSOLE_LINK)
+    view = task_view(session, "d", "r", "t", -1)
+    assert view is not None
+    assert view.snapshot is not None
+    assert view.snapshot.wf_instance_id == 36508287844
+    assert (view.state, view.console_url, view.is_unreadable) == ("deferred", "https://console/7", False)
+
+
+def test_neither_a_task_nor_a_run_that_is_not_there(session: Session) -> None:
+    assert task_view(session, "d", "r", "t", -1) is None
+    assert dag_run_views(session, "d", "other") is None
+    assert dag_run_views(session, "d", "r") == ([], 0, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_unreadable"),
+    [("{", True), ({"version": 1}, True), (None, True), (GOOD + " " * 200_000, True), (json.loads(GOOD), False)],
+    ids=["text", "object", "null", "too long", "indented by an editor"],
+)  # fmt: skip
+def test_what_someone_edited(session: Session, value: Any, is_unreadable: bool) -> None:
+    task(session, "t")
+    xcom(session, "t", value)
+    view = task_view(session, "d", "r", "t", -1)
+    assert view is not None
+    assert view.is_unreadable is is_unreadable
+    assert (view.snapshot is None) is is_unreadable
+
+
+def test_a_dag_run_has_those_of_its_tasks_that_have_something(session: Session) -> None:
+    task(session, "bare")
+    task(session, "spoilt", None)
+    xcom(session, "spoilt", [])
+    for index in range(MAX_RUNS + 5):
+        task(session, "mapped", "success", index)
+        xcom(session, "mapped", GOOD, index)
+    found = dag_run_views(session, "d", "r")
+    assert found is not None
+    views, total, is_over = found
+    assert (len(views), total, is_over) == (MAX_RUNS, MAX_RUNS + 6, False)
+    assert [view.map_index for view in views] == list(range(MAX_RUNS))
+    assert all(view.snapshot for view in views)
+
+
+URL = 'https://console/?name="a"&x=1'
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (URL, URL),
+        (json.dumps(URL), URL),
+        (json.dumps("https://例"), "https://例"),
+        ('"https://console', None),
+        (json.dumps(json.dumps(URL)), json.dumps(URL)),
+        ({"a": 1}, None),
+        (None, None),
+    ],
+    ids=str,
+)
+def test_a_link_is_stored_as_a_text_or_as_its_json(stored: object, expected: str | None) -> None:
+    assert link_of(stored) == expected

@@ -1,0 +1,86 @@
+"""Workers of Celery that are shut down while their task follows a run: the run is neither stopped nor started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from dev.experiments.distributed import celery_config, components
+from dev.harness import postgres, redis
+from dev.harness.rest import HAS_TASK_STATE_STORE
+from dev.harness.stack import AirflowStack
+from dev.harness.waiting import wait_for
+from tests.conftest import ROOT
+
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.skipif(not postgres.programs(), reason="no PostgreSQL here: apt-get install postgresql"),
+    pytest.mark.skipif(not redis.program(), reason="no Redis here: apt-get install redis-server"),
+    pytest.mark.skipif(not HAS_TASK_STATE_STORE, reason="a retry knows nothing of the previous try"),
+]
+
+FIRST, SECOND = "worker-1", "worker-2"
+_WANTED = ("api-server", "dag-processor", "scheduler-1", FIRST)
+#: Seconds that a run takes: long enough to shut a worker down meanwhile.
+_DURATION = 25
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[EmulatorProcess]:
+    node = {"name": "only", "duration": _DURATION}
+    workflow = {"id": 92, "namespace": "demo", "group": "etl", "max_concurrency": 100, "nodes": [node]}
+    with EmulatorProcess("--quota", "100000") as emulator:
+        emulator.add_workflows({"namespaces": [{"id": "demo", "groups": ["etl"]}], "workflows": [workflow]})
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+    pytest.importorskip("airflow.providers.celery")
+    home = tmp_path_factory.mktemp("celery")
+    known = components(home)
+    with (
+        postgres.Postgres(home / "postgres") as database,
+        redis.Redis(home / "redis") as broker,
+        AirflowStack(
+            home / "airflow",
+            ROOT / "tests" / "system" / "dags",
+            {"schedulerx_default": emulator.connection(calls_per_minute=10000)},
+            {**database.config, **celery_config(broker, database)},
+            components={name: known[name] for name in _WANTED},
+        ) as stack,
+    ):
+        stack.add_component(SECOND, known[SECOND])
+        yield stack
+
+
+@pytest.mark.parametrize(
+    ("number", "tries"),
+    [
+        # A cold shutdown ends what runs; the retry is another worker's.
+        pytest.param(signal.SIGQUIT, 2, id="cold"),
+        # A warm one lets it finish.
+        pytest.param(signal.SIGTERM, 1, id="warm"),
+    ],
+)
+def test_a_worker_that_is_shut_down_leaves_its_run_alone(
+    airflow: AirflowStack, emulator: EmulatorProcess, number: signal.Signals, tries: int
+) -> None:
+    before = emulator.starts(92)
+    run_id = airflow.trigger("dying", {"workflow_id": 92, "fault": ""})
+    wait_for("the run is started", lambda: emulator.starts(92) > before, 120)
+    wait_for("its id is kept", lambda: airflow.xcom("dying", run_id, "run", "WfInstanceId") is not None, 30)
+    worker, other = (FIRST, SECOND) if tries == 2 else (SECOND, FIRST)
+    os.kill(airflow.pid(worker), number)
+    if tries == 2:
+        airflow.start_component(other)
+    assert airflow.wait_for_run("dying", run_id, 240) == "success"
+    (run,) = emulator.instances(92)[before:]
+    assert run["status"] == 4
+    assert airflow.xcom("dying", run_id, "run", "WfInstanceId") == run["wf_instance_id"]
+    assert airflow.task("dying", run_id, "run")["try_number"] == tries
+    wait_for(f"{worker} has ended", lambda: not airflow.is_alive(worker), 60)

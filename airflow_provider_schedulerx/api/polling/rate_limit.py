@@ -27,6 +27,8 @@ WINDOW = 62.0
 _STOPS_IN_A_ROW = 4
 #: Share of the spare calls that may be used.
 _SPARE = 0.9
+#: Share of the rate that calls may take which nobody waits for: the nodes of runs that go on, or have succeeded.
+SPARE_SHARE = 0.2
 #: Seconds after which those who wait for a spare call ask again.
 _SPARE_PAUSE = 1.0
 #: Calls that may follow each other at once where calls are spread out: so many, or this share of the limit.
@@ -132,10 +134,15 @@ class RateLimiter:
             raise
 
     def try_acquire(self, share: float) -> Permit | None:
-        """Count one more spare call, if less than this share of the rate is used and nobody waits."""
-        if any(self._waiting.values()) or self._wait(Priority.SPARE, float("inf")) > 0:
+        """Count one more spare call, if that is within this share of the rate, nobody waits, and nobody has to later.
+
+        While the quota is known to be used by others, none is spare.
+        """
+        if any(self._waiting.values()) or not self._congestion.is_over:
             return None
-        return self._take(Priority.SPARE) if len(self._sent) < self.rate * share else None
+        if self._wait(Priority.SPARE, float("inf")) > 0 or len(self._spare_sent) + 1 > self.rate * share:
+            return None
+        return self._take(Priority.SPARE)
 
     def give_back(self, permit: Permit) -> None:
         """Take back a permit that was not used."""

@@ -93,7 +93,9 @@ class FollowedRuns:
         """Tell a poll to all who waited for the run when it was made, and plan the next if it is not over."""
         if not self.follows(run):
             return
-        before, run.seen_at = run.seen_at, now()
+        before, run.seen_at, run.last_poll = run.seen_at, now(), poll
+        if not isinstance(observation, SchedulerXError) and observation.nodes:
+            run.nodes_seen_at = run.seen_at
         status = None if isinstance(observation, SchedulerXError) else observation.status
         is_over = status is not None and status.is_terminal
         if is_over and before is not None:

@@ -94,6 +94,9 @@ class FollowedRun:
     :ivar is_doubted: what the list says of it is not enough: its own poll says that it has not ended, or its status is
         not documented.
     :ivar was_active: it was seen active.
+    :ivar lacks_nodes: the last list showed it active, and nothing of its nodes.
+    :ivar nodes_seen_at: when its nodes were seen last.
+    :ivar last_poll: number of the last poll that was published.
     """
 
     instance_id: int
@@ -108,6 +111,9 @@ class FollowedRun:
     is_unlisted: bool = False
     is_doubted: bool = False
     was_active: bool = False
+    lacks_nodes: bool = False
+    nodes_seen_at: float = float("-inf")
+    last_poll: int = 0
     call: Call[Run] | None = None
 
     @property

@@ -92,6 +92,6 @@ CONNECTION_FIELDS: dict[str, Any] = {
     "console_url": _field(
         "Console URL",
         "Template of the link to a run, with {region_id}, {namespace}, {namespace_source}, {group_id}, "
-        "{workflow_id} and {wf_instance_id}.",
+        "{workflow_id} and {wf_instance_id}; of a job, these are its ids, and {kind} is job instead of workflow.",
     ),
 }

@@ -53,6 +53,14 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [f"{_PACKAGE}.hooks.schedulerx"],
             }
         ],
+        "asset-uris": [
+            {
+                "schemes": ["schedulerx"],
+                "handler": f"{_PACKAGE}.assets.schedulerx.sanitize_uri",
+                "factory": f"{_PACKAGE}.assets.schedulerx.create_asset",
+                "to_openlineage_converter": f"{_PACKAGE}.assets.schedulerx.convert_asset_to_openlineage",
+            }
+        ],
         "cli": [f"{_PACKAGE}.cli.get_schedulerx_cli_commands"],
         "extra-links": [
             f"{_PACKAGE}.links.schedulerx.WorkflowInstanceLink",

@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -92,7 +93,12 @@ async def cpu(poll: Callable[[], Awaitable[object]], count: int) -> float:
 async def measure(port: int, ca_file: str) -> dict[str, float]:
     authority = f"127.0.0.1:{port}"
     extra = {"region_id": "cn-hangzhou", "namespace": "n", "group_id": "g", "ca_file": ca_file}
-    connection = {"login": "key", "password": "secret", "host": f"https://{authority}", "extra": extra}
+    connection: dict[str, Any] = {
+        "login": "key",
+        "password": "secret",
+        "host": f"https://{authority}",
+        "extra": extra,
+    }
     settings = SchedulerXSettings.from_connection(**connection)
     os.environ["AIRFLOW_CONN_SCHEDULERX_DEFAULT"] = json.dumps({"conn_type": "schedulerx", **connection})
     hook = SchedulerXHook()
@@ -146,10 +152,10 @@ def main() -> None:
     for name, seconds in result.items():
         print(f"{name:18} {seconds * 1000:8.3f} ms of CPU per poll")
     for name in ("in the poller", "through the hook"):
-        ours = result[name]
+        seconds = result[name]
         print(
-            f"{name}: {ours / result['bare aiohttp GET']:.2f} times a bare GET (target: at most {MOST_OF_BARE}), "
-            f"{result['official SDK'] / ours:.0f} times less than the official SDK (target: at least {LEAST_OF_SDK})"
+            f"{name}: {seconds / result['bare aiohttp GET']:.2f} times a bare GET (target: at most {MOST_OF_BARE}), "
+            f"{result['official SDK'] / seconds:.0f} times less than the official SDK (target: at least {LEAST_OF_SDK})"
         )
 
 

@@ -103,4 +103,4 @@ class SdkTrigger(BaseTrigger):
                 if body.data.wf_instance_info.status in (4, 5):
                     yield TriggerEvent({"status": body.data.wf_instance_info.status})
                     return
-            await asyncio.sleep(it["poll_interval"])
+            await asyncio.sleep(float(str(it["poll_interval"])))

@@ -20,9 +20,10 @@ from airflow_provider_schedulerx.api.polling.poller import shared_poller
 from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.api.wire.calls import Call
 from airflow_provider_schedulerx.emulator import definitions, profile
+from airflow_provider_schedulerx.emulator.arguments import Arguments
 from airflow_provider_schedulerx.emulator.authentication import Request
 from airflow_provider_schedulerx.emulator.engine import Engine
-from airflow_provider_schedulerx.emulator.operations import OPERATIONS, Arguments
+from airflow_provider_schedulerx.emulator.operations import OPERATIONS
 from dev.harness.virtual_time import run_simulated
 
 __all__ = ["run_simulated"]
@@ -63,12 +64,13 @@ class Service:
             workflow = self.engine.workflows[workflow_id]
             for number, duration in enumerate(durations):
                 run = self.engine.execute(workflow, None)
+                assert run is not None
                 # The engine plans the end of a node when it starts it: give each run an end of its own.
                 (node,) = run.nodes.values()
                 node.ends = self.ends[run.wf_instance_id] = loop.time() + duration
                 node.attempt = 1 if number % 10 == 0 else 0  # the second attempt is the one that fails
                 self.workflow_of[run.wf_instance_id] = workflow_id
-            self.engine._look_again(workflow)
+            self.engine._look_again(workflow.key)
 
     def perform(self, call: Call[T]) -> T:
         name = call.operation.name

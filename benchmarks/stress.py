@@ -29,7 +29,7 @@ import statistics
 import sys
 import time
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXThrottledError
 from airflow_provider_schedulerx.api.models import WorkflowInstance
@@ -127,7 +127,8 @@ async def _follow_all(module: ModuleType, service: ScriptedService, case: Case) 
     for wait in waits:
         wait.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
-    listed, unlisted = [], []
+    listed: list[Any] = []
+    unlisted: list[Any] = []
     for of_workflow in service._by_workflow.values():
         for place, run in enumerate(reversed(of_workflow)):
             if run.wf_instance_id in seen:

@@ -1,6 +1,6 @@
 """The main job, on real parts: Airflow runs the example DAGs against the emulator.
 
-Exits 0 only if everything was as expected. With ``--ui`` it leaves Airflow up for a person.
+Exits 0 only if everything was as expected. With ``--ui`` it leaves Airflow up for a person, and says what to click.
 """
 
 from __future__ import annotations
@@ -8,12 +8,16 @@ from __future__ import annotations
 import argparse
 import shutil
 import signal
+import socket
 import sys
+import urllib.parse
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from dev.harness.rest import HAS_TASK_STATE_STORE
+from airflow_provider_schedulerx.version_compat import has_run_page
+from dev.harness.rest import HAS_TASK_STATE_STORE, IS_AIRFLOW_2
 from dev.harness.stack import COMPONENTS, AirflowStack
 from dev.harness.waiting import StackError
 
@@ -59,22 +63,69 @@ def _show(airflow: AirflowStack, dag_id: str, run_id: str, task_id: str, expecte
         f"final state    {state} ({'as expected' if state == expected else f'EXPECTED {expected}'})",
         flush=True,
     )
-    return state == expected
+    return bool(state == expected)
 
 
-def _demo(airflow: AirflowStack, emulator: EmulatorProcess) -> bool:
-    runs = [airflow.trigger(dag_id) for dag_id, _, _ in EXAMPLES]
+def _run_examples(airflow: AirflowStack) -> dict[str, str]:
+    """Start all examples. :return: DAG id -> run id."""
+    return {dag_id: airflow.trigger(dag_id) for dag_id, _, _ in EXAMPLES}
+
+
+def _check(airflow: AirflowStack, emulator: EmulatorProcess, runs: Mapping[str, str]) -> bool:
+    """Show every run, and whether all of them, and what they have started, are as expected."""
     good = True
-    for (dag_id, task_id, expected), run_id in zip(EXAMPLES, runs, strict=True):
-        good &= _show(airflow, dag_id, run_id, task_id, expected)
+    for dag_id, task_id, expected in EXAMPLES:
+        good &= _show(airflow, dag_id, runs[dag_id], task_id, expected)
     starts = {workflow_id: emulator.starts(workflow_id) for workflow_id in STARTS}
     print(f"\nThe emulator counts these starts by workflow: {starts}")
     return good and starts == STARTS
 
 
+def tour(airflow: AirflowStack, emulator: EmulatorProcess, runs: Mapping[str, str]) -> str:
+    """What to click in the UI, with links. Wait until the runs that it leads to have ended."""
+
+    def task(dag_id: str, task_id: str) -> str:
+        airflow.wait_for_run(dag_id, runs[dag_id], 240)
+        if IS_AIRFLOW_2:
+            run = urllib.parse.quote(runs[dag_id], safe="")
+            return f"{airflow.url}/dags/{dag_id}/grid?dag_run_id={run}&task_id={task_id}&tab=logs"
+        return f"{airflow.url}/dags/{dag_id}/runs/{runs[dag_id]}/tasks/{task_id}"
+
+    connections = f"{airflow.url}/{'connection/list/' if IS_AIRFLOW_2 else 'connections'}"
+    page = ', and the tab "SchedulerX run" draws it' if has_run_page() else ""
+    return f"""
+Airflow is at {airflow.url} ({"admin, password admin" if IS_AIRFLOW_2 else "no login"}). Each example DAG has run once. What to click:
+
+1. Admin, Connections: schedulerx_default. "Test Connection" says which workflows it sees.
+   {connections}
+2. A green run: its log has a line for each change of a node{page}.
+   {task("example_schedulerx", "nightly_etl")}
+3. A red run: its log names the failed node and shows the last lines of that node's log.
+   {task("example_schedulerx_failure", "broken_report")}
+4. The same runs in the console of the local SchedulerX, to which the link "SchedulerX workflow instance" of a task leads.
+   {emulator.endpoint}/console/
+5. A run of your own: any of the Dags, "Trigger". Their files are in example_dags/.
+   {airflow.url}/{"home" if IS_AIRFLOW_2 else "dags"}
+
+Ctrl-C ends Airflow and the local SchedulerX."""
+
+
+def _free(port: int) -> int | None:
+    """The port, or None if something else has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+    return port
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ui", action="store_true", help=f"leave Airflow up at http://localhost:{UI_PORT}")
+    parser.add_argument(
+        "--ui", action="store_true", help=f"leave Airflow up, at http://127.0.0.1:{UI_PORT} if that is free"
+    )
     arguments = parser.parse_args()
     # However this ends, what it has started ends too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -84,21 +135,20 @@ def main() -> int:
         flush=True,
     )
     with EmulatorProcess() as emulator:
-        airflow = AirflowStack(
-            HOME,
-            ROOT / "example_dags",
-            {"schedulerx_default": emulator.connection()},
-            port=UI_PORT if arguments.ui else None,
-        )
+        airflow = AirflowStack(HOME, ROOT / "example_dags", {}, port=_free(UI_PORT) if arguments.ui else None)
         try:
             with airflow:
+                airflow.add_connection("schedulerx_default", emulator.connection())
+                runs = _run_examples(airflow)
                 if arguments.ui:
                     print(
-                        f"Airflow is at {airflow.url} (no login); the emulator at {emulator.endpoint}. Ctrl-C ends."
+                        f"Airflow is at {airflow.url}. The example DAGs run for the first time ...",
+                        flush=True,
                     )
+                    print(tour(airflow, emulator, runs), flush=True)
                     while True:
                         signal.pause()
-                good = _demo(airflow, emulator)
+                good = _check(airflow, emulator, runs)
         except KeyboardInterrupt:
             return 0 if arguments.ui else 130
         except StackError as error:

@@ -15,6 +15,7 @@ REMEDIES = (
     ("browser|Chromium", "apt-get install chromium"),
     ("Airflow 2|Airflow 3|task state store|a retry knows nothing|flask_appbuilder", _OTHER_AIRFLOW),
     ("network namespaces", "run as root"),
+    ("npm", "connect to the npm registry"),
     ("could not import|not installed|uv builds", "make .venv/ready"),
 )
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _BY_THE_BASE = re.compile(
     r"Type of (meta|base )class unknown"
     r'|(Module|Type of base class) "[\w.]+" is partially unknown'
-    r'|.* is partially unknown\s+(Parameter|Return) type is "[A-Z]\w*( \| [A-Z]\w*)*"'
+    r'|.* is partially unknown\s+(Parameter|Return) type is "(type\[)?[A-Z]\w*( \| [A-Z]\w*)*\]?"'
 )
 
 

@@ -187,6 +187,7 @@ def test_the_hooks_twins(hook: SchedulerXHook) -> None:
         assert instance.status is WorkflowInstanceStatus.RUNNING
         assert (await twin.alist_workflow_instances(3))[0].wf_instance_id == started
         node = instance.nodes[0]
+        assert node.job_instance_id is not None
         assert (await twin.aget_job_instance(node.job_id, node.job_instance_id)).job_name == "left"
         await twin.astop_job_instance(node.job_id, node.job_instance_id)
         last = await twin.astop_workflow_instance(3, started)

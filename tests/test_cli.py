@@ -52,6 +52,36 @@ def test_workflows(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> 
     assert lines[1][:3] == ["8", "rejected", "1000"]
 
 
+def test_workflows_by_a_part_of_their_name(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["workflows", "schedulerx_default", "--name", "GOO"])
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]] == ["good"]
+    cli.main(["workflows", "schedulerx_default", "--name", "none like it"])
+    assert "The group has no such workflows" in capsys.readouterr().out
+
+
+def test_an_instance_of_a_workflow_that_is_named(
+    hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = hook.execute_workflow(1)
+    cli.main(["instance", "schedulerx_default", "good", str(started)])
+    assert f"Workflow instance {started} of workflow 1 is" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["instance", "schedulerx_default", "god", str(started)])
+    assert "no workflow is named 'god'" in capsys.readouterr().err
+
+
+def test_doctor_takes_a_name(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, says in (
+        (["--workflow-name", "god"], "the nearest is 'good' (1)"),
+        (["--workflow-name", "good", "--workflow-id", "1"], "not both"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(["doctor", "schedulerx_default", *arguments])
+        assert says in capsys.readouterr().err
+    cli.main(["doctor", "schedulerx_default", "--workflow-name", "good"])
+    assert "1 good exists" in capsys.readouterr().out
+
+
 def test_workflows_as_documented(
     hook: SchedulerXHook, emulator: EmulatorProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,11 +110,46 @@ def test_instance(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> N
     assert "left (job 301)" in out
 
 
+def test_jobs(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["jobs", "schedulerx_default"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["JOB", "NAME", "ENABLED", "MAX", "CONCURRENCY", "TYPE", "SCHEDULE"]
+    assert ["21", "tidy", "yes", "1000", "java", "api"] in [line.split() for line in lines]
+    assert any("switched off alone" in line and " no " in line for line in lines)
+    cli.main(["jobs", "schedulerx_default", "--name", "alone"])
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    cli.main(["jobs", "schedulerx_default", "--name", "nothing"])
+    assert "no such jobs" in capsys.readouterr().out
+
+
+def test_jobs_as_documented(
+    hook: SchedulerXHook, emulator: EmulatorProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documented = json.loads(DOCUMENTED_ANSWERS.read_text())["ListJobs"]
+    emulator.add_fault("ListJobs", "error", status=200, body=json.dumps(documented))
+    cli.main(["jobs", "schedulerx_default"])
+    assert ["99341", "helloworld", "yes", "1", "java", "cron"] in [
+        line.split() for line in capsys.readouterr().out.splitlines()
+    ]
+
+
+def test_job_instance(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
+    run = hook.execute_job(23, {"secret": "hunter2"})
+    capsys.readouterr()
+    cli.main(["job-instance", "schedulerx_default", "23", str(run)])
+    out = capsys.readouterr().out
+    assert f"Job instance {run} of job 23 is RUNNING" in out
+    assert f"/console/23/{run}" in out
+    assert "endless alone: attempt 0 starts" in out
+    assert "hunter2" not in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        (["job-instance", "schedulerx_default", "23", "1"], "is not existed"),
         (["instance", "schedulerx_default", "3", "1"], "is not existed"),
-        (["instance", "schedulerx_default", "x", "1"], "workflow_id must be an integer"),
+        (["instance", "schedulerx_default", "x", "1"], "no workflow is named"),
         (["workflows", "nowhere"], "nowhere"),
         (["workflows", "schedulerx_default", "--group-id", "no"], "groupid not exist"),
     ],
@@ -116,9 +181,9 @@ def test_a_connection_that_cannot_be_parsed_is_not_quoted(
 def test_airflow_gets_every_command_with_all_its_arguments() -> None:
     (group,) = cli.get_schedulerx_cli_commands()
     found = {command.name: command for command in group.subcommands}  # type: ignore[union-attr]
-    assert set(found) == {"check", "doctor", "workflows", "instance"}
+    assert set(found) == {"check", "doctor", "workflows", "instance", "jobs", "job-instance"}
     parser = argparse.ArgumentParser()
-    for argument in found["doctor"].args:  # type: ignore[union-attr]
+    for argument in found["doctor"].args:
         argument.add_to_parser(parser)
     args = parser.parse_args(["a_connection", "--start", "--workflow-id", "7"])
     assert (args.schedulerx_conn_id, args.start, args.stop, args.workflow_id) == (

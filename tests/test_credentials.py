@@ -176,7 +176,7 @@ def test_a_key_is_used_until_it_grows_old(
     kind = FETCHED[credential_type]
 
     async def use() -> list[int]:
-        issued = []
+        issued: list[int] = []
         async with side(settings(cloud, credential_type, **fields[credential_type])) as transport:
             deadline = time.monotonic() + 30
             while len(set(issued)) < 2 and time.monotonic() < deadline:
@@ -264,7 +264,7 @@ def test_a_server_that_is_away_is_asked_now_and_then(
     cloud.set_issuer(away="error")
     for _ in range(20):
         assert made.perform(READ)
-    warned = [each.getMessage() for each in caplog.records if "the present one is used" in each.getMessage()]
+    warned = [each.getMessage() for each in caplog.records if "the current key is used" in each.getMessage()]
     assert len(warned) == 1
     assert "ServiceUnavailable (HTTP status 503)" in warned[0]
     for secret in ("emulator-secret", "STS."):

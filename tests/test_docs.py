@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,7 +31,11 @@ from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from dev.harness.rest import IS_AIRFLOW_2
 from tests.conftest import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: Of the English edition; tests/test_chinese.py holds the blocks of the other to be the same.
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in (ROOT / "docs").glob("*.md") if not page.name.endswith(".zh.md")),
+]
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,10 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
         assert page.read_text().count("```") == 2 * sum(block.page == page.name for block in blocks()), (
             page.name
         )
-    # "text" is output.
-    assert {block.language for block in blocks()} == {"python", "json", "yaml", "bash", "text"}
+    # "text" is output, and "mermaid" a diagram, which the browser test draws.
+    assert {block.language for block in blocks()} <= {
+        *("python", "json", "yaml", "toml", "bash", "text", "mermaid")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -231,9 +239,12 @@ def test_connection(
 
 
 def test_every_type_of_credential_has_a_section_with_an_example() -> None:
-    sections = (ROOT / "docs" / "connect.md").read_text().split("\n### ")
+    pages = sorted((ROOT / "docs").glob("connect-*.md"))
+    sections = [
+        section for page in pages for section in re.split(r"^#+ ", page.read_text(), flags=re.MULTILINE)
+    ]
     for name in CREDENTIAL_TYPES:
-        (section,) = (each for each in sections if each.startswith(f"`{name}`\n"))
+        (section,) = (each for each in sections if re.match(rf".*`{name}`", each))
         example = json.loads(section.partition("```json\n")[2].partition("```")[0])
         fields = {name: example[name] for name in ("login", "password", "extra") if name in example}
         assert SchedulerXSettings.from_connection(**fields).credential.credential_type == name
@@ -241,11 +252,19 @@ def test_every_type_of_credential_has_a_section_with_an_example() -> None:
 
 @of("yaml")
 def test_yaml(block: Block, tmp_path: Path) -> None:
+    if block.title:  # the file of another program, such as a CI service
+        assert yaml.safe_load(block.code)
+        return
     file = tmp_path / "workflows.yaml"
     file.write_text(block.code)
     assert definitions.load(file).workflows.keys() == {
         each["id"] for each in yaml.safe_load(block.code)["workflows"]
     }
+
+
+@of("toml")
+def test_toml(block: Block) -> None:
+    assert tomllib.loads(block.code)
 
 
 @ON_AIRFLOW_3
@@ -256,14 +275,18 @@ def test_commands(block: Block, environment: dict[str, str], connect: Callable[.
         out = run(["bash", "-c", block.code + "echo $AIRFLOW_CONN_SCHEDULERX_DEFAULT"], dict(os.environ))
         assert json.loads(out)["conn_type"] == "schedulerx"
         return
+    if block.title:  # tests/system/test_tutorial.py follows the tutorial
+        return
     for line in block.code.splitlines():
-        command = line.partition("#")[0].split()
+        command = shlex.split(line, comments=True)
         if command[0] == "make":
             # Too long for here: the CI runs them.
             assert f"\n{command[1]}: " in (ROOT / "Makefile").read_text()
             assert command[1] in (ROOT / ".ci" / "run").read_text()
         elif command[:2] == ["pip", "install"]:
-            assert version(command[2])
+            assert all(version(name.partition("[")[0]) for name in command[2:])
+        elif command[:2] == ["airflow", "providers"]:
+            assert version(command[3]) in run([sys.executable, "-m", *command], environment)
         elif command[:2] == ["airflow", "schedulerx"]:
             with EmulatorProcess() as local:
                 connect(local.connection())
@@ -330,9 +353,9 @@ def test_every_key_of_the_file_of_workflows_is_documented() -> None:
 
 
 def test_every_field_credential_and_code_is_documented() -> None:
-    connect = (ROOT / "docs" / "connect.md").read_text()
+    fields = (ROOT / "docs" / "connection-fields.md").read_text()
     for name in (*CONNECTION_FIELDS, *CREDENTIAL_TYPES):
-        assert f"`{name}`" in connect, name
+        assert f"`{name}`" in fields, name
     troubleshooting = (ROOT / "docs" / "troubleshooting.md").read_text()
     for code in (*AUTHENTICATION_CODES, *ENDPOINT_CODES):
         assert code in troubleshooting or code.rpartition(".")[2] in troubleshooting, code

@@ -30,6 +30,7 @@ from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from airflow_provider_schedulerx.operators.start_policy import run_marker
 from airflow_provider_schedulerx.operators.start_store import STATE_KEY
+from tests.task_instance import Store, TaskInstance
 
 context = pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
 pytestmark = pytest.mark.skipif(
@@ -41,49 +42,6 @@ class Killed(BaseException):
     """Nothing runs after it, as after kill -9."""
 
 
-class Store(dict[str, Any]):
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        self[key] = value
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
-
-    @property
-    def intent(self) -> dict[str, Any]:
-        intent: dict[str, Any] = self[STATE_KEY]["intent"]
-        return intent
-
-
-class TaskInstance:
-    """A task instance over its tries: XCom is cleared at the start of each, the store is not."""
-
-    dag_id, run_id, task_id, map_index = "dag", "run", "run", -1
-
-    def __init__(self, retries: int = 3, store: Store | None = None) -> None:
-        self.try_number = 0
-        self.max_tries = retries
-        self.store = Store() if store is None else store
-        self.xcoms: dict[str, Any] = {}
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
-
-    def xcom_pull(self, *, key: str, **_: Any) -> Any:
-        return self.xcoms.get(key)
-
-    @property
-    def context(self) -> Any:
-        return {"ti": self, "task_state_store": self.store}
-
-    def run(self, task: ExecuteWorkflowOperator) -> int:
-        self.try_number += 1
-        self.xcoms = {}
-        return task.execute(self.context)
-
-    def clear(self, retries: int = 3) -> None:
-        self.max_tries = self.try_number + retries
-
-
 @pytest.fixture(autouse=True)
 def connection(hook: SchedulerXHook) -> None:
     """The connection is there."""
@@ -91,7 +49,7 @@ def connection(hook: SchedulerXHook) -> None:
 
 @pytest.fixture
 def ti() -> TaskInstance:
-    return TaskInstance()
+    return TaskInstance(Store())
 
 
 def operator(**arguments: Any) -> ExecuteWorkflowOperator:
@@ -371,7 +329,7 @@ def test_a_run_whose_answer_was_lost_is_found_in_the_same_try(
     task = operator(workflow_id=workflow(802))
     emulator.add_fault("ExecuteWorkflow", **fault)
     starts = emulator.starts(802)
-    returned = task.execute(ti.context if has_store else {"ti": ti})
+    returned = task.execute(ti.context if has_store else {"ti": ti})  # type: ignore[typeddict-item]
     assert emulator.starts(802) == starts + 1
     assert emulator.instances(802)[-1]["wf_instance_id"] == returned
     assert ti.xcoms["WfInstanceId"] == returned
@@ -467,7 +425,7 @@ def test_several_runs_that_may_be_ours_are_doubt(
 
     monkeypatch.setattr(task.run_calls, "start", with_a_twin)
     starts = emulator.starts(807)
-    with pytest.raises(RunUndecidedError, match="several new runs have the parameters") as caught:
+    with pytest.raises(RunUndecidedError, match="several new runs have the same parameters") as caught:
         ti.run(task)
     assert emulator.starts(807) == starts + 2
     for run in emulator.instances(807)[-2:]:
@@ -697,7 +655,7 @@ def test_a_run_that_was_taken_over_is_never_stopped(
     with pytest.raises(TaskDeferred) as deferral:
         ti.run(task)
     assert deferral.value.trigger.cancel_on_kill is False
-    assert deferral.value.kwargs["is_own"] is False
+    assert (deferral.value.kwargs or {})["is_own"] is False
     task = operator(**arguments, deferrable=True)
     with pytest.raises(RunLostError, match="this task has not started it"):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context)
@@ -705,7 +663,7 @@ def test_a_run_that_was_taken_over_is_never_stopped(
     event = TerminalEvent(Outcome.TIMEOUT, workflow_id, run).to_payload()
     task = operator(**arguments, deferrable=True)
     with pytest.raises(RunLostError, match="this task has not started it"):
-        task.execute_complete(ti.context, event, **deferral.value.kwargs)
+        task.execute_complete(ti.context, event, **(deferral.value.kwargs or {}))
     assert emulator.instances(workflow_id)[-1]["status"] == 3
 
 

@@ -201,6 +201,7 @@ def test_stop_reports_foreign_nodes_and_goes_on_with_the_rest(
     assert last is not None
     assert last.status is WorkflowInstanceStatus.RUNNING
     ours, theirs = last.nodes
+    assert theirs.job_instance_id is not None
     assert (ours.status, theirs.status) == (JobInstanceStatus.FAILED, JobInstanceStatus.RUNNING)
     told = task_log()
     assert told.count("Node theirs (job 402) cannot be stopped from here") == 1

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -123,9 +123,8 @@ def test_each_search_for_a_lost_start_is_counted(
         wait_for_completion=False,
         settling_time=0.5,
     )
-    operator.execute(
-        {"ti": SimpleNamespace(xcom_push=lambda **_: None, task_id="etl", map_index=-1), "outlet_events": {}}
-    )
+    ti = SimpleNamespace(xcom_push=lambda **_: None, task_id="etl", map_index=-1)
+    operator.execute(cast(Any, {"ti": ti, "outlet_events": {}}))
     assert (
         sum(
             map(

@@ -25,6 +25,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.exceptions import SchedulerXSameSecondError
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
@@ -37,47 +38,11 @@ from airflow_provider_schedulerx.exceptions import (
     SchedulerXConfigurationError,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.operators import launching
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from airflow_provider_schedulerx.operators.start_store import STATE_KEY
-
-
-class Store(dict[str, Any]):
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        self[key] = value
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
-
-
-class TaskInstance:
-    """A task instance over its tries. :param store: None is Airflow below 3.3."""
-
-    dag_id, run_id, task_id, map_index = "dag", "run", "run", -1
-
-    def __init__(self, store: Store | None = None, retries: int = 3) -> None:
-        self.try_number, self.max_tries = 0, retries
-        self.store = store
-        self.xcoms: dict[str, Any] = {}
-        self.begun = time.time()
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
-
-    def xcom_pull(self, *, key: str, **_: Any) -> Any:
-        return self.xcoms.get(key)
-
-    @property
-    def context(self) -> Any:
-        begin = SimpleNamespace(timestamp=lambda: self.begun)
-        return {"ti": self, "task_state_store": self.store, "dag_run": SimpleNamespace(start_date=begin)}
-
-    def run(self, task: ExecuteWorkflowOperator) -> int:
-        self.try_number += 1
-        self.xcoms = {}
-        return task.execute(self.context)
-
-    def clear(self, retries: int = 3) -> None:
-        self.max_tries = self.try_number + retries
+from dev.harness.waiting import wait_for
+from tests.task_instance import Store, TaskInstance
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +125,7 @@ def under_timeout(ti: TaskInstance, task: ExecuteWorkflowOperator, seconds: floa
     try:
         from airflow.sdk.execution_time.timeout import timeout
     except ImportError:
-        from airflow.utils.timeout import timeout
+        from airflow.utils.timeout import timeout  # type: ignore[no-redef]  # of Airflow 2
     try:
         with timeout(seconds):
             return ti.run(task)
@@ -202,16 +167,33 @@ def test_a_timeout_while_the_start_is_under_way_is_final_unless_it_is_kept(
 ) -> None:
     ti = TaskInstance(Store() if has_store else None)
     workflow_id = workflow(emulator)
-    emulator.add_fault("ExecuteWorkflow", "delay", when="after", seconds=3)
+    # Nothing is to be seen yet.
+    emulator.add_fault("ExecuteWorkflow", "delay", when="before", seconds=3)
     arguments = {"workflow_id": workflow_id, "instance_parameters": {"mine": 1}}
-    with pytest.raises(AirflowException, match="could not be learnt whether a run") as caught:
+    with pytest.raises(AirflowException, match="could not be determined within .* whether a run") as caught:
         under_timeout(ti, operator(**arguments), 1)
     assert isinstance(caught.value, AirflowFailException) is not has_store
     if has_store:
+        wait_for("the request arrives", lambda: active(emulator, workflow_id), 10)
         (run,) = active(emulator, workflow_id)
         with pytest.raises(RunStoppedError, match=str(run)):
             ti.run(operator(**arguments, timeout=4))
         assert not active(emulator, workflow_id)
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_timeout_while_the_start_is_under_way_stops_the_run_if_it_is_in_sight(
+    emulator: EmulatorProcess, has_store: bool
+) -> None:
+    ti = TaskInstance(Store() if has_store else None)
+    workflow_id = workflow(emulator)
+    emulator.add_fault("ExecuteWorkflow", "delay", when="after", seconds=3)
+    task = operator(
+        workflow_id=workflow_id, instance_parameters={"mine": 1}, execution_timeout=timedelta(seconds=1)
+    )
+    with pytest.raises(RunStoppedError, match=r"within execution_timeout=1 s; it was stopped"):
+        under_timeout(ti, task, 1)
+    assert not active(emulator, workflow_id)
 
 
 class BackendError(AirflowException):
@@ -284,7 +266,7 @@ def while_starting(
         task.run_calls.start = execute  # type: ignore[method-assign]
         return execute(*arguments)
 
-    task.run_calls.start = meanwhile  # type: ignore[method-assign]
+    task.run_calls.start = meanwhile  # type: ignore[method-assign, assignment]
 
 
 @pytest.mark.parametrize("parameters", [None, "", {"daily": True}])
@@ -384,7 +366,7 @@ def test_a_cleared_task_finds_and_stops_the_run_that_it_was_starting(
         execute(*arguments)
         raise Dead
 
-    task.run_calls.start = die  # type: ignore[method-assign]
+    task.run_calls.start = die  # type: ignore[method-assign, assignment]
     task._own = lambda *_: _unguarded(ExecuteWorkflowOperator._own(task, *_))  # type: ignore[method-assign]
     with pytest.raises(Dead):
         kept.run(task)
@@ -539,7 +521,7 @@ def test_a_timeout_bounds_a_reconciliation_and_a_retry_continues_it(
     with pytest.raises(RunLostError, match="timeout=2 s"):
         kept.run(operator(workflow_id=workflow_id, timeout=2, settling_time=600))
     assert time.monotonic() - began < 8
-    assert STATE_KEY in (kept.store or {})
+    assert STATE_KEY in kept.store
 
 
 @pytest.mark.parametrize(
@@ -559,7 +541,7 @@ def test_of_two_limits_the_one_that_passed_is_named(
     run = bare.xcoms["WfInstanceId"]
     event = TerminalEvent(Outcome.TIMEOUT, 3, run, message="it was RUNNING then").to_payload()
     with pytest.raises(RunStoppedError, match=f"within {named} "):
-        operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
+        operator(**arguments).execute_complete(bare.context, event, **(deferral.value.kwargs or {}))
 
 
 # 10. Input.
@@ -626,7 +608,7 @@ def test_a_link_never_fails_a_task(
     task = operator(workflow_id=1)
     task.hook.console_link = _raise(KeyError("region"))  # type: ignore[method-assign]
     bare.run(task)
-    assert "The link to the console could not be kept" in task_log()
+    assert "The link to the console could not be stored" in task_log()
 
 
 # 11. Airflow 3.0 resumes a retry with the event of the previous try.
@@ -646,11 +628,11 @@ def test_an_event_of_an_earlier_try_starts_the_try_anew(
     seen = SchedulerXHook().get_workflow_instance(workflow_id, run)
     event = TerminalEvent(Outcome.ENDED, workflow_id, run, seen).to_payload()
     with pytest.raises(RunFailedError):
-        operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
+        operator(**arguments).execute_complete(bare.context, event, **(deferral.value.kwargs or {}))
     bare.try_number = 2
     starts = emulator.starts(workflow_id)
     with pytest.raises((TaskDeferred, RunFailedError)):
-        operator(**arguments).execute_complete(bare.context, event, **deferral.value.kwargs)
+        operator(**arguments).execute_complete(bare.context, event, **(deferral.value.kwargs or {}))
     assert emulator.starts(workflow_id) == starts + 1
     assert bare.xcoms["WfInstanceId"] != run
 
@@ -695,7 +677,7 @@ def test_a_deferral_whose_run_cannot_be_looked_up_allows_no_blind_retry(
     [
         ({"workflow_id": 999_999}, "not existed"),
         ({"instance_parameters": "{{ x }}"}, "1001 bytes"),
-        ({"workflow_id": "{{ x }}"}, "workflow_id is empty"),
+        ({"workflow_id": "{{ x }}"}, "no workflow is given: set workflow_id"),
     ],
 )
 def test_a_wrong_configuration_fails_at_once(
@@ -711,7 +693,7 @@ def test_a_wrong_configuration_fails_at_once(
         kept.run(task)
     assert isinstance(caught.value, AirflowFailException)
     assert emulator.counters()["starts"] == starts
-    assert STATE_KEY not in (kept.store or {})
+    assert STATE_KEY not in kept.store
 
 
 def test_a_connection_without_a_region_fails_at_once(
@@ -740,7 +722,7 @@ def test_a_run_that_is_not_existed_is_final_after_the_settling_time_with_one_war
             kept.run(task)
         event = TerminalEvent(Outcome.UNDECIDED, 3, kept.xcoms["WfInstanceId"], message="gone").to_payload()
         with pytest.raises(RunUndecidedError, match="is not existed"):
-            operator().execute_complete(kept.context, event, **deferral.value.kwargs)
+            operator().execute_complete(kept.context, event, **(deferral.value.kwargs or {}))
     else:
         with pytest.raises(RunUndecidedError, match="is not existed"):
             kept.run(task)
@@ -937,3 +919,28 @@ def test_a_start_that_gets_no_answer_is_attempted_again_within_bounds(
     with pytest.raises(RunNotStartedError, match="in 3 attempts"):
         kept.run(operator(workflow_id=workflow_id))
     assert emulator.calls("ExecuteWorkflow") == made + 3
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_start_in_a_second_that_is_taken_is_made_again_some_seconds_later(
+    emulator: EmulatorProcess, kept: TaskInstance, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Such a refusal proves that nothing was started, so nothing has to settle first."""
+    monkeypatch.setattr(launching, "_LEAST_SPREAD", 0.1)
+    monkeypatch.setattr(launching, "_SPREAD", 0.2)
+    workflow_id = workflow(emulator)
+    task = operator(workflow_id=workflow_id, settling_time=600, wait_for_completion=False)
+    start, refusals = task.run_calls.start, [SchedulerXSameSecondError("Duplicate entry")] * times
+
+    def refused(*arguments: Any) -> int:
+        if refusals:
+            raise refusals.pop()
+        return start(*arguments)
+
+    monkeypatch.setattr(task.run_calls, "start", refused)
+    if times == 1:
+        assert kept.run(task) == newest(emulator, workflow_id)["wf_instance_id"]
+        return
+    with pytest.raises(RunNotStartedError, match="in 3 attempts: Duplicate entry"):
+        kept.run(task)
+    assert STATE_KEY not in kept.store

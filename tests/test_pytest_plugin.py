@@ -26,7 +26,7 @@ def test_it_is_there(schedulerx_emulator):
 
 def test_nothing_is_left_of_the_test_before(schedulerx_emulator):
     assert schedulerx_emulator.pending_faults() == []
-    assert schedulerx_emulator.counters() == {{"calls": {{}}, "outcomes": {{}}, "busiest_minute": {{}}, "starts": {{}}}}
+    assert schedulerx_emulator.counters() == {{"calls": {{}}, "outcomes": {{}}, "busiest_minute": {{}}, "starts": {{}}, "job_starts": {{}}}}
     assert schedulerx_emulator.profile()["list_workflows"] == "present"
     for _ in range(2):
         SchedulerXHook().execute_workflow({workflow_id})

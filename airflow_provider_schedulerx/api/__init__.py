@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection import fields, settings
     from airflow_provider_schedulerx.api.polling import poller
     from airflow_provider_schedulerx.api.runs import (
+        ends,
         events,
         intents,
         kinds,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         recipes,
         reconciling,
         rerunning,
+        scheduled,
         stopping,
         tracking,
     )
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "async_transport",
     "calls",
+    "ends",
     "events",
     "exceptions",
     "fields",
@@ -58,6 +61,7 @@ __all__ = [
     "reconciling",
     "rerunning",
     "retrying",
+    "scheduled",
     "settings",
     "stopping",
     "tracking",
@@ -68,6 +72,7 @@ _ROOMS = {
     "connection": ("fields", "settings"),
     "wire": ("async_transport", "calls", "retrying", "transport"),
     "runs": (
+        "ends",
         "events",
         "intents",
         "kinds",
@@ -75,6 +80,7 @@ _ROOMS = {
         "reconciling",
         "recipes",
         "rerunning",
+        "scheduled",
         "stopping",
         "tracking",
     ),

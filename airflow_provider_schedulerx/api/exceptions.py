@@ -87,7 +87,7 @@ class SchedulerXAuthorizationError(SchedulerXError):
     ) -> None:
         super().__init__(message, **facts)
         self.action = action
-        self.access_denied_detail = dict(access_denied_detail or {})
+        self.access_denied_detail: dict[str, Any] = dict(access_denied_detail or {})
 
 
 class SchedulerXRejectedError(SchedulerXError):

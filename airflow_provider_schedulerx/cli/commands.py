@@ -36,7 +36,7 @@ class Command:
 
     @property
     def path(self) -> str:
-        return f"airflow_provider_schedulerx.cli.{self.name}.run"
+        return f"airflow_provider_schedulerx.cli.{self.name.replace('-', '_')}.run"
 
 
 _CONN_ID = Argument(("schedulerx_conn_id",), "Airflow connection, such as schedulerx_default")
@@ -61,6 +61,7 @@ COMMANDS: tuple[Command, ...] = (
         (
             _CONN_ID,
             Argument(("--workflow-id",), "workflow to look at; one with many runs is chosen if not given"),
+            Argument(("--workflow-name",), "its exact name instead"),
             _switch("--json", "print JSON instead of a table"),
             _switch("--start", "start the workflow and follow the run, after asking"),
             _switch("--yes", "with --start: do not ask"),
@@ -79,14 +80,33 @@ COMMANDS: tuple[Command, ...] = (
             *_SCOPE,
         ),
     ),
-    Command("workflows", "List the workflows of the connection's group", (_CONN_ID, *_SCOPE)),
+    Command(
+        "workflows",
+        "List the workflows of the connection's group",
+        (_CONN_ID, Argument(("--name",), "only workflows whose name has this text in it"), *_SCOPE),
+    ),
     Command(
         "instance",
         "Show a workflow instance: its state, its nodes, and where it is in the console",
         (
             _CONN_ID,
-            Argument(("workflow_id",), "id of the workflow"),
+            Argument(("workflow_id",), "id of the workflow, or its exact name", {"metavar": "workflow"}),
             Argument(("wf_instance_id",), "id of the workflow instance (WfInstanceId)"),
+            *_SCOPE,
+        ),
+    ),
+    Command(
+        "jobs",
+        "List the jobs of the connection's group",
+        (_CONN_ID, Argument(("--name",), "only jobs whose name has this text in it"), *_SCOPE),
+    ),
+    Command(
+        "job-instance",
+        "Show a job instance: its state, where it is in the console, and the last lines of its log",
+        (
+            _CONN_ID,
+            Argument(("job_id",), "id of the job"),
+            Argument(("job_instance_id",), "id of the job instance (JobInstanceId)"),
             *_SCOPE,
         ),
     ),

@@ -83,6 +83,8 @@ ACTIONS: Mapping[str, str] = {
     "edas:ReadSchedulerxLogQuery": "show the logs of failed nodes",
     "edas:ReadSchedulerxJobInstanceQuery": "recognize a run by its parameters after a lost answer",
     "edas:ManageSchedulerxJobInstRun": 'rerun failed nodes (on_retry="rerun_failed")',
+    "edas:ManageSchedulerxJobTrigger": "start runs of jobs",
+    "edas:ReadSchedulerxJobQuery": "find a job by its name",
     "edas:ReadSchedulerxNamespaceQuery": "list namespaces (this command and Test Connection only)",
     "edas:ReadSchedulerxAppGroupQuery": "list groups and their edition (this command only)",
 }

@@ -116,7 +116,13 @@ async def _run(arguments: argparse.Namespace) -> None:
         _at_end_of_stdin(asyncio.get_running_loop(), stopped.set)
     known = definitions.load(arguments.workflows)
     store = Store(arguments.state) if arguments.state else None
-    engine = Engine(known.workflows.values(), store=store, speed=arguments.speed, profile=arguments.profile)
+    engine = Engine(
+        known.workflows.values(),
+        jobs=known.jobs.values(),
+        store=store,
+        speed=arguments.speed,
+        profile=arguments.profile,
+    )
     emulator = make_emulator(known, engine, quota=arguments.quota, verbose=arguments.verbose)
     tls, ca_file = None, None
     if arguments.tls:

@@ -34,7 +34,7 @@ class GatewayError(Exception):
         self.status = status
         self.code = code
         self.message = message
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
         self.body = body
 
 
@@ -59,7 +59,7 @@ class Authenticator:
     """Remembers nonces, so that a request can be carried out only once."""
 
     def __init__(self, accounts: Mapping[str, Account], clock: Callable[[], float] = time.time) -> None:
-        self.accounts = dict(accounts)
+        self.accounts: dict[str, Account] = dict(accounts)
         self._clock = clock
         self._nonces: dict[str, float] = {}
 

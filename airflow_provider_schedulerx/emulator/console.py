@@ -8,16 +8,19 @@ from html import escape
 from aiohttp import web
 
 from airflow_provider_schedulerx.drawing import STYLESHEET, Node, badge, draw, table
-from airflow_provider_schedulerx.emulator.definitions import Workflow
+from airflow_provider_schedulerx.emulator.arguments import WORKER
+from airflow_provider_schedulerx.emulator.definitions import Job, Workflow
 from airflow_provider_schedulerx.emulator.engine import Engine, InstanceRun, NodeRun
-from airflow_provider_schedulerx.emulator.operations import WORKER
 
 #: Seconds after which a page of a run that is active loads itself again.
 REFRESH_SECONDS = 2
 _SHOWN_RUNS = 50
 
 #: status -> what it is called.
-_STATES = {1: "WAITING", 2: "READY", 3: "RUNNING", 4: "SUCCESS", 5: "FAILED", 9: "REJECTED"}
+_STATES = {
+    **{1: "WAITING", 2: "READY", 3: "RUNNING", 4: "SUCCESS", 5: "FAILED", 6: "KILLED", 9: "REJECTED"},
+    **{11: "PARTIAL_FAILED", 12: "SKIPPED"},
+}
 
 #: What the console has beside the drawing's own stylesheet.
 _STYLE = """
@@ -39,26 +42,27 @@ def routes(app: web.Application, engine: Engine) -> None:
         return _html(index_page(engine))
 
     async def run(http: web.Request) -> web.Response:
-        workflow = engine.workflows.get(_number(http.match_info["workflow_id"]))
-        found = engine.instances.get(_number(http.match_info["wf_instance_id"]))
-        if workflow is None or found is None or found.workflow_id != workflow.workflow_id:
-            raise web.HTTPNotFound(text="There is no such workflow instance.")
-        engine.advance(workflow)
-        return _html(run_page(workflow, found, engine.now()))
+        found = engine.instances.get(_number(http.match_info["instance_id"]))
+        definition = None if found is None else engine.definition_of(found)
+        if found is None or definition is None or found.key[1] != _number(http.match_info["definition_id"]):
+            raise web.HTTPNotFound(text="There is no such run.")
+        engine.advance(definition)
+        return _html(run_page(definition, found, engine.now()))
 
     app.router.add_get("/console", index)
     app.router.add_get("/console/", index)
-    app.router.add_get("/console/{workflow_id}/{wf_instance_id}", run)
+    app.router.add_get("/console/{definition_id}/{instance_id}", run)
 
 
 def index_page(engine: Engine) -> str:
-    """All workflows, and their newest runs."""
+    """All workflows and jobs, and their newest runs."""
     parts = []
-    for workflow in engine.workflows.values():
-        runs = engine.runs_of(workflow)
+    for definition in engine.definitions:
+        kind, number = definition.key
+        runs = engine.runs_of(definition)
         rows = [
             (
-                f'<a href="/console/{workflow.workflow_id}/{run.wf_instance_id}">{run.wf_instance_id}</a>',
+                f'<a href="/console/{number}/{run.wf_instance_id}">{run.wf_instance_id}</a>',
                 _badge(run.status),
                 _time(run.started),
                 _time(run.ended),
@@ -66,19 +70,20 @@ def index_page(engine: Engine) -> str:
             for run in reversed(runs[-_SHOWN_RUNS:])
         ]
         listed = (
-            table(("Workflow instance", "State", "Start", "End"), rows)
+            table((f"{kind.title()} instance", "State", "Start", "End"), rows)
             if rows
             else '<p class="note">No runs yet.</p>'
         )
-        parts.append(f"<h2>{escape(workflow.name)} (workflow {workflow.workflow_id})</h2>{listed}")
-    return _page("Workflows", "".join(parts), refresh=True)
+        parts.append(f"<h2>{escape(definition.name)} ({kind} {number})</h2>{listed}")
+    return _page("Workflows and jobs", "".join(parts), refresh=True)
 
 
-def run_page(workflow: Workflow, run: InstanceRun, now: float) -> str:
-    """One run: its DAG, its nodes and their logs."""
+def run_page(definition: Workflow | Job, run: InstanceRun, now: float) -> str:
+    """One run: the DAG of a workflow, its nodes and their logs."""
+    kind, number = definition.key
     facts = [
-        ("Workflow", f"{workflow.name} ({workflow.workflow_id})"),
-        ("Namespace, group", f"{workflow.namespace}, {workflow.group}"),
+        (kind.title(), f"{definition.name} ({number})"),
+        ("Namespace, group", f"{definition.namespace}, {definition.group}"),
         ("Parameters", run.parameters or "none"),
         ("Start", _time(run.started)),
         ("End", _time(run.ended)),
@@ -92,19 +97,23 @@ def run_page(workflow: Workflow, run: InstanceRun, now: float) -> str:
             str(node.attempt),
             _time(_began(node)),
             _duration(_began(node), node.ends, now),
-            WORKER if _began(node) else "",
+            (run.worker or WORKER) if _began(node) else "",
             escape(node.result),
         )
         for node in run.nodes.values()
     ]
     logs = "".join(_log(node.definition.name, node, now) for node in run.nodes.values())
+    dag = (
+        f"<h2>DAG</h2><div class='scroll'>{_drawing(run, now)}</div><h2>Nodes</h2>"
+        if kind == "workflow"
+        else ""
+    )
     return _page(
-        f"Workflow instance {run.wf_instance_id}",
+        f"{kind.title()} instance {run.wf_instance_id}",
         f"<p>{_badge(run.status)}</p><dl>{listed}</dl>"
-        f"<h2>DAG</h2><div class='scroll'>{_drawing(run, now)}</div>"
-        f"<h2>Nodes</h2>{table(('Node', 'State', 'Attempt', 'Start', 'Duration', 'Worker', 'Result'), rows)}"
+        f"{dag}{table(('Node' if dag else 'Job', 'State', 'Attempt', 'Start', 'Duration', 'Worker', 'Result'), rows)}"
         f"<h2>Logs</h2>{logs}"
-        '<p><a href="/console/">All workflows</a></p>',
+        '<p><a href="/console/">All workflows and jobs</a></p>',
         refresh=run.is_active,
     )
 
@@ -131,7 +140,7 @@ def _log(name: str, node: NodeRun, now: float) -> str:
         return ""
     shown = "\n".join(lines[-200:])
     return (
-        f"<details{' open' if node.status in (3, 5, 9) else ''}><summary>{escape(name)} ({len(lines)} lines)</summary>"
+        f"<details{' open' if node.status in (3, 5, 6, 9, 11) else ''}><summary>{escape(name)} ({len(lines)} lines)</summary>"
         f"<pre>{escape(shown)}</pre></details>"
     )
 

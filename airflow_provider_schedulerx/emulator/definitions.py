@@ -1,4 +1,4 @@
-"""The YAML file that says which accounts, namespaces and workflows the emulator has."""
+"""The YAML file that says which accounts, namespaces, workflows and jobs the emulator has."""
 
 from __future__ import annotations
 
@@ -18,8 +18,14 @@ DEFAULT_NAMESPACE, DEFAULT_GROUP = "4a06d5ea-f576-4326-842c-fb14ea043d8d", "demo
 #: Id of the account that identities belong to unless the file says otherwise.
 DEFAULT_OWNER = "1144881807903942"
 
-#: outcome in the file -> job instance status that a node ends with.
-OUTCOMES = {"success": 4, "failed": 5, "rejected": 9}
+#: outcome in the file -> job instance status that a node or a job ends with. A number there is the status itself.
+OUTCOMES = {"success": 4, "failed": 5, "killed": 6, "rejected": 9, "partial_failed": 11, "skipped": 12}
+
+#: What a workflow or a job is known by: its kind and its id. Their ids are counted apart.
+Key = tuple[str, int]
+
+#: Time type of a job that only calls start (API page "GetJobInfo").
+API_TIME_TYPE = 100
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Node:
-    """A job of a workflow.
+    """What runs: a job of a workflow, or of its own.
 
     :ivar duration: seconds it runs, before the emulator's speed is applied.
     :ivar outcomes: status it ends with at the first attempt, the second, ...; the last one repeats.
@@ -103,6 +109,46 @@ class Workflow:
     time_expression: str = ""
     data_offset: float = 0.0
 
+    @property
+    def key(self) -> Key:
+        return "workflow", self.workflow_id
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that runs by itself; the engine runs it as a workflow of one node.
+
+    :ivar node: what runs.
+    :ivar time_type: 1 cron, 3 fix_rate, 4 second_delay, 5 one_time, 100 api.
+    :ivar preparing: seconds between the start of an instance and that of its work.
+    :ivar max_concurrency: how many of its instances may run at a time; what happens beyond is the profile's.
+    """
+
+    node: Node
+    namespace: str
+    group: str
+    enabled: bool = True
+    max_concurrency: int = 1
+    preparing: float = 0.0
+    time_type: int = API_TIME_TYPE
+    time_expression: str = ""
+
+    @property
+    def job_id(self) -> int:
+        return self.node.job_id
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def nodes(self) -> Mapping[int, Node]:
+        return {self.job_id: self.node}
+
+    @property
+    def key(self) -> Key:
+        return "job", self.job_id
+
 
 @dataclass(frozen=True)
 class Namespace:
@@ -127,6 +173,7 @@ class Definitions:
     accounts: Mapping[str, Account]
     namespaces: Mapping[str, Namespace]
     workflows: Mapping[int, Workflow]
+    jobs: Mapping[int, Job] = field(default_factory=dict)
 
 
 def load(path: Path) -> Definitions:
@@ -155,16 +202,26 @@ def parse(data: Any, file: str = "") -> Definitions:
         workflow = _workflow(place)
         if workflow.workflow_id in workflows:
             raise place.error("id", f"{workflow.workflow_id} is used twice")
-        if workflow.namespace not in namespaces:
-            raise place.error("namespace", f"{workflow.namespace!r} is not the id of one of the namespaces")
-        for group in {workflow.group, *(node.group for node in workflow.nodes.values() if node.group)}:
-            if group not in namespaces[workflow.namespace].groups:
-                raise place.error(
-                    "group", f"{group!r} is not in the groups of namespace {workflow.namespace!r}"
-                )
+        _check_groups(place, workflow, namespaces)
         workflows[workflow.workflow_id] = workflow
+    jobs: dict[int, Job] = {}
+    taken = {job_id for workflow in workflows.values() for job_id in workflow.nodes}
+    for place in root.items("jobs"):
+        job = _job(place)
+        if job.job_id in jobs or job.job_id in taken:
+            raise place.error("id", f"{job.job_id} is used twice")
+        _check_groups(place, job, namespaces)
+        jobs[job.job_id] = job
     root.done()
-    return Definitions({account.access_key_id: account for account in accounts}, namespaces, workflows)
+    return Definitions({account.access_key_id: account for account in accounts}, namespaces, workflows, jobs)
+
+
+def _check_groups(place: Place, made: Workflow | Job, namespaces: Mapping[str, Namespace]) -> None:
+    if made.namespace not in namespaces:
+        raise place.error("namespace", f"{made.namespace!r} is not the id of one of the namespaces")
+    for group in {made.group, *(node.group for node in made.nodes.values() if node.group)}:
+        if group not in namespaces[made.namespace].groups:
+            raise place.error("group", f"{group!r} is not in the groups of namespace {made.namespace!r}")
 
 
 def parse_account(data: Any) -> Account:
@@ -228,23 +285,50 @@ def _workflow(place: Place) -> Workflow:
 
 
 def _node(place: Place, default_id: int, names: Mapping[str, int]) -> Node:
-    outcomes = place.texts("outcome", ("success",))
-    if not outcomes:
-        raise place.error("outcome", f"must have at least one of {', '.join(OUTCOMES)}")
     befores = place.texts("after")
-    for name in outcomes:
-        if name not in OUTCOMES:
-            raise place.error("outcome", f"must be of {', '.join(OUTCOMES)}, not {name!r}")
     for name in befores:
         if name not in names:
             raise place.error("after", f"{name!r} is not a node above this one")
-    return Node(
+    return _work(
+        place,
         job_id=place.get("job_id", int, default_id),
         name=place.text("name"),
-        duration=place.get("duration", (int, float), 1.0, at_least=0),
-        outcomes=tuple(OUTCOMES[name] for name in outcomes),
         after=tuple(names[name] for name in befores),
         group=place.get("group", str, None),
+    )
+
+
+def _job(place: Place) -> Job:
+    job_id = place.get("id", int)
+    job = Job(
+        node=_work(place, job_id=job_id, name=place.get("name", str, f"job-{job_id}"), after=(), group=None),
+        namespace=place.text("namespace"),
+        group=place.text("group"),
+        enabled=place.get("enabled", bool, True),
+        max_concurrency=place.get("max_concurrency", int, 1, at_least=1),
+        preparing=place.get("preparing", (int, float), 0.0, at_least=0),
+        time_type=place.get("time_type", int, API_TIME_TYPE),
+        time_expression=str(place.get("time_expression", (str, int, float), "")),
+    )
+    place.done()
+    return job
+
+
+def _work(place: Place, *, job_id: int, name: str, after: tuple[int, ...], group: str | None) -> Node:
+    """What a node and a job have in common."""
+    outcomes = place.texts("outcome", ("success",))
+    if not outcomes:
+        raise place.error("outcome", f"must have at least one of {', '.join(OUTCOMES)}")
+    for each in outcomes:
+        if each not in OUTCOMES and not each.isdecimal():
+            raise place.error("outcome", f"must be of {', '.join(OUTCOMES)}, or a number, not {each!r}")
+    return Node(
+        job_id=job_id,
+        name=name,
+        duration=place.get("duration", (int, float), 1.0, at_least=0),
+        outcomes=tuple(OUTCOMES[each] if each in OUTCOMES else int(each) for each in outcomes),
+        after=after,
+        group=group,
         result=place.get("result", str, ""),
         log_lines=place.get("log_lines", int, 0, at_least=0),
         parameters=place.get("parameters", str, ""),

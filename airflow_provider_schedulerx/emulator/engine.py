@@ -1,4 +1,4 @@
-"""Runs workflow instances on their DAG, in real time.
+"""Runs instances of workflows, on their DAG, and of jobs, in real time.
 
 Nothing ticks. Every node knows when it starts and ends, so the engine catches up with the clock
 whenever it is asked (:meth:`Engine.advance`). A killed and restarted emulator thereby goes on as
@@ -15,12 +15,14 @@ from datetime import tzinfo
 from typing import Any, Protocol
 
 from airflow_provider_schedulerx.emulator import schedules
-from airflow_provider_schedulerx.emulator.definitions import Node, Workflow
+from airflow_provider_schedulerx.emulator.definitions import Job, Key, Node, Workflow
 from airflow_provider_schedulerx.emulator.profile import Profile
 from airflow_provider_schedulerx.emulator.schedules import Timer
 
 # Statuses of workflow and job instances share these numbers.
 WAITING, READY, RUNNING, SUCCESS, FAILED = 1, 2, 3, 4, 5
+#: Of a job instance that can be retried (API page of RetryJobInstance: successful or failed ones).
+_RETRIABLE = (SUCCESS, FAILED, 6, 9, 11)
 
 #: Ids of instances begin here: beyond 32 bits, as in the service's documentation.
 FIRST_ID = 36_508_287_844
@@ -71,11 +73,15 @@ class NodeRun:
 class InstanceRun:
     """A run, with the definitions that it began with: a file that is edited later does not change it.
 
+    :ivar wf_instance_id: its id; of a job's run, that of the job instance.
+    :ivar workflow_id: 0 for a job's run.
     :ivar group: application group of the nodes that name none.
     :ivar schedule_time: ``ScheduleTime``; None where the service gives none.
     :ivar data_time: ``DataTime``, likewise.
     :ivar is_scheduled: whether the workflow's own schedule has started it.
     :ivar stopped: whether a node was stopped since the run began, or since it was last retried.
+    :ivar job_id: of the job that runs by itself; 0 for a workflow's run.
+    :ivar worker: what has to run it; empty for any.
     """
 
     wf_instance_id: int
@@ -91,6 +97,12 @@ class InstanceRun:
     is_scheduled: bool = False
     stopped: bool = False
     nodes: dict[int, NodeRun] = field(default_factory=dict)
+    job_id: int = 0
+    worker: str = ""
+
+    @property
+    def key(self) -> Key:
+        return ("job", self.job_id) if self.job_id else ("workflow", self.workflow_id)
 
     @property
     def is_active(self) -> bool:
@@ -124,7 +136,7 @@ class Store(Protocol):
 
 
 class Engine:
-    """Has the workflows and their instances, and lets time pass for them.
+    """Has the workflows, the jobs and their instances, and lets time pass for them.
 
     :param store: keeps each instance that changed, before anyone sees the change; None keeps nothing.
     :param profile: decides what the documentation leaves open; may be replaced at any time.
@@ -134,40 +146,57 @@ class Engine:
         self,
         workflows: Iterable[Workflow],
         *,
+        jobs: Iterable[Job] = (),
         store: Store | None = None,
         speed: float = 1.0,
         profile: Profile | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.profile = profile or Profile()
-        self.workflows = {workflow.workflow_id: workflow for workflow in workflows}
-        self.instances = {run.wf_instance_id: run for run in (store.load() if store else ())}
+        self.profile: Profile = profile or Profile()
+        self.workflows: dict[int, Workflow] = {workflow.workflow_id: workflow for workflow in workflows}
+        self.jobs: dict[int, Job] = {job.job_id: job for job in jobs}
+        self.instances: dict[int, InstanceRun] = {
+            run.wf_instance_id: run for run in (store.load() if store else ())
+        }
         self._store = store
         self._speed = speed
         self._clock = clock
-        self._by_workflow: dict[int, list[InstanceRun]] = defaultdict(list)
-        self._jobs: dict[int, tuple[InstanceRun, NodeRun]] = {}
+        self._runs: dict[Key, list[InstanceRun]] = defaultdict(list)
+        self._job_instances: dict[int, tuple[InstanceRun, NodeRun]] = {}
         last = FIRST_ID
         for instance in self.instances.values():
-            self._by_workflow[instance.workflow_id].append(instance)
+            self._runs[instance.key].append(instance)
             last = max(last, instance.wf_instance_id)
             for node in instance.nodes.values():
                 if node.job_instance_id is not None:
-                    self._jobs[node.job_instance_id] = (instance, node)
+                    self._job_instances[node.job_instance_id] = (instance, node)
                     last = max(last, node.job_instance_id)
         self._last_id = last
-        self._next_event: dict[int, float] = {}  # workflow -> when it has to be looked at again
-        self._timers: dict[int, Timer] = {}
+        self._next_event: dict[Key, float] = {}  # when it has to be looked at again
+        self._timers: dict[Key, Timer] = {}
         for workflow in self.workflows.values():
             # After a restart a schedule goes on where it was, as the service does, which has not been away.
-            done = [run.created for run in self._by_workflow[workflow.workflow_id] if run.is_scheduled]
+            done = [run.created for run in self._runs[workflow.key] if run.is_scheduled]
             since = max(done[-1], clock() - _MADE_UP) if done else clock()
             self._set_timer(workflow, since)
 
     @property
     def starts(self) -> dict[int, int]:
         """Instances ever started, by workflow."""
-        return {workflow_id: len(runs) for workflow_id, runs in self._by_workflow.items() if runs}
+        return self._starts("workflow")
+
+    @property
+    def job_starts(self) -> dict[int, int]:
+        """Instances of jobs by themselves ever started, by job."""
+        return self._starts("job")
+
+    def _starts(self, kind: str) -> dict[int, int]:
+        return {number: len(runs) for (of, number), runs in self._runs.items() if of == kind and runs}
+
+    @property
+    def definitions(self) -> list[Workflow | Job]:
+        """All workflows and jobs."""
+        return [*self.workflows.values(), *self.jobs.values()]
 
     def now(self) -> float:
         return self._clock()
@@ -195,34 +224,60 @@ class Engine:
         self._set_timer(workflow, self._clock(), runs)
 
     def _set_timer(self, workflow: Workflow, since: float, runs: int | None = None) -> None:
-        self._timers.pop(workflow.workflow_id, None)
-        self._look_again(workflow.workflow_id)
+        self._timers.pop(workflow.key, None)
+        self._look_again(workflow.key)
         schedule = schedules.parse(workflow.time_type, workflow.time_expression)
         if schedule is not None and workflow.enabled:
-            self._timers[workflow.workflow_id] = Timer.starting(schedule, since, self.zone, runs)
+            self._timers[workflow.key] = Timer.starting(schedule, since, self.zone, runs)
 
     def execute(self, workflow: Workflow, parameters: str | None) -> InstanceRun | None:
-        """Start an instance.
+        """Start an instance of a workflow.
 
         :return: None if the start was skipped without a word.
         """
         self.advance(workflow)
         if not workflow.enabled and self.profile["disabled_workflow"] == "refuse":
             raise Refused(f"workflow is disabled, workflowId={workflow.workflow_id}")
-        runs = self._by_workflow[workflow.workflow_id]
-        now = self._clock()
-        if runs and now - runs[-1].created < int(self.profile["start_interval"]) / self._speed:
+        runs = self._runs[workflow.key]
+        if runs and self._clock() - runs[-1].created < int(self.profile["start_interval"]) / self._speed:
             raise Refused(f"workflowId={workflow.workflow_id} was triggered in the same second")
+        return self._start(workflow, parameters)
+
+    def execute_job(
+        self, job: Job, parameters: str | None, *, check_status: bool = True, worker: str = ""
+    ) -> InstanceRun | None:
+        """Start an instance of a job.
+
+        :param check_status: whether a disabled job is refused.
+        :param worker: what has to run it.
+        :return: None if the start was skipped without a word.
+        """
+        self.advance(job)
+        if check_status and not job.enabled:
+            raise Refused(f"jobId={job.job_id} is disabled")
+        runs = self._runs[job.key]
+        second = int(self._clock() * self._speed)
+        if any(int(run.created * self._speed) == second for run in runs[-1:]):
+            if self.profile["same_second"] == "error":
+                raise Refused("system error", code=500)
+            raise Refused(f"Duplicate entry '{job.job_id}-{second}' for key 'uk_job_id_schedule_time'")
+        return self._start(job, parameters, worker)
+
+    def _start(
+        self, definition: Workflow | Job, parameters: str | None, worker: str = ""
+    ) -> InstanceRun | None:
+        runs = self._runs[definition.key]
         when_full = self.profile["when_full"]
-        if when_full != "queue" and sum(run.is_active for run in runs) >= workflow.max_concurrency:
+        if when_full != "queue" and sum(run.is_active for run in runs) >= definition.max_concurrency:
             if when_full == "skip":
                 return None
-            raise Refused(f"max concurrency {workflow.max_concurrency} reached")
-        run = self._make(workflow, parameters, now)
-        run.schedule_time = now
-        run.data_time = now if self.profile["api_data_time"] == "present" else None
+            raise Refused(f"max concurrency {definition.max_concurrency} reached")
+        run = self._make(definition, parameters, self._clock())
+        run.worker = worker
+        run.schedule_time = run.created
+        run.data_time = run.created if self.profile["api_data_time"] == "present" else None
         self._changed(run)
-        self.advance(workflow)
+        self.advance(definition)
         return run
 
     def rerun(self, workflow: Workflow, schedule_time: float | None, data_time: float | None) -> InstanceRun:
@@ -236,20 +291,27 @@ class Engine:
         self.advance(workflow)
         return run
 
-    def _make(self, workflow: Workflow, parameters: str | None, at: float) -> InstanceRun:
-        run = InstanceRun(self._new_id(), workflow.workflow_id, workflow.group, parameters, created=at)
-        for job_id, definition in workflow.nodes.items():
-            run.nodes[job_id] = NodeRun(definition)
+    def _make(self, definition: Workflow | Job, parameters: str | None, at: float) -> InstanceRun:
+        run = InstanceRun(
+            self._new_id(),
+            definition.workflow_id if isinstance(definition, Workflow) else 0,
+            definition.group,
+            parameters,
+            created=at,
+            job_id=definition.job_id if isinstance(definition, Job) else 0,
+        )
+        for job_id, node in definition.nodes.items():
+            run.nodes[job_id] = NodeRun(node)
             self._give_id(run, run.nodes[job_id])
         self.instances[run.wf_instance_id] = run
-        self._by_workflow[workflow.workflow_id].append(run)
+        self._runs[run.key].append(run)
         return run
 
-    def _start_scheduled(self, workflow: Workflow, planned: float) -> InstanceRun:
-        run = self._make(workflow, None, planned)
+    def _start_scheduled(self, definition: Workflow | Job, planned: float) -> InstanceRun:
+        run = self._make(definition, None, planned)
         run.is_scheduled = True
         run.schedule_time = planned
-        run.data_time = planned + workflow.data_offset
+        run.data_time = planned + (definition.data_offset if isinstance(definition, Workflow) else 0.0)
         return run
 
     def instance(self, workflow: Workflow, wf_instance_id: int) -> InstanceRun:
@@ -259,20 +321,27 @@ class Engine:
             raise Refused(f"workflowInstance is not existed, wfInstanceId={wf_instance_id}")
         return run
 
-    def runs_of(self, workflow: Workflow) -> list[InstanceRun]:
-        """All runs of a workflow, oldest first."""
-        self.advance(workflow)
-        return self._by_workflow[workflow.workflow_id]
+    def definition_of(self, run: InstanceRun) -> Workflow | Job | None:
+        """The workflow or job that a run is of; None if it is there no more."""
+        return self.jobs.get(run.job_id) if run.job_id else self.workflows.get(run.workflow_id)
 
-    def listed(self, workflow: Workflow) -> list[InstanceRun]:
-        """The runs that ListWorkflowInstance shows, in its order."""
+    def runs_of(self, definition: Workflow | Job) -> list[InstanceRun]:
+        """All runs of a workflow or a job, oldest first."""
+        self.advance(definition)
+        return self._runs[definition.key]
+
+    def listed(self, definition: Workflow | Job) -> list[InstanceRun]:
+        """The runs that ListWorkflowInstance or GetJobInstanceList shows, of the latter on all pages, in its order."""
         before = self._clock() - int(self.profile["list_lag"]) / self._speed
         hides_waiting = self.profile["list_waiting"] == "hidden"
         shown = [
             run
-            for run in self.runs_of(workflow)
+            for run in self.runs_of(definition)
             if run.created <= before and not (hides_waiting and run.status == WAITING)
-        ][-int(self.profile["list_length"]) :]
+        ]
+        length = self.profile["list_length" if isinstance(definition, Workflow) else "job_list_length"]
+        if length != "all":
+            shown = shown[-int(length) :]
         match self.profile["list_order"]:
             case "newest_first":
                 shown.reverse()
@@ -282,7 +351,7 @@ class Engine:
         return shown
 
     def job(self, job_id: int, job_instance_id: int) -> tuple[InstanceRun, NodeRun]:
-        found = self._jobs.get(job_instance_id)
+        found = self._job_instances.get(job_instance_id)
         if found is None or found[1].job_id != job_id:
             raise Refused(f"jobInstance is not existed, jobId={job_id}, jobInstanceId={job_instance_id}")
         self.advance_all()
@@ -293,21 +362,22 @@ class Engine:
         self.advance_all()
         return sorted(
             line
-            for found_id, (run, node) in self._jobs.items()
+            for found_id, (run, node) in self._job_instances.items()
             if (node.definition.group or run.group) == group
             and job_id in (None, node.job_id)
             and job_instance_id in (None, found_id)
             for line in node.log
         )
 
-    def reset(self, workflows: Iterable[Workflow]) -> None:
-        """Forget all runs, and have these workflows. Ids are not given again."""
-        for kept in (self.workflows, self.instances, self._by_workflow, self._jobs, self._next_event):
+    def reset(self, workflows: Iterable[Workflow], jobs: Iterable[Job] = ()) -> None:
+        """Forget all runs, and have these workflows and jobs. Ids are not given again."""
+        for kept in (self.workflows, self.instances, self._runs, self._job_instances, self._next_event):
             kept.clear()
         self._timers.clear()
         if self._store is not None:
             self._store.clear()
         self.add_workflows(workflows)
+        self.jobs = {job.job_id: job for job in jobs}
 
     def stop(self, run: InstanceRun, node: NodeRun) -> None:
         """Stop a node that runs (API page of StopInstance: "in the running state")."""
@@ -318,20 +388,20 @@ class Engine:
         now = self._clock()
         node.log = [line for line in node.log if line[0] <= now]
         node.log.append((now, _KILLED))
-        node.status, node.ends, node.result = FAILED, now, _KILLED
+        node.status, node.ends, node.result = int(self.profile["stopped_job_state"]), now, _KILLED
         run.stopped = True
         self._settle(run, now)
         self._changed(run)
 
     def retry(self, run: InstanceRun, node: NodeRun) -> None:
         """Run a node again that has ended, well or badly, and after it what waits for it."""
-        if node.status not in (SUCCESS, FAILED, 9):
+        if node.status not in _RETRIABLE:
             raise Refused(f"only a finished job instance can be retried, status={node.status}")
         now = self._clock()
         run.status, run.ended, run.stopped = RUNNING, None, False
         node.attempt += 1
-        if self.profile["retry_ids"] == "new":
-            self._jobs.pop(node.job_instance_id or 0, None)
+        if run.workflow_id and self.profile["retry_ids"] == "new":
+            self._job_instances.pop(node.job_instance_id or 0, None)
             self._give_id(run, node)
         self._schedule(run, node, now)
         self._changed(run)
@@ -343,24 +413,24 @@ class Engine:
         self._changed(run)
 
     def advance_all(self) -> None:
-        for workflow in self.workflows.values():
-            self.advance(workflow)
+        for definition in self.definitions:
+            self.advance(definition)
 
-    def advance(self, workflow: Workflow) -> None:
+    def advance(self, definition: Workflow | Job) -> None:
         """Let everything happen that has happened by now, in its order."""
         now = self._clock()
-        if self._next_event.get(workflow.workflow_id, 0.0) > now:
+        if self._next_event.get(definition.key, 0.0) > now:
             return
-        runs = self._by_workflow[workflow.workflow_id]
+        runs = self._runs[definition.key]
         going = [run for run in runs if run.status in (READY, RUNNING)]
         waiting = [run for run in runs if run.status == WAITING]
         changed: dict[int, InstanceRun] = {}
         free_since = 0.0
-        timer = self._timers.get(workflow.workflow_id)
+        timer = self._timers.get(definition.key)
         while True:
-            while waiting and len(going) < workflow.max_concurrency:
+            while waiting and len(going) < definition.max_concurrency:
                 run = waiting.pop(0)
-                self._begin(run, workflow, max(run.created, free_since))
+                self._begin(run, definition, max(run.created, free_since))
                 going.append(run)
                 changed[run.wf_instance_id] = run
             event = min(
@@ -376,8 +446,8 @@ class Engine:
             if timer and planned <= now and (event is None or planned < event[0]):
                 timer.fire(self.zone)
                 # Beyond the limit "no more instances are triggered", and none later (the page on workflows).
-                if len(going) + len(waiting) < workflow.max_concurrency:
-                    run = self._start_scheduled(workflow, planned)
+                if len(going) + len(waiting) < definition.max_concurrency:
+                    run = self._start_scheduled(definition, planned)
                     waiting.append(run)
                     changed[run.wf_instance_id] = run
                 continue
@@ -390,15 +460,15 @@ class Engine:
             if not run.is_active:
                 going.remove(run)
                 free_since = at
-        self._next_event[workflow.workflow_id] = min(event[0] if event else float("inf"), planned)
+        self._next_event[definition.key] = min(event[0] if event else float("inf"), planned)
         if changed:
             self._save(changed.values())
 
-    def _begin(self, run: InstanceRun, workflow: Workflow, at: float) -> None:
+    def _begin(self, run: InstanceRun, definition: Workflow | Job, at: float) -> None:
         run.status, run.started = READY, at
         for node in run.nodes.values():
             if not node.definition.after:
-                self._schedule(run, node, at + workflow.preparing / self._speed)
+                self._schedule(run, node, at + definition.preparing / self._speed)
 
     def _schedule(self, run: InstanceRun, node: NodeRun, at: float) -> None:
         node.status, node.starts, node.ends, node.result = READY, at, None, ""
@@ -428,6 +498,9 @@ class Engine:
         if any(node.status in (READY, RUNNING) for node in run.nodes.values()):
             return
         run.ended = at
+        if run.job_id:
+            run.status = run.nodes[run.job_id].status
+            return
         good = all(node.status == SUCCESS for node in run.nodes.values())
         run.status = int(self.profile["stopped_state"]) if run.stopped else SUCCESS if good else FAILED
 
@@ -437,14 +510,14 @@ class Engine:
 
     def _changed(self, run: InstanceRun) -> None:
         self._save([run])
-        self._look_again(run.workflow_id)
+        self._look_again(run.key)
 
-    def _look_again(self, workflow_id: int) -> None:
-        self._next_event.pop(workflow_id, None)
+    def _look_again(self, key: Key) -> None:
+        self._next_event.pop(key, None)
 
     def _give_id(self, run: InstanceRun, node: NodeRun) -> None:
-        node.job_instance_id = self._new_id()
-        self._jobs[node.job_instance_id] = (run, node)
+        node.job_instance_id = run.wf_instance_id if run.job_id else self._new_id()
+        self._job_instances[node.job_instance_id] = (run, node)
 
     def _new_id(self) -> int:
         self._last_id += 1

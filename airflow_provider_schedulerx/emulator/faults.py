@@ -137,7 +137,7 @@ class Throttled(GatewayError):
 
     def shaped(self, profile: Profile) -> GatewayError:
         """The same as the profile has it."""
-        self.status = int(profile["throttling"])
+        self.status: int = int(profile["throttling"])
         if profile["retry_after"] == "absent":
             self.headers.clear()
         return self

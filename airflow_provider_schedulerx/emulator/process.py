@@ -42,8 +42,8 @@ class EmulatorProcess:
         if "--port" not in arguments:
             self._arguments += ["--port", "0"]
         self._process: subprocess.Popen[str] | None = None
-        self.endpoint = ""
-        self.admin = ""
+        self.endpoint: str = ""
+        self.admin: str = ""
         self.ca_file: str | None = None
         self._connection: dict[str, Any] = {}
         self.token_service = ""
@@ -69,7 +69,8 @@ class EmulatorProcess:
             printed += line
             if line.startswith("{"):
                 facts = json.loads(line)
-                self.endpoint, self.admin, self.ca_file = facts["endpoint"], facts["admin"], facts["ca_file"]
+                self.endpoint, self.admin = str(facts["endpoint"]), str(facts["admin"])
+                self.ca_file = facts["ca_file"]
                 self._connection = facts["connection"]
                 for name in ("token_service", "token_ca_file", "metadata"):
                     setattr(self, name, facts.get(name, ""))
@@ -120,7 +121,7 @@ class EmulatorProcess:
         return {**self._connection, "extra": {**self._connection["extra"], **extra}}
 
     def counters(self) -> dict[str, Any]:
-        """``calls`` and ``outcomes`` by operation, ``starts`` by workflow id (as text)."""
+        """``calls`` and ``outcomes`` by operation, ``starts`` by workflow id and ``job_starts`` by job id (as text)."""
         counters: dict[str, Any] = self._ask("GET", "/counters")
         return counters
 
@@ -128,12 +129,21 @@ class EmulatorProcess:
         """Instances of a workflow ever started."""
         return int(self.counters()["starts"].get(str(workflow_id), 0))
 
+    def job_starts(self, job_id: int) -> int:
+        """Instances of a job by itself ever started."""
+        return int(self.counters()["job_starts"].get(str(job_id), 0))
+
     def calls(self, operation: str) -> int:
         return int(self.counters()["calls"].get(operation, 0))
 
     def instances(self, workflow_id: int | None = None) -> list[dict[str, Any]]:
         suffix = "" if workflow_id is None else f"?workflow_id={workflow_id}"
         instances: list[dict[str, Any]] = self._ask("GET", f"/instances{suffix}")
+        return instances
+
+    def job_instances(self, job_id: int) -> list[dict[str, Any]]:
+        """Runs of a job by itself, oldest first."""
+        instances: list[dict[str, Any]] = self._ask("GET", f"/instances?job_id={job_id}")
         return instances
 
     def add_fault(self, operation: str, effect: str, **details: Any) -> None:
@@ -172,7 +182,7 @@ class EmulatorProcess:
         self._ask("POST", "/accounts", account)
 
     def add_workflows(self, definitions: Mapping[str, Any]) -> None:
-        """Add or replace workflows, given as in the YAML file."""
+        """Add or replace workflows and jobs, given as in the YAML file."""
         self._ask("POST", "/workflows", definitions)
 
     def set_schedule(

@@ -67,7 +67,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
             ),
             Behaviour(
                 "list_order",
-                "In which order does ListWorkflowInstance show runs?",
+                "In which order do lists show runs?",
                 (
                     Value("newest_first", "I", "newest first"),
                     Value("oldest_first", "U", "oldest first, of the newest that are shown"),
@@ -78,7 +78,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
             ),
             Behaviour(
                 "list_waiting",
-                "Does ListWorkflowInstance show runs that wait for their turn?",
+                "Do lists show runs that wait for their turn?",
                 (
                     Value("listed", "I", "they are listed: status 1 is documented"),
                     Value("hidden", "U", "they are not listed before they begin"),
@@ -88,7 +88,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
             ),
             Behaviour(
                 "list_lag",
-                "How soon does ListWorkflowInstance show a new run? (seconds, divided by --speed)",
+                "How soon do lists show a new run? (seconds, divided by --speed)",
                 (
                     Value("0", "I", "at once"),
                     Value("2", "U", "after 2 s"),
@@ -98,12 +98,43 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
                 "nothing documents a delay",
             ),
             Behaviour(
+                "job_list_length",
+                "How many runs does GetJobInstanceList show?",
+                (
+                    Value("all", "D", "all of them, in pages"),
+                    Value("10", "D", "the 10 newest, whatever the page, as before 2024"),
+                ),
+                "all",
+                "its newer API page has pages; the English one still says that it shows the 10 newest",
+            ),
+            Behaviour(
+                "job_list_time",
+                "Which time of a run has to be in the range that GetJobInstanceList is given?",
+                (
+                    Value("schedule", "I", "the time for which it was scheduled"),
+                    Value("start", "U", "the time at which it began, so that a waiting one is left out"),
+                    Value("ignored", "D", "none: as before 2024, the range does nothing"),
+                ),
+                "schedule",
+                "every run has a schedule time, and the service's index is on it",
+            ),
+            Behaviour(
+                "same_second",
+                "How is a second ExecuteJob within the same second refused?",
+                (
+                    Value("duplicate", "I", "the message has the database's words: Duplicate entry"),
+                    Value("error", "U", 'HTTP 200, Success false, Code 500, "system error"'),
+                ),
+                "duplicate",
+                "(job, schedule time) is documented to be a unique index, in which words it refuses is not",
+            ),
+            Behaviour(
                 "when_full",
-                "What does ExecuteWorkflow do beyond MaxConcurrency?",
+                "What do ExecuteWorkflow and ExecuteJob do beyond MaxConcurrency?",
                 (
                     Value("refuse", "I", "it answers a failure and starts nothing"),
                     Value("queue", "U", "the run is made and waits for its turn"),
-                    Value("skip", "D", "it answers success with WfInstanceId 0 and starts nothing"),
+                    Value("skip", "D", "it answers success with the id 0 and starts nothing"),
                 ),
                 "refuse",
                 "scheduled runs are documented to be skipped, not queued; for a call a refusal says so",
@@ -120,7 +151,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
             ),
             Behaviour(
                 "parameters_shown",
-                "What does GetJobInstance show as Parameters of a node?",
+                "What does GetJobInstance show as Parameters?",
                 (
                     Value("run", "I", "the parameters of the run, as they were given"),
                     Value("job", "U", "the parameters of the job, the same in every run"),
@@ -182,6 +213,16 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
                 "a stopped job instance becomes 5, and 1 to 5 are all that is documented of a workflow",
             ),
             Behaviour(
+                "stopped_job_state",
+                "Which status has a job instance that was stopped?",
+                (
+                    Value("5", "C", "5, failed, as the published worker has it"),
+                    Value("6", "C", "6, killed, which the same worker knows"),
+                ),
+                "5",
+                "6 is not among the documented statuses",
+            ),
+            Behaviour(
                 "waiting_node_id",
                 "Has a node that waits for others its JobInstanceId already?",
                 (
@@ -203,7 +244,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = MappingProxyType(
             ),
             Behaviour(
                 "late_refusal",
-                "Can ExecuteWorkflow start the run and then answer a failure?",
+                "Can ExecuteWorkflow or ExecuteJob start the run and then answer a failure?",
                 (
                     Value("never", "I", "it does not"),
                     Value("500", "U", 'every start: HTTP 200, Success false, Code 500, "system error"'),
@@ -324,6 +365,10 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "throttling": "503",
                 "retry_after": "absent",
                 "stopped_state": "7",
+                "stopped_job_state": "6",
+                "job_list_length": "10",
+                "job_list_time": "start",
+                "same_second": "error",
                 "waiting_node_id": "absent",
                 "retry_ids": "new",
                 "late_refusal": "500",

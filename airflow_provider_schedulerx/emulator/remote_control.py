@@ -47,6 +47,7 @@ class RemoteControl:
                 "outcomes": counters.outcomes,
                 "busiest_minute": counters.busiest_minute,
                 "starts": self._emulator.engine.starts,
+                "job_starts": self._emulator.engine.job_starts,
             }
         )
 
@@ -86,12 +87,13 @@ class RemoteControl:
         return web.json_response({"access_key_id": account.access_key_id})
 
     async def _add_workflows(self, http: web.Request) -> web.Response:
-        """Add or replace workflows: a body like the file's, without accounts."""
+        """Add or replace workflows and jobs: a body like the file's, without accounts."""
         added = definitions.parse(await http.json())
         known = self._emulator.definitions
         self._emulator.definitions = replace(known, namespaces={**known.namespaces, **added.namespaces})
         self._emulator.engine.add_workflows(added.workflows.values())
-        return web.json_response(sorted(added.workflows))
+        self._emulator.engine.jobs |= added.jobs
+        return web.json_response(sorted([*added.workflows, *added.jobs]))
 
     async def _set_schedule(self, http: web.Request) -> web.Response:
         """Give a workflow another schedule, until the emulator ends or is reset."""
@@ -124,9 +126,13 @@ class RemoteControl:
     async def _get_instances(self, http: web.Request) -> web.Response:
         engine = self._emulator.engine
         engine.advance_all()
-        wanted = http.query.get("workflow_id")
+        workflow_id, job_id = http.query.get("workflow_id"), http.query.get("job_id")
         return web.json_response(
-            [run.to_json() for run in engine.instances.values() if wanted in (None, str(run.workflow_id))]
+            [
+                run.to_json()
+                for run in engine.instances.values()
+                if workflow_id in (None, str(run.workflow_id)) and job_id in (None, str(run.job_id))
+            ]
         )
 
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_schedulerx.emulator.arguments import Arguments, OperationSpec
 from airflow_provider_schedulerx.emulator.authentication import Authenticator, GatewayError, Request
 from airflow_provider_schedulerx.emulator.definitions import Account, Definitions
 from airflow_provider_schedulerx.emulator.engine import Engine, Refused
 from airflow_provider_schedulerx.emulator.faults import Counters, Fault, Faults, Quota, Throttled
-from airflow_provider_schedulerx.emulator.operations import OPERATIONS, Arguments, OperationSpec
+from airflow_provider_schedulerx.emulator.operations import OPERATIONS
 from airflow_provider_schedulerx.emulator.profile import Profile
 
 API_VERSION = "2019-04-30"
@@ -64,7 +65,7 @@ class Emulator:
     def reset(self) -> None:
         """Be as at the start: without instances, faults and counts, and with what was given then."""
         self.definitions, self.quota.per_minute, self.profile = self._at_start
-        self.engine.reset(self.definitions.workflows.values())
+        self.engine.reset(self.definitions.workflows.values(), self.definitions.jobs.values())
         self.authenticator.accounts = dict(self.definitions.accounts)
         self.faults.pending.clear()
         for counted in (self.quota, self.counters):

@@ -66,8 +66,8 @@ class TokenService:
     def __init__(self, authenticator: Authenticator, issuer: Issuer) -> None:
         self._authenticator = authenticator
         self._issuer = issuer
-        self.identity_provider = IdentityProvider()
-        self.roles = {DEFAULT_ROLE.arn: DEFAULT_ROLE}
+        self.identity_provider: IdentityProvider = IdentityProvider()
+        self.roles: dict[str, Role] = {DEFAULT_ROLE.arn: DEFAULT_ROLE}
 
     def application(self) -> web.Application:
         """The application that plays STS."""

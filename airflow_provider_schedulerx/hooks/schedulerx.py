@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.parameters import check_id
 from airflow_provider_schedulerx.hooks.connection import ConnectionMixin
+from airflow_provider_schedulerx.hooks.jobs import JobsMixin
 from airflow_provider_schedulerx.hooks.scoped import DEFAULT_CONN_ID, scope_arguments
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ T = TypeVar("T")
 _LOG_HISTORY = 7 * 24 * 3600
 
 
-class SchedulerXHook(ConnectionMixin, BaseHook):
+class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
     """Signed calls to SchedulerX 2.0 (OpenAPI version 2019-04-30) with an Airflow connection.
 
     Every call may raise a :class:`~airflow_provider_schedulerx.exceptions.SchedulerXError`; its
@@ -150,10 +151,9 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         :raises SchedulerXConfigurationError: if there are several, with their ids; or if this edition of the service
             does not list workflows.
         """
-        recipe = api.names.resolve_recipe(kind, self.scope, name)
-        definition_id = api.recipes.drive(recipe, self._transport.perform)
-        self.log.info("The %s named %r is %s", kind.definition_noun, name, definition_id)
-        return definition_id
+        from airflow_provider_schedulerx.hooks.runs import RunCalls
+
+        return RunCalls(self, kind).find_definition(name)
 
     def stop_job_instance(self, job_id: int | str, job_instance_id: int | str) -> None:
         """Stop a job instance, such as a node of a run (``StopInstance``).
@@ -315,6 +315,11 @@ class SchedulerXHook(ConnectionMixin, BaseHook):
         async with api.async_transport.AsyncTransport(settings, max_retry_seconds=0) as transport:
             return cast("WorkflowInstance | None", await api.recipes.adrive(recipe, transport.perform))
 
-    def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
-        """Return the URL of a run in the console, after the connection's ``console_url``."""
-        return self.settings.console_link(int(workflow_id), wf_instance_id)
+    def console_link(self, definition_id: int | str, instance_id: int, kind: str = "workflow") -> str:
+        """Return the URL of a run in the console, after the connection's ``console_url``.
+
+        :param definition_id: of the workflow or the job.
+        :param instance_id: of its run.
+        :param kind: ``workflow`` or ``job``.
+        """
+        return self.settings.console_link(int(definition_id), instance_id, kind)

@@ -29,6 +29,7 @@ class TimeLimit:
 
     def __init__(self, **limits: float | None) -> None:
         given = [(seconds, name) for name, seconds in limits.items() if seconds is not None]
+        self.seconds: float
         self.seconds, self._name = min(given, default=(float("inf"), ""))
         self._end = time.monotonic() + self.seconds
 
@@ -39,7 +40,7 @@ class TimeLimit:
         return left if left > _NO_TIME else 0.0
 
     def __str__(self) -> str:
-        return f"{self._name}={self.seconds:g} s"
+        return f"{self._name}={self.seconds:g} s" if self._name else "its time"
 
 
 class Interrupts:

@@ -17,7 +17,7 @@ from airflow_provider_schedulerx.operators.interrupts import Interrupts, Killed,
 from airflow_provider_schedulerx.operators.run_stopper import RunStopper
 from airflow_provider_schedulerx.operators.task_run import Phase, TaskRun
 from airflow_provider_schedulerx.operators.try_end import TryEnd
-from airflow_provider_schedulerx.run_page.writer import for_task
+from airflow_provider_schedulerx.run_page.writer import SnapshotWriter, for_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -59,18 +59,20 @@ class RunOwner:
         self.calls = calls
         self.is_kept = is_kept
         self.limit = limit
-        self.phase = Phase.IDLE
+        self.phase: Phase = Phase.IDLE
         self.run: TaskRun | None = None
-        self.has_succeeded = False
-        self.interrupts = Interrupts(limit)
-        self.stopper = RunStopper(calls, cancel_on_kill=cancel_on_kill, on_stopped=on_stopped, log=log)
-        self.snapshots = for_task(ti, log)
+        self.has_succeeded: bool = False
+        self.interrupts: Interrupts = Interrupts(limit)
+        self.stopper: RunStopper = RunStopper(
+            calls, cancel_on_kill=cancel_on_kill, on_stopped=on_stopped, log=log
+        )
+        self.snapshots: SnapshotWriter = for_task(ti, log)
         self._ti = ti
         self._log = log
         self._find: Callable[[], int | None] = lambda: None
         self._is_guarded = False
         # Where a kill is only noted, the main flow continues after the signal and can ask Airflow what it meant.
-        self.kill_is_noted = is_kept and version_compat.resumes_after_on_kill()
+        self.kill_is_noted: bool = is_kept and version_compat.resumes_after_on_kill()
         self._end = TryEnd(self, ti, TimeLimit(execution_timeout=execution_timeout), log)
 
     @classmethod

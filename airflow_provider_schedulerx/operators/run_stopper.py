@@ -25,7 +25,7 @@ class RunStopper:
         self, calls: RunCalls, *, cancel_on_kill: bool, on_stopped: Callable[[TaskRun], None], log: Any
     ) -> None:
         self.cancel_on_kill = cancel_on_kill
-        self.was_tried = False
+        self.was_tried: bool = False
         self._calls = calls
         self._on_stopped = on_stopped
         self._log = log

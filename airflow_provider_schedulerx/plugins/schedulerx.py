@@ -1,4 +1,4 @@
-"""The plugin that puts the run's page into Airflow: a tab beside task instances and DAG runs, from 3.1 on.
+"""The plugin: the run's page in Airflow (3.1 and later), and what hears of the events of watchers (3.3 and later).
 
 Every process of Airflow loads it (entry point ``airflow.plugins``), so it imports nothing that is not there already.
 """
@@ -12,13 +12,22 @@ from airflow.providers.common.compat.sdk import AirflowPlugin, conf
 
 from airflow_provider_schedulerx.run_page import URL_PREFIX
 from airflow_provider_schedulerx.run_page.paths import DAG_RUN_VIEW, TASK_VIEW, mount_path
-from airflow_provider_schedulerx.version_compat import has_run_page
+from airflow_provider_schedulerx.version_compat import has_asset_state_store, has_run_page
 
 
 class SchedulerXPlugin(AirflowPlugin):
     """Adds the tabs "SchedulerX run" and "SchedulerX runs", and serves their pages."""
 
     name = "schedulerx"
+
+    @cached_property
+    def listeners(self) -> list[Any]:  # type: ignore[override]
+        """What hears of the events of watchers, where these keep a cursor."""
+        if not has_asset_state_store():
+            return []
+        from airflow_provider_schedulerx.plugins import event_listener
+
+        return [event_listener]
 
     @cached_property
     def external_views(self) -> list[dict[str, Any]]:  # type: ignore[override]

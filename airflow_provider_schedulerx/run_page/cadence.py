@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from airflow_provider_schedulerx.api.models import WorkflowInstance
+from typing import TYPE_CHECKING
+
+from airflow_provider_schedulerx.api.models import JobInstance
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.runs.kinds import Run
 
 #: Seconds between two snapshots of a run at least.
 MIN_PAUSE = 3.0
@@ -31,7 +36,7 @@ class Cadence:
     """Decides when a snapshot is due. All times are seconds of one clock."""
 
     def __init__(self) -> None:
-        self._stored: WorkflowInstance | None = None
+        self._stored: Run | None = None
         self._nodes: object = ()
         self._at = float("-inf")
         self._not_before = float("-inf")
@@ -41,7 +46,7 @@ class Cadence:
     def has_stored(self) -> bool:
         return self._stored is not None
 
-    def has_changed(self, instance: WorkflowInstance) -> bool:
+    def has_changed(self, instance: Run) -> bool:
         """Return whether an instance differs from what was stored last. One without nodes says nothing of them."""
         last = self._stored
         if last is None or (instance.status, instance.start_time, instance.end_time) != (
@@ -50,15 +55,17 @@ class Cadence:
             last.end_time,
         ):
             return True
-        return bool(instance.nodes) and instance.nodes != self._nodes
+        # What is new of a job instance shows above; its only node lacks the name where a list shows it.
+        is_job = isinstance(instance, JobInstance)
+        return bool(instance.nodes) and not is_job and instance.nodes != self._nodes
 
-    def is_due(self, instance: WorkflowInstance, now: float) -> bool:
+    def is_due(self, instance: Run, now: float) -> bool:
         if self.has_changed(instance):
             # How a run ended is stored in any case; a pause after a fault or a slow write is no reason to lose it.
             return instance.status.is_terminal or now >= self._not_before
         return now >= max(self._not_before, self._at + HEARTBEAT)
 
-    def stored(self, instance: WorkflowInstance, now: float, took: float) -> None:
+    def stored(self, instance: Run, now: float, took: float) -> None:
         """Take note of a write that has ended at ``now`` and took ``took`` seconds."""
         self._stored, self._nodes = instance, instance.nodes or self._nodes
         self._at = now

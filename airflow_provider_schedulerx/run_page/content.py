@@ -30,8 +30,8 @@ def dag_run_part(views: Sequence[TaskView], total: int, is_over: bool, now: floa
         (
             f'<a href="{escape(mount + task_path(view.dag_id, view.task_id, view.map_index, view.run_id))}">'
             f"{escape(view.label)}</a>",
-            escape("" if view.snapshot is None else str(view.snapshot.workflow_id)),
-            escape("" if view.snapshot is None else str(view.snapshot.wf_instance_id)),
+            escape("" if view.snapshot is None else f"{view.snapshot.kind} {view.snapshot.definition_id}"),
+            escape("" if view.snapshot is None else str(view.snapshot.instance_id)),
             "unreadable" if view.snapshot is None else run_badge(view, view.snapshot),
             "" if view.snapshot is None else escape(ago(view.snapshot.observed_at, now)),
         )
@@ -44,7 +44,7 @@ def dag_run_part(views: Sequence[TaskView], total: int, is_over: bool, now: floa
     )
     return (
         f'<main id="run" data-active="{int(not is_over)}"><h1>SchedulerX runs</h1>{more}'
-        f"{drawing.table(('Task', 'Workflow', 'Instance', 'State', 'Seen'), rows)}{runs}</main>"
+        f"{drawing.table(('Task', 'Run of', 'Instance', 'State', 'Seen'), rows)}{runs}</main>"
     )
 
 
@@ -53,7 +53,8 @@ _MAX_DRAWN = 20
 
 
 def _failed_first(view: TaskView) -> tuple[bool, str, int]:
-    is_bad = view.snapshot is not None and view.snapshot.status.name == "FAILED"
+    status = None if view.snapshot is None else view.snapshot.status
+    is_bad = status is not None and status.is_terminal and not status.is_success
     return (not is_bad, view.task_id, view.map_index)
 
 

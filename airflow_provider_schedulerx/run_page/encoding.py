@@ -11,13 +11,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_schedulerx.api.models import JobInstanceStatus, WorkflowInstanceStatus
+from airflow_provider_schedulerx.api.models import JobInstanceStatus
 from airflow_provider_schedulerx.run_page.snapshot import (
     MAX_EDGES,
     MAX_NAME,
     MAX_NODES,
     MAX_RESULT,
     MAX_TIME,
+    STATUSES,
     Snapshot,
     SnapshotNode,
     cut,
@@ -59,8 +60,9 @@ def encode(snapshot: Snapshot) -> str:
 def _form(snapshot: Snapshot, max_result: int, max_name: int) -> dict[str, Any]:
     return {
         "version": VERSION,
-        "workflow_id": snapshot.workflow_id,
-        "wf_instance_id": snapshot.wf_instance_id,
+        "kind": snapshot.kind,
+        "definition_id": snapshot.definition_id,
+        "instance_id": snapshot.instance_id,
         "status": int(snapshot.status),
         "observed_at": snapshot.observed_at,
         "nodes_observed_at": snapshot.nodes_observed_at,
@@ -97,12 +99,16 @@ def decode(value: object) -> Snapshot:
     data = _mapping(value, "snapshot")
     if data.get("version") != VERSION:
         raise MalformedSnapshotError(f"version is not {VERSION}")
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in STATUSES:
+        raise MalformedSnapshotError(f"kind is none of {', '.join(STATUSES)}")
     edges = _sequence(data, "edges", MAX_EDGES)
     nodes = tuple(_node(node) for node in _sequence(data, "nodes", MAX_NODES))
     return Snapshot(
-        workflow_id=_integer(data, "workflow_id"),
-        wf_instance_id=_integer(data, "wf_instance_id"),
-        status=WorkflowInstanceStatus(_integer(data, "status")),
+        kind=kind,
+        definition_id=_integer(data, "definition_id"),
+        instance_id=_integer(data, "instance_id"),
+        status=STATUSES[kind](_integer(data, "status")),
         observed_at=_instant(data, "observed_at") or 0.0,
         nodes_observed_at=_instant(data, "nodes_observed_at"),
         start_time=_text(data, "start", MAX_TIME),

@@ -15,7 +15,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow_provider_schedulerx import version_compat
-from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.run_page import XCOM_RUN
 from airflow_provider_schedulerx.run_page.cadence import Cadence, WriteTime
 from airflow_provider_schedulerx.run_page.encoding import encode
@@ -31,16 +30,15 @@ _MAX_PAUSE_OF_ALL = 30.0
 #: Seconds for which the end of a run may still be stored after its trigger has ended. Then the worker does it, and
 #: what is stored later must not replace what the worker stored.
 _GRACE = 0.5
-
-
-#: Nodes that are masked and encoded in the event loop. With hundreds of secrets to look for, 20 take some 7 ms, and 500
-#: would take 170 ms (benchmarks.run_page).
+#: Nodes that are masked and encoded in the event loop. With 300 secrets to look for, 20 with results as long as may be
+#: take 13 ms, and 500 would take 330 ms (benchmarks.run_page).
 _MAX_NODES_IN_LOOP = 20
+
 T = TypeVar("T")
 
 
 async def _in_thread_if_long(
-    what: WorkflowInstance | Snapshot, function: Callable[..., T], *arguments: Any, **named: Any
+    what: Run | Snapshot, function: Callable[..., T], *arguments: Any, **named: Any
 ) -> T:
     if len(what.nodes) <= _MAX_NODES_IN_LOOP:
         return function(*arguments, **named)
@@ -71,13 +69,13 @@ class TriggerSnapshotWriter:
         self._ti_key = ti_key
         self._cadence = Cadence()
         self._last: Snapshot | None = None
-        self._pending: tuple[WorkflowInstance, float] | None = None
-        self.priority = Priority.HEARTBEAT
+        self._pending: tuple[Run, float] | None = None
+        self.priority: Priority = Priority.HEARTBEAT
         self._expires = float("inf")
         self._has_failed = False
 
     def observe(self, run: Run) -> None:
-        if not isinstance(run, WorkflowInstance) or not self._cadence.is_due(run, _now()):
+        if not self._cadence.is_due(run, _now()):
             return
         self._pending = (run, time.time())
         self.priority = Priority.HEARTBEAT
@@ -107,16 +105,16 @@ class TriggerSnapshotWriter:
         except Exception as error:
             self._cadence.failed(_now())
             if not self._has_failed:
-                logger.warning("No snapshot of workflow instance %s: %r", instance.wf_instance_id, error)
+                logger.warning("No snapshot of %s: %r", instance.label, error)
             self._has_failed = True
         else:
             ended = _now()
             self._cadence.stored(instance, ended, ended - began)
         return True
 
-    async def _store(self, instance: WorkflowInstance, observed_at: float) -> None:
+    async def _store(self, instance: Run, observed_at: float) -> None:
         snapshot = await _in_thread_if_long(instance, Snapshot.of, instance, observed_at, mask=masked)
-        if not snapshot.nodes and self._last is None:
+        if snapshot.is_partial and self._last is None:
             # Stored by the worker before it deferred, or by the triggerer that had this trigger before.
             self._last = parsed(await version_compat.aload_xcom(self._ti_key, XCOM_RUN))
         snapshot = snapshot.with_nodes_of(self._last)

@@ -25,13 +25,16 @@ def run_html(view: TaskView, now: float, title_tag: str) -> str:
         return '<p class="warning">What is stored for this task is not a snapshot of a run, so it is not shown.</p>'
     if snapshot is None:
         return f'<p class="note">{_nothing(view.state)}</p>'
-    title = f"Workflow {snapshot.workflow_id}, instance {snapshot.wf_instance_id} {run_badge(view, snapshot)}"
+    title = f"{escape(snapshot.label)} {run_badge(view, snapshot)}"
     return (
         f"<{title_tag}>{title}</{title_tag}>"
         f'<p class="note">{_age(snapshot, now)}{_times(snapshot)}{_console(view.console_url)}</p>'
         + _warning(view, snapshot, now)
-        + _drawing(view, snapshot)
-        + _nodes(view, snapshot)
+        + (
+            _drawing(view, snapshot) + _nodes(view, snapshot)
+            if snapshot.kind == "workflow"
+            else _job(snapshot)
+        )
     )
 
 
@@ -49,7 +52,7 @@ def run_badge(view: TaskView, snapshot: Snapshot) -> str:
 
 def _age(snapshot: Snapshot, now: float) -> str:
     seen = f"Seen {ago(snapshot.observed_at, now)}"
-    if snapshot.nodes_observed_at is None:
+    if snapshot.nodes_observed_at is None or snapshot.kind == "job":
         return f"{seen}."
     return f"{seen}, nodes {ago(snapshot.nodes_observed_at, now)}."
 
@@ -74,7 +77,7 @@ def _console(url: str | None) -> str:
 def _warning(view: TaskView, snapshot: Snapshot, now: float) -> str:
     if view.is_stale:
         state = (view.state or "none").replace("_", " ")
-        text = f"Nobody follows this run at the moment: the task's state is {state}. Shown is how the run was last seen."
+        text = f"Nobody follows this run at the moment: the task's state is {state}. This is how the run was last seen."
     elif not view.is_over and now - snapshot.observed_at > _SILENCE:
         text = (
             f"Nothing was stored for {ago(snapshot.observed_at, now).removesuffix(' ago')}. The triggerer or worker may "
@@ -112,12 +115,24 @@ def _drawing(view: TaskView, snapshot: Snapshot) -> str:
     )
 
 
+def _job(snapshot: Snapshot) -> str:
+    """Return what a run of a job has beside its state and times."""
+    job = snapshot.job
+    if job is None:
+        return ""
+    return drawing.table(("Job", "Result"), [(escape(_name_and_id(job)), escape(job.result or ""))])
+
+
+def _name_and_id(node: SnapshotNode) -> str:
+    return node.label if node.name is None else f"{node.name} (job {node.job_id})"
+
+
 def _nodes(view: TaskView, snapshot: Snapshot) -> str:
     if not snapshot.nodes:
         return ""
     rows = [
         (
-            escape(node.label if node.name is None else f"{node.name} (job {node.job_id})"),
+            escape(_name_and_id(node)),
             drawing.badge("", _state_text(view, node))
             if _is_past(view, node)
             else drawing.badge(node.status.name),
@@ -141,7 +156,11 @@ def _is_past(view: TaskView, node: SnapshotNode) -> bool:
 
 def _has_ended_since(snapshot: Snapshot) -> bool:
     """Whether the run has ended since its nodes were seen."""
-    return snapshot.status.is_terminal and snapshot.nodes_observed_at not in (None, snapshot.observed_at)
+    return (
+        snapshot.status.is_terminal
+        and snapshot.kind == "workflow"
+        and snapshot.nodes_observed_at not in (None, snapshot.observed_at)
+    )
 
 
 def _state_text(view: TaskView, node: SnapshotNode) -> str:

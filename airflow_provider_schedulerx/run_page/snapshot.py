@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from airflow_provider_schedulerx.api.models import (
     Edge,
+    JobInstance,
     JobInstanceStatus,
     WorkflowInstance,
     WorkflowInstanceNode,
     WorkflowInstanceStatus,
 )
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.runs.kinds import Run
 
 MAX_NODES = 500
 MAX_EDGES = 2_000
@@ -24,6 +28,13 @@ MAX_EDGES = 2_000
 MAX_NAME, MAX_TIME, MAX_RESULT = 120, 40, 300
 #: Masking has to see a whole text, or half a secret could stay. A longer one is not shown at all.
 _MAX_TO_MASK = 4_000
+
+
+#: kind of a run -> the states that it may have.
+STATUSES: dict[str, type[WorkflowInstanceStatus] | type[JobInstanceStatus]] = {
+    "workflow": WorkflowInstanceStatus,
+    "job": JobInstanceStatus,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,7 @@ class SnapshotNode:
 class Snapshot:
     """A run as it was last observed.
 
+    :ivar kind: of what it is a run: ``workflow``, or ``job``, which is its own only node.
     :ivar observed_at: epoch seconds at which ``status`` was observed.
     :ivar nodes_observed_at: epoch seconds at which the nodes were; None if there are none yet. Polls of many runs
         bring no nodes, so these can be older than the run's status.
@@ -54,9 +66,10 @@ class Snapshot:
     :ivar edges: pairs of indexes in ``nodes``: what comes before, what comes after.
     """
 
-    workflow_id: int
-    wf_instance_id: int
-    status: WorkflowInstanceStatus
+    kind: str
+    definition_id: int
+    instance_id: int
+    status: WorkflowInstanceStatus | JobInstanceStatus
     observed_at: float
     nodes_observed_at: float | None = None
     start_time: str | None = None
@@ -66,8 +79,8 @@ class Snapshot:
     nodes_total: int = 0
 
     @classmethod
-    def of(cls, instance: WorkflowInstance, now: float, *, mask: Callable[[str], str]) -> Self:
-        """Return what is stored of an instance.
+    def of(cls, run: Run, now: float, *, mask: Callable[[str], str]) -> Self:
+        """Return what is stored of a run of a workflow or of a job.
 
         :param now: epoch seconds at which it was observed.
         :param mask: replaces secrets in a text.
@@ -76,15 +89,17 @@ class Snapshot:
         def text(value: str | None, limit: int = MAX_RESULT) -> str | None:
             return _masked(value, limit, mask)
 
-        nodes = tuple(instance.nodes[index] for index in most_telling(instance.nodes, MAX_NODES))
+        kind = "job" if isinstance(run, JobInstance) else "workflow"
+        nodes = tuple(run.nodes[index] for index in most_telling(run.nodes, MAX_NODES))
         return cls(
-            workflow_id=instance.workflow_id,
-            wf_instance_id=instance.wf_instance_id,
-            status=instance.status,
+            kind=kind,
+            definition_id=run.definition_id,
+            instance_id=run.instance_id,
+            status=STATUSES[kind](run.status.value),
             observed_at=now,
             nodes_observed_at=now if nodes else None,
-            start_time=text(instance.start_time, MAX_TIME),
-            end_time=text(instance.end_time, MAX_TIME),
+            start_time=text(run.start_time, MAX_TIME),
+            end_time=text(run.end_time, MAX_TIME),
             nodes=tuple(
                 SnapshotNode(
                     job_id=node.job_id,
@@ -97,13 +112,36 @@ class Snapshot:
                 )
                 for node in nodes
             ),
-            edges=_by_index(nodes, instance.edges),
-            nodes_total=len(instance.nodes),
+            edges=_by_index(nodes, run.edges if isinstance(run, WorkflowInstance) else ()),
+            nodes_total=len(run.nodes),
         )
 
+    @property
+    def job(self) -> SnapshotNode | None:
+        """The job instance, if this is a run of a job."""
+        return self.nodes[0] if self.kind == "job" and self.nodes else None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it lacks what a list of many runs does not show: the nodes, or the name of the job."""
+        return not self.nodes or (self.job is not None and self.job.name is None)
+
+    @property
+    def label(self) -> str:
+        """What a heading calls it: ``Workflow 101, instance 36508287844``."""
+        return f"{self.kind.capitalize()} {self.definition_id}, instance {self.instance_id}"
+
     def with_nodes_of(self, older: Snapshot | None) -> Snapshot:
-        """Return this snapshot with the nodes of an older one, if it has none itself and both are of one run."""
-        if self.nodes or older is None or not older.nodes or older.wf_instance_id != self.wf_instance_id:
+        """Return this snapshot with what it lacks (:attr:`is_partial`) and an older one of the same run has."""
+        if (
+            older is None
+            or (older.kind, older.instance_id) != (self.kind, self.instance_id)
+            or not older.nodes
+        ):
+            return self
+        if self.job is not None and older.job is not None:
+            return replace(self, nodes=(replace(self.job, name=self.job.name or older.job.name),))
+        if self.nodes:
             return self
         return replace(
             self,

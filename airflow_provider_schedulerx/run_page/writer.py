@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_schedulerx import version_compat
-from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.run_page import XCOM_RUN
 from airflow_provider_schedulerx.run_page.cadence import Cadence
 from airflow_provider_schedulerx.run_page.encoding import MalformedSnapshotError, decode, encode
@@ -46,7 +45,7 @@ def for_task(ti: Any, log: Any) -> SnapshotWriter:
 
 
 def for_trigger(ti: Any) -> SnapshotWriter:
-    """Return the writer for a trigger, whose event loop it never blocks.
+    """Return the writer for a trigger. It takes its event loop some milliseconds, and only at a write.
 
     :param ti: the trigger's ``task_instance``; None for a trigger without a task.
     """
@@ -98,8 +97,6 @@ class TaskSnapshotWriter:
         self._write: _Write | None = None
 
     def observe(self, instance: Run) -> None:
-        if not isinstance(instance, WorkflowInstance):
-            return
         patience = PATIENCE_AT_THE_END if instance.status.is_terminal else PATIENCE
         if self._write is not None and not self._is_done(
             self._write, patience if instance.status.is_terminal else 0
@@ -115,7 +112,10 @@ class TaskSnapshotWriter:
         self._is_done(self._write, patience)
 
     def _is_done(self, write: _Write, patience: float) -> bool:
-        """Wait for a write. :return: whether it has ended, one way or the other."""
+        """Wait for a write, and take note of how it ended.
+
+        :return: whether it has.
+        """
         if not write.wait(patience):
             return False
         self._write = None
@@ -125,14 +125,14 @@ class TaskSnapshotWriter:
             self._cadence.failed(write.ended)
             if not self._has_failed:
                 self._log.warning(
-                    "The run's page in Airflow stays behind; storing it failed: %r", write.error
+                    "The run's page in Airflow is out of date, because storing it failed: %r", write.error
                 )
             self._has_failed = True
         return True
 
-    def _store(self, instance: WorkflowInstance, observed_at: float) -> None:
+    def _store(self, instance: Run, observed_at: float) -> None:
         snapshot = Snapshot.of(instance, observed_at, mask=masked)
-        if not snapshot.nodes and self._last is None:
+        if snapshot.is_partial and self._last is None:
             # The trigger may have stored them.
             self._last = parsed(version_compat.load_xcom(self._ti_key, XCOM_RUN))
         snapshot = snapshot.with_nodes_of(self._last)
@@ -152,9 +152,9 @@ class _Write:
 
     def __init__(
         self,
-        instance: WorkflowInstance,
+        instance: Run,
         observed_at: float,
-        store: Callable[[WorkflowInstance, float], None],
+        store: Callable[[Run, float], None],
         monotonic: Callable[[], float],
     ) -> None:
         self.instance = instance
@@ -196,4 +196,4 @@ def masked(text: str) -> str:
     return str(redact(text))
 
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)

@@ -117,9 +117,9 @@ class WorkflowInstanceSensor(ScopedOperator, BaseSensorOperator):
         super().__init__(poke_interval=interval, **kwargs)
         self.workflow_id = workflow_id
         self.wf_instance_id = wf_instance_id
-        self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
-        self.deferrable = check_flag("deferrable", deferrable)
-        self.log_lines_on_failure = check_count("log_lines_on_failure", log_lines_on_failure)
+        self.poll_failure_tolerance: float = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.deferrable: bool = check_flag("deferrable", deferrable)
+        self.log_lines_on_failure: int = check_count("log_lines_on_failure", log_lines_on_failure)
         check_literal_id("workflow_id", workflow_id)
         check_literal_id("wf_instance_id", wf_instance_id)
         self._snapshots: SnapshotWriter = NullWriter()

@@ -76,14 +76,14 @@ class RunTrigger(ScopedMixin, BaseTrigger):
         **others: Any,
     ) -> None:
         super().__init__(**{name: others.pop(name) for name in SCOPE_ARGUMENTS if name in others})
-        self.definition_id = check_id(self.kind.definition_argument, definition_id)
-        self.instance_id = check_id(self.kind.instance_argument, instance_id)
-        self.poll_interval = check_seconds("poll_interval", poll_interval)
-        self.deadline = _check_time("deadline", deadline)
-        self.started_at = _check_time("started_at", started_at)
-        self.poll_failure_tolerance = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.definition_id: int = check_id(self.kind.definition_argument, definition_id)
+        self.instance_id: int = check_id(self.kind.instance_argument, instance_id)
+        self.poll_interval: float = check_seconds("poll_interval", poll_interval)
+        self.deadline: float | None = _check_time("deadline", deadline)
+        self.started_at: float | None = _check_time("started_at", started_at)
+        self.poll_failure_tolerance: float = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
         self.cancel_on_kill = cancel_on_kill
-        self.deferred_at = _check_time("deferred_at", deferred_at)
+        self.deferred_at: float | None = _check_time("deferred_at", deferred_at)
         self._unknown = sorted(others)
         self._snapshots: SnapshotWriter = NullWriter()
 

@@ -176,7 +176,7 @@ class Chaos:
         if case["fault"] in LOST_ANSWERS:
             self._emulator.add_fault("ExecuteWorkflow", parameters=mine, **LOST_ANSWERS[case["fault"]])
         if case["fault"] == "kill_during_request":
-            held = {"effect": "delay", "when": "after", "seconds": faulty.ANSWER_DELAY}
+            held: dict[str, Any] = {"effect": "delay", "when": "after", "seconds": faulty.ANSWER_DELAY}
             self._emulator.add_fault("ExecuteWorkflow", parameters=mine, **held)
         if case["fault"]:
             self.injected[f"{flavor}: {case['fault']}"] += 1

@@ -43,12 +43,12 @@ def evict() -> None:
 class FaultyHook(SchedulerXHook):
     fault = ""
 
-    def console_link(self, workflow_id: int | str, wf_instance_id: int) -> str:
+    def console_link(self, definition_id: int | str, instance_id: int, kind: str = "workflow") -> str:
         if self.fault == "kill_after_record":
             die()
         if self.fault == "evict_while_following":
             threading.Timer(_EVICTED_AFTER, evict).start()
-        return super().console_link(workflow_id, wf_instance_id)
+        return super().console_link(definition_id, instance_id, kind)
 
 
 class FaultyCalls(RunCalls):
@@ -101,7 +101,7 @@ class FaultyOperator(ExecuteWorkflowOperator):
     def _seen(self, context: Context) -> Context:
         if not self.has_store:
             context = context.copy()
-            context.pop("task_state_store", None)  # type: ignore[typeddict-item]
+            context.pop("task_state_store", None)
         return context
 
 

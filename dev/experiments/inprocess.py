@@ -48,7 +48,12 @@ class LocalService:
     def __init__(self, known: dict[str, Any], profile: Profile, clock: VirtualClock, seed: int) -> None:
         self.clock = clock
         self._known = definitions.parse(known)
-        self.engine = Engine(self._known.workflows.values(), profile=profile, clock=clock.time)
+        self.engine = Engine(
+            self._known.workflows.values(),
+            jobs=self._known.jobs.values(),
+            profile=profile,
+            clock=clock.time,
+        )
         self.emulator = make_emulator(self._known, self.engine, clock=clock.time)
         # Requests are dated by the C library, which no patch reaches.
         self.emulator.authenticator = Authenticator(self._known.accounts, real_time)

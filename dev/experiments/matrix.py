@@ -184,8 +184,8 @@ def report(results: list[Result], seconds: float) -> int:
         by_scenario[result.scenario.name].append(result)
     print(f"\n{'':<26} {'cases':>6} {'problems':>9} {'doubt':>6}")
     for name, found in by_scenario.items():
-        bad, doubts = (sum(bool(getattr(each, kind)) for each in found) for kind in ("problems", "doubt"))
-        print(f"{name:<26} {len(found):>6} {bad:>9} {doubts:>6}")
+        bad, unclear = (sum(bool(getattr(each, kind)) for each in found) for kind in ("problems", "doubt"))
+        print(f"{name:<26} {len(found):>6} {bad:>9} {unclear:>6}")
     doubts = [each for each in results if each.doubt]
     bad_ones = [each for each in results if each.problems]
     print(f"{'all':<26} {len(results):>6} {len(bad_ones):>9} {len(doubts):>6}")

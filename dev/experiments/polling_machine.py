@@ -35,7 +35,7 @@ from hypothesis.stateful import (
 from airflow_provider_schedulerx.api import exceptions as errors
 from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.api.polling import budgets, poller
-from airflow_provider_schedulerx.api.polling.rate_limit import SPARE_SHARE, WINDOW
+from airflow_provider_schedulerx.api.polling.rate_limit import SPARE_SHARE, WINDOW, Permit
 from airflow_provider_schedulerx.api.polling.sampling import Sampling
 from airflow_provider_schedulerx.api.polling.schedule import Schedule
 from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, Place
@@ -127,7 +127,7 @@ class PollingMachine(RuleBasedStateMachine):
         self.sampled: list[float] = []
         self.sample = Sampling._sample
 
-        async def sample(sampling: Sampling, run: FollowedRun, permit: Any) -> None:
+        async def sample(sampling: Sampling, run: FollowedRun, permit: Permit) -> None:
             machine.sampled.append(machine.loop.time())
             await machine.sample(sampling, run, permit)
 
@@ -141,7 +141,7 @@ class PollingMachine(RuleBasedStateMachine):
             machine.planned_list(schedule)
             machine.check_list_plan(schedule)
 
-        Schedule.plan, Schedule.plan_list = checked, checked_list  # type: ignore[method-assign]
+        Schedule.plan, Schedule.plan_list = checked, checked_list  # type: ignore[method-assign, assignment]
 
     def do(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)
@@ -298,7 +298,8 @@ class PollingMachine(RuleBasedStateMachine):
     @property
     def even_lists(self) -> float:
         """Seconds between two lists of a workflow, if the budget is divided evenly between all workflows."""
-        return len({each.workflow_id for each in (*self.active, *self.observers)}) * WINDOW / self.limit
+        workflows = {each.workflow_id for each in self.active} | {each.workflow_id for each in self.observers}
+        return len(workflows) * WINDOW / self.limit
 
     def check_plan(self, schedule: Schedule, run: FollowedRun) -> None:
         budget = schedule._list_budget if run.place is Place.LIST else schedule._get_budget
@@ -433,7 +434,7 @@ class PollingMachine(RuleBasedStateMachine):
 
 def play(examples: int, steps: int = 30) -> None:
     """:param examples: games. :param steps: moves of each, at most."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         PollingMachine,
         settings=settings(
             max_examples=examples,

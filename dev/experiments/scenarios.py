@@ -100,7 +100,7 @@ class World:
         workflow = engine.workflows[workflow_id]
         profile, engine.profile = engine.profile, Profile({"when_full": "queue", "disabled_workflow": "run"})
         for number in range(self.variant.history):
-            given = {"day": number} if self.variant.parameters else {}
+            given: dict[str, Any] = {"day": number} if self.variant.parameters else {}
             # Earlier DAG runs of the task had markers of their own.
             given |= {"airflow_run": f"{number:016}"} if self.variant.marker else {}
             shown = json.dumps(given) if given else None

@@ -111,8 +111,9 @@ def _rebind_defaults() -> None:
         for owner in (module, *filter(inspect.isclass, vars(module).values())):
             for function in filter(inspect.isfunction, vars(owner).values()):
                 function.__defaults__ = function.__defaults__ and tuple(map(_instead, function.__defaults__))
-                for name, value in (function.__kwdefaults__ or {}).items():
-                    function.__kwdefaults__[name] = _instead(value)
+                defaults = function.__kwdefaults__ or {}
+                for name, value in defaults.items():
+                    defaults[name] = _instead(value)
 
 
 def _instead(value: Any) -> Any:
@@ -154,7 +155,7 @@ class _Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.clock.now
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         future = super().run_in_executor(executor, func, *args)
         self.threads += 1
         future.add_done_callback(self._thread_is_done)

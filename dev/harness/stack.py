@@ -31,7 +31,10 @@ COMPONENTS = {name: (name,) for name in _NAMES}
 _STOP_SECONDS = 15
 
 
-class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
+_RestApi: type[RestApi] = RestApi2 if IS_AIRFLOW_2 else RestApi
+
+
+class AirflowStack(_RestApi):  # type: ignore[misc, valid-type]  # which of the two only the environment knows
     """Use as a context manager.
 
     :param home: AIRFLOW_HOME; made if need be.
@@ -111,6 +114,14 @@ class AirflowStack(RestApi2 if IS_AIRFLOW_2 else RestApi):
         wait_for("the API server answers", self._is_healthy, 120)
         self._log_in()
         return self
+
+    def add_connection(self, conn_id: str, connection: Mapping[str, Any]) -> None:
+        """Put a connection into the database, so that the UI shows it, can test it and change it.
+
+        :param connection: its JSON form, as ``AIRFLOW_CONN_...`` takes it.
+        """
+        body = {**connection, "connection_id": conn_id, "extra": json.dumps(connection.get("extra", {}))}
+        self.api("POST", "/connections", body)
 
     def start_component(self, component: str) -> None:
         # Several of one kind would otherwise serve their logs on one port.
@@ -202,6 +213,8 @@ def _for_airflow_3(url: str, port: int) -> dict[str, str]:
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
+        # Without it, versions before 3.3 refuse to show the values of XComs.
+        "AIRFLOW__API__ENABLE_XCOM_DESERIALIZE_SUPPORT": "True",
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",

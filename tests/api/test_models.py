@@ -26,7 +26,9 @@ def test_a_known_code_has_its_name() -> None:
 
 
 @pytest.mark.parametrize("kind", [WorkflowInstanceStatus, JobInstanceStatus])
-def test_an_unknown_code_is_kept_and_decides_nothing(kind: type) -> None:
+def test_an_unknown_code_is_kept_and_decides_nothing(
+    kind: type[WorkflowInstanceStatus] | type[JobInstanceStatus],
+) -> None:
     status = kind(77)
     assert status == 77
     assert status.name == "UNKNOWN_77"

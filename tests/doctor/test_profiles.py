@@ -15,10 +15,16 @@ from airflow_provider_schedulerx.doctor.checks import following, starting
 from airflow_provider_schedulerx.doctor.examination import Report, examine
 from airflow_provider_schedulerx.doctor.findings import BY_KEY
 from airflow_provider_schedulerx.doctor.session import Options
+from airflow_provider_schedulerx.emulator import profile as profiles
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS, PROFILES
+from airflow_provider_schedulerx.emulator.profile import PROFILES
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from tests.conftest import WORKFLOWS
+
+#: Of jobs; what is examined here is a workflow and its runs.
+OF_JOBS = {"job_list_length", "job_list_time", "same_second", "stopped_job_state"}
+BEHAVIOURS = {key: each for key, each in profiles.BEHAVIOURS.items() if key not in OF_JOBS}
+
 
 _ids = itertools.count(5000)
 
@@ -46,7 +52,7 @@ START = {"start": True}
 #: Seconds to follow a run that does not end: all there is to see is seen at its beginning.
 BRIEFLY = {**START, "follow": 3.0}
 #: A start beyond MaxConcurrency: the first run lasts, and only one may run.
-FULL = {"options": {**BRIEFLY, "fill": True}, "duration": 600, "max_concurrency": 1}
+FULL: dict[str, Any] = {"options": {**BRIEFLY, "fill": True}, "duration": 600, "max_concurrency": 1}
 
 SITUATIONS = {
     "list_order": Situation(past=6),

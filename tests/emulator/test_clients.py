@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,12 +18,16 @@ from aliyunsdkcore.client import AcsClient
 from aliyunsdkcore.request import RpcRequest
 from aliyunsdkschedulerx2.request.v20190430 import (
     DescribeRegionsRequest,
+    ExecuteJobRequest,
     ExecuteWorkflowRequest,
+    GetJobInfoRequest,
+    GetJobInstanceListRequest,
     GetJobInstanceRequest,
     GetLogRequest,
     GetWorkflowInstanceRequest,
     GetWorkFlowRequest,
     ListGroupsRequest,
+    ListJobsRequest,
     ListNamespacesRequest,
     ListWorkflowInstanceRequest,
     ListWorkFlowsRequest,
@@ -72,6 +77,17 @@ def wait_until(look: Any, timeout: float = 10) -> Any:
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
     return found
+
+
+def start_job(start: Callable[[], Any]) -> Any:
+    """Start a job that another test may have started in this very second."""
+
+    def started() -> Any:
+        answer = start()
+        is_good = answer["Success"] if isinstance(answer, dict) else answer.success
+        return answer if is_good else None
+
+    return wait_until(started)
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
@@ -134,6 +150,26 @@ def test_the_official_sdk_uses_every_operation(emulator: EmulatorProcess, is_asy
     assert call("set_wf_instance_success", success).success is True
     assert call("get_workflow_instance", request).data.wf_instance_info.status == 4
 
+    jobs = call("list_jobs", sdk.ListJobsRequest(**GROUP, job_name="alone", page_num=1, page_size=2)).data
+    assert (jobs.total, [job.job_id for job in jobs.jobs]) == (4, [22, 23])
+    info = call("get_job_info", sdk.GetJobInfoRequest(**GROUP, job_id=23)).data.job_config_info
+    assert (info.name, info.status, info.time_config.time_type) == ("endless alone", 1, 100)
+    by_itself = sdk.ExecuteJobRequest(
+        **GROUP,
+        job_id=23,
+        instance_parameters=PARAMETERS,
+        check_job_status=True,
+        designate_type=1,
+        worker="w@1:2",
+    )
+    job_instance_id = start_job(lambda: call("execute_job", by_itself)).data.job_instance_id
+    newest = sdk.GetJobInstanceListRequest(**GROUP, job_id=23, page_num=1, page_size=1, status=3)
+    (shown,) = call("get_job_instance_list", newest).data.job_instance_details
+    assert (shown.instance_id, shown.status, shown.trigger_type) == (job_instance_id, 3, 3)
+    assert shown.work_addr == "w@1:2"
+    one = sdk.GetJobInstanceRequest(**GROUP, job_id=23, job_instance_id=job_instance_id)
+    assert call("get_job_instance", one).data.job_instance_detail.parameters == PARAMETERS
+
     assert call.called == OPERATIONS.keys()
 
 
@@ -180,6 +216,12 @@ def test_the_older_sdk_with_signature_v1_uses_every_operation(emulator: Emulator
     runs = call(GetWorkflowInstanceRequest, **endless)["Data"]["WfInstanceDag"]["Nodes"][0]
     stop = {**group, "JobId": runs["JobId"], "InstanceId": runs["JobInstanceId"]}
     assert call(StopInstanceRequest, **stop)["Success"] is True
+    assert call(ListJobsRequest, **group, JobName="tidy")["Data"]["Total"] == 1
+    assert call(GetJobInfoRequest, **group, JobId=23)["Data"]["JobConfigInfo"]["Name"] == "endless alone"
+    by_itself = {**group, "JobId": 23}
+    started = start_job(lambda: call(ExecuteJobRequest, **by_itself, CheckJobStatus=True))
+    listed = call(GetJobInstanceListRequest, **by_itself, PageSize=1)["Data"]["JobInstanceDetails"]
+    assert [each["InstanceId"] for each in listed] == [started["Data"]["JobInstanceId"]]
     assert called == OPERATIONS.keys()
 
     client = AcsClient("emulator", "wrong", "cn-hangzhou", port=int(port), auto_retry=False)

@@ -82,7 +82,7 @@ workflows:
         (
             "outcome: [failed, success]",
             "outcome: [failed, fine]",
-            "line 17: workflows[0].nodes[1].outcome must be of success, failed, rejected, not 'fine'",
+            "line 17: workflows[0].nodes[1].outcome must be of success, failed, killed, rejected, partial_failed, skipped, or a number, not 'fine'",
         ),
         (
             "outcome: [failed, success]",

@@ -18,6 +18,7 @@ from airflow_provider_schedulerx.emulator.engine import Engine, Refused
 from airflow_provider_schedulerx.emulator.process import EmulatorError, EmulatorProcess
 from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS, PROFILES, Profile, ProfileError
 from tests.conftest import WORKFLOWS
+from tests.emulator.test_clients import start_job
 from tests.emulator.test_engine import KNOWN, Clock
 from tests.emulator.test_server import GROUP, call
 
@@ -114,6 +115,14 @@ class Service:
     def start(self, workflow_id: int = 3, **parameters: object) -> int:
         return int(self("ExecuteWorkflow", WorkflowId=workflow_id, **parameters)[1]["Data"]["WfInstanceId"])
 
+    def start_job(self, job_id: int) -> int:
+        started = start_job(lambda: self("ExecuteJob", JobId=job_id)[1])
+        return int(started["Data"]["JobInstanceId"])
+
+    def job_list(self, job_id: int, **parameters: object) -> list[int]:
+        found = self("GetJobInstanceList", JobId=job_id, **parameters)[1]["Data"]["JobInstanceDetails"]
+        return [each["InstanceId"] for each in found]
+
     def run(self, wf_instance_id: int, workflow_id: int = 3) -> dict[str, Any]:
         data: dict[str, Any] = self(
             "GetWorkflowInstance", WorkflowId=workflow_id, WfInstanceId=wf_instance_id
@@ -142,7 +151,9 @@ class Service:
 
 def turned_by_hand(text: str) -> tuple[Engine, Clock]:
     clock = Clock()
-    return Engine(KNOWN.workflows.values(), clock=clock, profile=profile.parse(text)), clock
+    return Engine(
+        KNOWN.workflows.values(), jobs=KNOWN.jobs.values(), clock=clock, profile=profile.parse(text)
+    ), clock
 
 
 @pytest.fixture
@@ -155,6 +166,55 @@ def list_length(service: Service, value: str) -> None:
     length = len(service.listed())
     assert length >= 12 if value == "300" else length == 10
     assert service.listed()[0] == started[-1]
+
+
+def job_list_length(service: Service, value: str) -> None:
+    engine, clock = turned_by_hand(f"job_list_length={value}")
+    job = engine.jobs[23]
+    for _ in range(12):
+        engine.execute_job(job, None)
+        clock.now += 1
+    assert len(engine.listed(job)) == (12 if value == "all" else 10)
+    for _ in range(2):
+        service.start_job(21)
+    pages = [service.job_list(21, PageNum=page, PageSize=1) for page in (1, 2)]
+    assert (len(pages[0]) == 1) is (value == "all")
+    assert (pages[0] == pages[1]) is (value == "10")
+
+
+def job_list_time(service: Service, value: str) -> None:
+    service.emulator.set_profile(f"when_full=queue,job_list_time={value}")
+    running, waiting = service.start_job(26), service.start_job(26)
+    created = {each["wf_instance_id"]: each["created"] for each in service.emulator.job_instances(26)}
+    since = service.job_list(26, StartTimestamp=int(created[waiting] * 1000))
+    before = service.job_list(26, EndTimestamp=int(created[waiting] * 1000) - 1)
+    if value == "ignored":
+        assert {running, waiting} <= set(since) & set(before)
+    else:
+        assert since == ([waiting] if value == "schedule" else [])
+        assert running in before or len(created) > 2
+        assert waiting not in before
+
+
+def same_second(service: Service, value: str) -> None:
+    engine, clock = turned_by_hand(f"same_second={value}")
+    engine.execute_job(engine.jobs[23], None)
+    clock.now += 0.9
+    with pytest.raises(Refused, match="Duplicate entry" if value == "duplicate" else "system error"):
+        engine.execute_job(engine.jobs[23], None)
+    clock.now += 0.1
+    engine.execute_job(engine.jobs[23], None)
+    assert engine.job_starts == {23: 2}
+
+
+def stopped_job_state(service: Service, value: str) -> None:
+    started = service.start_job(23)
+    assert service("StopInstance", JobId=23, InstanceId=started)[1]["Success"] is True
+    detail = service("GetJobInstance", JobId=23, JobInstanceId=started)[1]["Data"]["JobInstanceDetail"]
+    assert (detail["Status"], detail["Result"]) == (int(value), "killed from server")
+    run = service.start()
+    service.stop(run)
+    assert service.node(run)["Status"] == int(value)
 
 
 def list_order(service: Service, value: str) -> None:
@@ -369,6 +429,10 @@ CHECKS: dict[str, Callable[[Service, str], None]] = {
     check.__name__: check
     for check in (
         list_length,
+        job_list_length,
+        job_list_time,
+        same_second,
+        stopped_job_state,
         list_order,
         list_waiting,
         list_lag,

@@ -75,7 +75,8 @@ def test_a_signature_that_is_not_ascii_is_a_wrong_one(emulator: EmulatorProcess,
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     base = {"x-acs-action": "DescribeRegions", "x-acs-version": "2019-04-30", "x-acs-date": now}
     base |= {"x-acs-signature-nonce": os.urandom(8).hex(), "x-acs-content-sha256": EMPTY}
-    path, headers = "/", {**base}
+    headers: dict[str, str | bytes] = {**base}
+    path = "/"
     if header == "Bearer":
         path, headers["x-acs-bearer-token"] = "/?SignatureType=BEARERTOKEN", signature
     elif header == "V1":
@@ -227,7 +228,13 @@ def test_reset_makes_it_as_at_the_start() -> None:
         assert emulator.profile()["list_workflows"] == "present"
         assert emulator.pending_faults() == []
         assert emulator.instances() == []
-        assert emulator.counters() == {"calls": {}, "outcomes": {}, "busiest_minute": {}, "starts": {}}
+        assert emulator.counters() == {
+            "calls": {},
+            "outcomes": {},
+            "busiest_minute": {},
+            "starts": {},
+            "job_starts": {},
+        }
         assert call(emulator, "GetWorkFlow", {**GROUP, "WorkflowId": "900"})[1]["Success"] is False
         assert call(emulator, "ListWorkFlows", {**GROUP, "GroupId": "new"})[1]["Success"] is False
         again = call(emulator, "ExecuteWorkflow", {**GROUP, "WorkflowId": "3"})[1]["Data"]["WfInstanceId"]
@@ -322,7 +329,7 @@ def test_a_kept_certificate_is_used_only_where_it_is_good(tmp_path: Path) -> Non
 
     class Later(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) + timedelta(days=29, hours=1)
 
     with mock.patch.object(tls, "datetime", Later):

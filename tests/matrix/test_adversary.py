@@ -50,7 +50,7 @@ def make() -> Iterator[Callable[..., World]]:
         yield make_world
 
 
-def lose_the_answer_late(world: World, seconds: float, meanwhile: Callable[[], None] | None = None) -> None:
+def lose_the_answer_late(world: World, seconds: float, meanwhile: Callable[[], object] | None = None) -> None:
     """Let the first start's answer be given up after so many seconds, as a read timeout does."""
     world.service.add_fault("drop", when="after")
 
@@ -166,7 +166,7 @@ def test_a_cleared_task_whose_run_the_service_has_forgotten_starts(
         world.clock.sleep(40 * 86_400)
         engine = world.service.engine
         del engine.instances[old.wf_instance_id]
-        engine._by_workflow[GOOD].remove(old)
+        engine._runs["workflow", GOOD].remove(old)
         world.task.clear()
         world.task.run()
     assert world.task.state == "success"

@@ -14,8 +14,8 @@ import pytest
 from airflow_provider_schedulerx.emulator import profile as profiles
 from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS
 from dev.experiments import matrix
-from dev.experiments.matrix import FIXED, SCENARIOS, VARIANTS, Scenario, in_turn, pairwise, play
-from dev.experiments.scenarios import SLOW, World
+from dev.experiments.matrix import FIXED, VARIANTS, in_turn, pairwise, play
+from dev.experiments.scenarios import SCENARIOS, SLOW, Scenario, World
 
 pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
 

@@ -7,7 +7,7 @@ from typing import Any
 try:
     from airflow.sdk.bases.xcom import BaseXCom
 except ImportError:
-    from airflow.models.xcom import BaseXCom
+    from airflow.models.xcom import BaseXCom  # type: ignore[no-redef]  # of Airflow 2
 
 from airflow_provider_schedulerx.run_page import XCOM_RUN
 

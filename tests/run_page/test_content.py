@@ -13,7 +13,7 @@ from airflow_provider_schedulerx.run_page.content import dag_run_part, page, ref
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.spoken import duration
 from airflow_provider_schedulerx.run_page.view import OVER, TaskView
-from tests.run_page.test_snapshot import NOW, a_node, an_instance, unmasked
+from tests.run_page.test_snapshot import NOW, a_job, a_node, an_instance, unmasked
 
 RUN = Snapshot.of(
     an_instance(
@@ -81,6 +81,36 @@ def test_one_that_has_ended_is_as_it_ended_whatever_the_task_is() -> None:
     earlier = replace(RUNNING, snapshot=replace(ended, nodes_observed_at=NOW - 30))
     assert "was RUNNING" in shown(earlier)
     assert "The run has ended since its nodes were seen." in shown(earlier)
+
+
+def test_a_run_of_a_job_has_a_state_times_and_a_result_but_no_drawing() -> None:
+    job = a_job(
+        5,
+        job_name="nightly",
+        result="disk full",
+        start_time="2026-11-25 05:41:38",
+        end_time="2026-11-25 05:42:00",
+    )
+    view = replace(RUNNING, state="failed", snapshot=Snapshot.of(job, NOW, mask=unmasked))
+    text = shown(view)
+    assert "Job 501, instance 77 FAILED" in text
+    assert "Seen 4 s ago. Start 2026-11-25 05:41:38. End 2026-11-25 05:42:00. Took 22 s." in text
+    assert "nightly (job 501)" in text
+    assert "disk full" in text
+    part = task_part(view, NOW)
+    assert "<svg" not in part
+    assert "nodes" not in text.lower()
+    killed = replace(view, snapshot=Snapshot.of(a_job(6), NOW, mask=unmasked), map_index=2)
+    of_all = Page(dag_run_part([replace(RUNNING, map_index=0), killed], 2, True, NOW, "")).text
+    assert of_all.index("etl [2]") < of_all.index("etl [0]"), "every bad end comes first"
+    assert "job 501" in of_all
+    assert "workflow 101" in of_all
+
+
+def test_a_job_that_nobody_follows_is_never_shown_as_running() -> None:
+    part = task_part(replace(RUNNING, state="failed", snapshot=Snapshot.of(a_job(), NOW, mask=unmasked)), NOW)
+    assert "was RUNNING" in part
+    assert "is-RUNNING" not in part
 
 
 def test_silence_is_said() -> None:

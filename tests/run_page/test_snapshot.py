@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_schedulerx.api.models import (
     Edge,
+    JobInstance,
     JobInstanceStatus,
     WorkflowInstance,
     WorkflowInstanceNode,
@@ -131,8 +132,37 @@ def test_a_poll_without_nodes_keeps_the_older_ones_and_their_age() -> None:
     assert Snapshot.of(other, NOW, mask=unmasked).with_nodes_of(older).nodes == (), "of another run"
 
 
+def a_job(status: int = 3, **values: Any) -> JobInstance:
+    return JobInstance(501, 77, JobInstanceStatus(status), **values)
+
+
+def test_a_run_of_a_job_is_its_own_only_node() -> None:
+    snapshot = Snapshot.of(
+        a_job(11, job_name="nightly", result="3 of 8 shards failed", start_time="2026-11-25 05:41:38"),
+        NOW,
+        mask=unmasked,
+    )
+    assert decode(encode(snapshot)) == snapshot
+    assert snapshot.label == "Job 501, instance 77"
+    assert snapshot.status is JobInstanceStatus.PARTIAL_FAILED
+    assert snapshot.job is not None
+    assert (snapshot.job.name, snapshot.job.result) == ("nightly", "3 of 8 shards failed")
+
+
+def test_a_list_of_job_instances_lacks_the_name_which_is_kept() -> None:
+    older = Snapshot.of(a_job(job_name="nightly"), NOW - 40, mask=unmasked)
+    newer = Snapshot.of(a_job(4, result="done"), NOW, mask=unmasked).with_nodes_of(older)
+    assert newer.job is not None
+    assert (newer.job.name, newer.job.result, newer.job.status.name) == ("nightly", "done", "SUCCESS")
+    of_a_workflow = Snapshot.of(an_instance(a_node(1)), NOW, mask=unmasked)
+    assert (
+        Snapshot.of(a_job(), NOW, mask=unmasked).with_nodes_of(of_a_workflow).job
+        == Snapshot.of(a_job(), NOW, mask=unmasked).job
+    )
+
+
 GOOD = {
-    "version": 1, "workflow_id": 1, "wf_instance_id": 2, "status": 3, "observed_at": 1.0, "nodes_observed_at": 1.0,
+    "version": 1, "kind": "workflow", "definition_id": 1, "instance_id": 2, "status": 3, "observed_at": 1.0, "nodes_observed_at": 1.0,
     "start": None, "end": None, "nodes_total": 2,
     "nodes": [{"job": 1, "status": 3}, {"job": 2, "status": 1}], "edges": [[0, 1]],
 }  # fmt: skip
@@ -145,7 +175,7 @@ def test_the_sample_is_good() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2}, {"version": None}, {"workflow_id": "101"}, {"workflow_id": 10**400}, {"wf_instance_id": True},
+        {"version": 2}, {"version": None}, {"kind": "batch"}, {"kind": ["job"]}, {"definition_id": "101"}, {"definition_id": 10**400}, {"instance_id": True},
         {"status": "3"}, {"status": None}, {"observed_at": "now"}, {"observed_at": -1}, {"observed_at": 1e300},
         {"nodes": None}, {"nodes": {}}, {"nodes": [None]}, {"nodes": [[]]}, {"nodes": [{}]}, {"nodes": "abc"},
         {"nodes": [{"job": 1, "status": 3}] * 501}, {"nodes": [{"job": 1, "status": 3, "name": ["x"]}]},

@@ -21,6 +21,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import Table, create_engine, insert
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
 
 from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_RUN
 from airflow_provider_schedulerx.run_page.encoding import encode
@@ -35,7 +36,8 @@ GOOD = encode(Snapshot.of(an_instance(a_node(1)), NOW, mask=unmasked))
 @pytest.fixture(scope="module")
 def database() -> Iterator[Any]:
     airflow.models.import_all_models()
-    engine = create_engine("sqlite://")
+    # One connection for all threads: in another one there would be another database.
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     Base.metadata.create_all(engine)
     yield engine
     engine.dispose()
@@ -79,7 +81,7 @@ def test_a_task_with_its_snapshot_and_its_link(session: Session) -> None:
     view = task_view(session, "d", "r", "t", -1)
     assert view is not None
     assert view.snapshot is not None
-    assert view.snapshot.wf_instance_id == 36508287844
+    assert view.snapshot.instance_id == 36508287844
     assert (view.state, view.console_url, view.is_unreadable) == ("deferred", "https://console/7", False)
 
 

@@ -22,7 +22,7 @@ from airflow_provider_schedulerx.run_page.queue import TriggerSnapshotWriter
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.writer import NullWriter, TaskSnapshotWriter
 from dev.harness.virtual_time import run_simulated
-from tests.run_page.test_snapshot import a_node, an_instance
+from tests.run_page.test_snapshot import a_job, a_node, an_instance
 
 pytestmark = pytest.mark.skipif(not version_compat.has_run_page(), reason="Airflow 3.1 and later")
 
@@ -115,6 +115,18 @@ def test_an_unchanged_run_is_stored_with_a_heartbeat(
         in_task(NODES if second % 10 else RUNNING, float(second))
     assert times(supervisor) == [0, 5, 65, 125]
     assert all(len(snapshot.nodes) == 2 for at, _, snapshot in supervisor.stored if at)
+
+
+def test_a_job_instance_is_not_new_because_a_list_shows_less_of_it(
+    supervisor: Supervisor, in_task: Callable[..., None]
+) -> None:
+    for second in range(0, 60, 5):
+        in_task(a_job(job_name=None if second % 10 else "nightly"), float(second))
+    assert times(supervisor) == [0]
+    in_task(a_job(4, result="done"), 61.0)
+    (_, _, snapshot) = supervisor.stored[-1]
+    assert snapshot.job is not None
+    assert (snapshot.job.name, snapshot.job.result) == ("nightly", "done")
 
 
 def test_how_it_ended_is_stored_at_once(supervisor: Supervisor, in_task: Callable[..., None]) -> None:
@@ -278,7 +290,7 @@ def test_a_late_fault_is_said_at_the_next_poll(
     slow.back.set()
     its.observe(ENDED)
     assert [record.message for record in caplog.records] == [
-        "The run's page in Airflow stays behind; storing it failed: RuntimeError('away')"
+        "The run's page in Airflow is out of date, because storing it failed: RuntimeError('away')"
     ]
 
 

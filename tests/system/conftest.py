@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.conftest import ROOT
+
+#: Where the documentation has its pictures.
+IMAGES = ROOT / "docs" / "images"
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +32,27 @@ def chromium() -> Iterator[Any]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def shoot(tmp_path: Path) -> Callable[..., None]:
+    """Take a screenshot. With ``DOCS_IMAGES=1``, as ``make pictures`` does, it becomes the documentation's.
+
+    A picture that shows a path of this machine is refused. ``fold`` names what is folded before, such as the error
+    whose traceback shows them.
+    """
+    folder = IMAGES if os.environ.get("DOCS_IMAGES") else tmp_path
+
+    def take(page: Any, name: str, *, fold: str = "", **options: Any) -> None:
+        if fold:
+            page.get_by_text(re.compile(f"^{fold}: ")).first.click()
+            page.get_by_text("task_runner.py").first.wait_for(state="hidden")
+        # Looking for a text in a log scrolls it aside.
+        page.evaluate("document.querySelectorAll('*').forEach(each => { each.scrollLeft = 0 })")
+        shown = page.locator("body").inner_text()
+        for path in (str(ROOT), sys.prefix, str(tmp_path.parent)):
+            assert path not in shown, f"{name}.png would show {path}"
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=folder / f"{name}.png", **options)
+
+    return take

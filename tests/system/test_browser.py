@@ -1,16 +1,14 @@
 """What people look at, in a real browser: the connection form, links, logs, the console, Airflow's command line.
 
-With ``DOCS_IMAGES=1`` the screenshots of the documentation are made anew.
+``make pictures`` makes the screenshots of the documentation anew.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +28,6 @@ pytestmark = [
 ]
 
 LINK = "SchedulerX workflow instance"
-IMAGES = ROOT / "docs" / "images"
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +66,6 @@ def page(browser: Any, airflow: AirflowStack) -> Iterator[Any]:
     context.set_default_timeout(30_000)
     yield context.new_page()
     context.close()
-
-
-@pytest.fixture
-def shoot(tmp_path: Path) -> Callable[..., None]:
-    """Take a screenshot; a documented one stays where the documentation has it."""
-    folder = IMAGES if os.environ.get("DOCS_IMAGES") else tmp_path
-
-    def take(page: Any, name: str, **options: Any) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{name}.png", **options)
-
-    return take
 
 
 def open_form(page: Any) -> Any:
@@ -254,7 +239,7 @@ def test_the_log_of_a_failed_task_is_good_to_read(
     line.first.wait_for()
     page.get_by_text(re.compile("Nodes of workflow instance")).click()
     page.get_by_text(re.compile("NODE +STATE +ATTEMPT")).wait_for()
-    shoot(page, "task-log")
+    shoot(page, "task-log", fold="RunFailedError")
     console = follow_link(page)
     assert console.locator("p .state").inner_text() == "FAILED"
     assert console.locator("svg").get_by_text("FAILED", exact=True).count() == 1

@@ -58,29 +58,43 @@ def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory)
         yield stack
 
 
-@pytest.mark.parametrize(
-    ("number", "tries"),
-    [
-        # A cold shutdown ends what runs; the retry is another worker's.
-        pytest.param(signal.SIGQUIT, 2, id="cold"),
-        # A warm one lets it finish.
-        pytest.param(signal.SIGTERM, 1, id="warm"),
-    ],
-)
-def test_a_worker_that_is_shut_down_leaves_its_run_alone(
-    airflow: AirflowStack, emulator: EmulatorProcess, number: signal.Signals, tries: int
-) -> None:
+def follow(airflow: AirflowStack, emulator: EmulatorProcess) -> str:
+    """Start a run, and wait until its task follows it. :return: the id of the DAG run."""
     before = emulator.starts(92)
-    run_id = airflow.trigger("dying", {"workflow_id": 92, "fault": ""})
+    run_id = airflow.trigger("dying", {"workflow_id": 92, "fault": ""}, timeout=120)
     wait_for("the run is started", lambda: emulator.starts(92) > before, 120)
-    wait_for("its id is kept", lambda: airflow.xcom("dying", run_id, "run", "WfInstanceId") is not None, 30)
-    worker, other = (FIRST, SECOND) if tries == 2 else (SECOND, FIRST)
-    os.kill(airflow.pid(worker), number)
-    if tries == 2:
-        airflow.start_component(other)
+    wait_for("its id is kept", lambda: airflow.xcom("dying", run_id, "run", "WfInstanceId"), 30)
+    return run_id
+
+
+def has_succeeded_once(airflow: AirflowStack, emulator: EmulatorProcess, run_id: str, tries: int) -> None:
+    """One run, which has succeeded, and so has its task."""
     assert airflow.wait_for_run("dying", run_id, 240) == "success"
-    (run,) = emulator.instances(92)[before:]
+    (run,) = [run for run in emulator.instances(92) if run_id in (run["parameters"] or "")]
     assert run["status"] == 4
     assert airflow.xcom("dying", run_id, "run", "WfInstanceId") == run["wf_instance_id"]
     assert airflow.task("dying", run_id, "run")["try_number"] == tries
-    wait_for(f"{worker} has ended", lambda: not airflow.is_alive(worker), 60)
+
+
+def test_a_cold_shutdown_leaves_the_run_to_the_next_try_on_another_worker(
+    airflow: AirflowStack, emulator: EmulatorProcess
+) -> None:
+    run_id = follow(airflow, emulator)
+    os.kill(airflow.pid(FIRST), signal.SIGQUIT)
+    airflow.start_component(SECOND)
+    wait_for("the worker has ended", lambda: not airflow.is_alive(FIRST), 60)
+    has_succeeded_once(airflow, emulator, run_id, tries=2)
+
+
+def test_marking_the_task_as_failed_stops_the_run(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+    run_id = follow(airflow, emulator)
+    airflow.set_task_state("dying", run_id, "run", "failed")
+    wait_for("the run is stopped", lambda: emulator.instances(92)[-1]["status"] == 5, 20)
+    assert airflow.wait_for_run("dying", run_id) == "failed"
+
+
+def test_a_warm_shutdown_lets_the_task_finish(airflow: AirflowStack, emulator: EmulatorProcess) -> None:
+    run_id = follow(airflow, emulator)
+    os.kill(airflow.pid(SECOND), signal.SIGTERM)
+    has_succeeded_once(airflow, emulator, run_id, tries=1)
+    wait_for("the worker has ended", lambda: not airflow.is_alive(SECOND), 60)

@@ -244,7 +244,7 @@ def test_many_runs_end_with_every_outcome_right_and_none_told_twice(
             assert ended.outcome is Outcome.ENDED
             assert ended.run is not None
             failed = workflow_id - 2000 in (3, 11)
-            assert ended.run.status == (5 if failed else 4)
+            assert ended.run.status.value == (5 if failed else 4)
         counters = emulator.counters()
         logs = [file for file in tmp_path.rglob("*.log") if file.is_file()]
         fired = sum(file.read_text(errors="replace").count("Trigger fired event") for file in logs)

@@ -1,12 +1,11 @@
 """The run, drawn in Airflow: what people see, in a real browser, below a prefix.
 
-With ``DOCS_IMAGES=1`` the screenshots of the documentation are made anew.
+``make pictures`` makes the screenshots of the documentation anew.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import sqlite3
 import time
@@ -14,7 +13,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +32,6 @@ pytestmark = [
 ]
 
 PREFIX = "/airflow"
-IMAGES = ROOT / "docs" / "images"
 OVER = ("success", "failed")
 
 
@@ -94,12 +91,16 @@ WORKFLOWS = {
                     "duration": 1,
                     "result": EVIL,
                     **({"after": f"第{n - 20}号任务"} if n >= 20 else {}),
+                    **({"outcome": "failed"} if n == 299 else {}),
                 }
                 for n in range(300)
             ],
         ),
         workflow(
             105, "quick", [{"name": "one", "duration": 2}, {"name": "two", "after": "one", "duration": 1}]
+        ),
+        workflow(
+            106, "relay", [{"name": "one", "duration": 20}, {"name": "two", "after": "one", "duration": 900}]
         ),
     ],
 }
@@ -147,18 +148,6 @@ def page(chromium: Any, airflow: AirflowStack) -> Iterator[Any]:
     yield page
     context.close()
     assert problems == []
-
-
-@pytest.fixture
-def shoot(tmp_path: Path) -> Callable[..., None]:
-    """Take a screenshot; a documented one stays where the documentation has it."""
-    folder = IMAGES if os.environ.get("DOCS_IMAGES") else tmp_path
-
-    def take(page: Any, name: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{name}.png")
-
-    return take
 
 
 @pytest.fixture(scope="module")
@@ -317,12 +306,12 @@ def test_a_cleared_task_starts_with_an_empty_page_and_draws_its_new_run(
 ) -> None:
     run = Run(airflow, "page_deferred", airflow.trigger("page_deferred"), "etl")
     assert airflow.wait_for_run("page_deferred", run.run_id) == "success"
-    first = run.stored()["wf_instance_id"]
+    first = run.stored()["instance_id"]
     frame = run.open_tab(page)
     assert str(first) in frame.locator("h1").inner_text()
     airflow.clear_task("page_deferred", run.run_id, "etl")
-    wait_for("another run", lambda: (run.stored() or {}).get("wf_instance_id", first) != first, 60)
-    second = run.stored()["wf_instance_id"]
+    wait_for("another run", lambda: (run.stored() or {}).get("instance_id", first) != first, 60)
+    second = run.stored()["instance_id"]
     frame = run.open_tab(page)
     frame.locator("h1", has_text=str(second)).wait_for()
     assert str(first) not in frame.locator("#run").inner_text()
@@ -333,7 +322,7 @@ def test_each_mapped_task_has_its_own_run_and_the_dag_run_has_all(
 ) -> None:
     dag_id = "page_mapped"
     assert airflow.wait_for_run(dag_id, runs[dag_id]) == "success"
-    ids = [Run(airflow, dag_id, runs[dag_id], "load", index).stored()["wf_instance_id"] for index in range(3)]
+    ids = [Run(airflow, dag_id, runs[dag_id], "load", index).stored()["instance_id"] for index in range(3)]
     assert len(set(ids)) == 3
     frame = Run(airflow, dag_id, runs[dag_id], "load", 1).open_tab(page)
     assert str(ids[1]) in frame.locator("h1").inner_text()
@@ -371,7 +360,12 @@ def test_three_hundred_nodes_scroll_and_zoom(
     wait_for("drawn", lambda: frame.locator("svg.dag g.node").count() == 300, 30)
     wait_for("it is over", lambda: frame.locator("main[data-active='0']").count(), 60)
     assert EVIL in frame.locator("tbody tr").last.inner_text(), "text stays text"
+    frame = run.open_tab(page)
     box = frame.locator(".drawing")
+    frame.locator(".zoom").wait_for()
+    place = "each => { const { left, right } = each.getBoundingClientRect(); return [left, right]; }"
+    (left, right), (first, last) = frame.locator("g.is-FAILED").evaluate(place), box.evaluate(place)
+    assert first <= left < right <= last, "it opens at what failed"
     width = "each => each.getBoundingClientRect().width"
     inner, outer = frame.locator("svg.dag").evaluate(width), box.evaluate(width)
     assert inner > outer, "it scrolls"
@@ -435,7 +429,7 @@ def get(airflow: AirflowStack, url: str) -> tuple[int, str]:
 
 
 SNAPSHOT = {
-    "version": 1, "workflow_id": 101, "wf_instance_id": 7, "status": 3, "observed_at": 1.0, "nodes_observed_at": 1.0,
+    "version": 1, "kind": "workflow", "definition_id": 101, "instance_id": 7, "status": 3, "observed_at": 1.0, "nodes_observed_at": 1.0,
     "nodes_total": 1, "edges": [], "nodes": [{"job": 1, "status": 3, "name": "<script>alert(1)</script>"}],
 }  # fmt: skip
 
@@ -529,3 +523,24 @@ def settled_calls(emulator: EmulatorProcess) -> dict[str, Any] | None:
     before = emulator.counters()
     time.sleep(3)
     return before if emulator.counters() == before else None
+
+
+def test_deferred_runs_among_many_are_drawn_while_they_run(
+    page: Any, airflow: AirflowStack, emulator: EmulatorProcess, shoot: Callable[..., None]
+) -> None:
+    """Many runs are polled with one list, which shows no nodes; those come from what the quota has to spare."""
+    emulator.set_profile("documented,list_length=300")
+    run_id = airflow.trigger("page_many")
+    runs = [Run(airflow, "page_many", run_id, "relay", index) for index in range(30)]
+
+    def is_drawn(run: Run) -> bool:
+        snapshot = run.stored() or {}
+        # When it deferred, the first node was running.
+        nodes = {node["name"]: node["status"] for node in snapshot.get("nodes", ())}
+        return snapshot.get("status") == 3 and nodes == {"one": 4, "two": 3}
+
+    wait_for("each has its nodes", lambda: all(is_drawn(run) for run in runs), 360, 5)
+    frame = runs[29].open_tab(page)
+    assert states(frame) == {"one": "SUCCESS", "two": "RUNNING"}
+    assert frame.locator("h1 .state").inner_text() == "RUNNING"
+    shoot(page, "run-among-many")

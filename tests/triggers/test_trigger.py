@@ -52,7 +52,7 @@ def test_the_trigger_fires_for_success_and_failure(hook: SchedulerXHook) -> None
 
     ended = asyncio.run(main())
     assert [event.outcome for event in ended] == [Outcome.ENDED, Outcome.ENDED]
-    assert [event.run.status for event in ended if event.run] == [4, 5]
+    assert [event.run.status.value for event in ended if event.run] == [4, 5]
 
 
 def test_the_trigger_times_out_after_a_last_look(hook: SchedulerXHook) -> None:

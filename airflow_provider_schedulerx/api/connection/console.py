@@ -13,16 +13,24 @@ from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationEr
 DEFAULT_CONSOLE_URL = (
     "https://schedulerx2.console.aliyun.com/{region_id}/InstanceList?namespace={namespace}&source=schedulerx"
 )
-CONSOLE_URL_FIELDS = (*SCOPE_FIELDS, "workflow_id", "wf_instance_id")
+#: Of a run of a job, ``workflow_id`` and ``wf_instance_id`` are the ids of the job and of its instance.
+CONSOLE_URL_FIELDS = (*SCOPE_FIELDS, "kind", "workflow_id", "wf_instance_id")
 
 
-def console_link(template: str, scope: Scope, workflow_id: int, wf_instance_id: int) -> str:
-    """Return the URL at which a person looks at a workflow instance.
+def console_link(
+    template: str, scope: Scope, definition_id: int, instance_id: int, kind: str = "workflow"
+) -> str:
+    """Return the URL at which a person looks at a run.
 
     :param template: from :func:`check_console_url`, so every field of it is known and none has a format.
+    :param definition_id: of the workflow or the job.
+    :param instance_id: of its run.
+    :param kind: ``workflow`` or ``job``.
     """
     values = {name: getattr(scope, name) or "" for name in SCOPE_FIELDS}
-    return _fill(template, {**values, "workflow_id": workflow_id, "wf_instance_id": wf_instance_id})
+    return _fill(
+        template, {**values, "kind": kind, "workflow_id": definition_id, "wf_instance_id": instance_id}
+    )
 
 
 def check_console_url(template: str | None, scope: Scope) -> str:
@@ -62,7 +70,7 @@ def _check_field(name: str | None, form: str | None, conversion: str | None) -> 
     if form or conversion:
         # Whether a format suits may depend on the value, and a link must not fail after the start.
         raise SchedulerXConfigurationError(
-            f"console_url has a format behind {name}; write {{{name}}}", field="console_url"
+            f"console_url has a format after {name}; write {{{name}}}", field="console_url"
         )
 
 

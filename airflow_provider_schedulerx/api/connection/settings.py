@@ -129,9 +129,14 @@ class SchedulerXSettings:
         # As it is in the URL, and as it was given.
         return (*self.credential.secrets, *((quoted, unquote(quoted)) if quoted else ()))
 
-    def console_link(self, workflow_id: int, wf_instance_id: int) -> str:
-        """Return the URL at which a person looks at a workflow instance."""
-        return console.console_link(self.console_url, self.scope, workflow_id, wf_instance_id)
+    def console_link(self, definition_id: int, instance_id: int, kind: str = "workflow") -> str:
+        """Return the URL at which a person looks at a run.
+
+        :param definition_id: of the workflow or the job.
+        :param instance_id: of its run.
+        :param kind: ``workflow`` or ``job``.
+        """
+        return console.console_link(self.console_url, self.scope, definition_id, instance_id, kind)
 
     @classmethod
     def from_connection(

@@ -28,7 +28,7 @@ class Congestion:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         #: Before this time no call is sent.
-        self.paused_until = float("-inf")
+        self.paused_until: float = float("-inf")
         #: The rate after the last cut, and when it began to grow back; None at the full rate.
         self._cut: tuple[float, float] | None = None
         self._since: float | None = None

@@ -33,14 +33,14 @@ class Following:
         budget: AccountBudget,
     ) -> None:
         list_budget, get_budget = budget.of(kind.list_operation.name), budget.of(kind.get_operation.name)
-        self.runs = FollowedRuns(list_budget, get_budget)
+        self.runs: FollowedRuns = FollowedRuns(list_budget, get_budget)
         definition = PolledDefinition(
             kind, scope, definition_id, self.runs, transport, list_budget, get_budget
         )
-        self.details = Details(definition)
-        self.sampling = Sampling(definition)
-        self.listing = Listing(definition, self.details, self.sampling)
-        self.singles = SinglePolls(definition)
+        self.details: Details = Details(definition)
+        self.sampling: Sampling = Sampling(definition)
+        self.listing: Listing = Listing(definition, self.details, self.sampling)
+        self.singles: SinglePolls = SinglePolls(definition)
         schedule = self.runs.schedule
         schedule.on_list_due, schedule.singles.on_earlier = self.listing.wake, self.singles.wake
 

@@ -23,7 +23,7 @@ from airflow_provider_schedulerx.api.polling.sampling import Sampling
 from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, ListedRuns, Place
 from airflow_provider_schedulerx.api.runs.kinds import RunSummary
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Seconds after which a refused listing is tried again.
 _LIST_AGAIN = 3600.0

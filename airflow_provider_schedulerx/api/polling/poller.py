@@ -99,7 +99,7 @@ class RunPoller:
         # Longer than every timeout of the session together: it may be fooled by an answer that trickles in.
         seconds = settings.connect_timeout + 2 * settings.read_timeout
         self._transport = BudgetedTransport(self._session, self._budget, seconds)
-        self.users = 0
+        self.users: int = 0
 
     # What the outside sees.
 

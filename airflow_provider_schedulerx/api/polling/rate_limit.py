@@ -73,7 +73,7 @@ class RateLimiter:
 
     def __init__(self, per_minute: int, name: str = "", account: str = "") -> None:
         self._congestion = Congestion(per_minute)
-        self.demands = Demands()
+        self.demands: Demands = Demands()
         self._tags = {"operation": name, "account": account}
         self._sent: deque[float] = deque()
         self._spare_sent: deque[float] = deque()

@@ -33,7 +33,7 @@ class FollowedRuns:
         self._runs: dict[int, FollowedRun] = {}
         self._observers: dict[ListSubscription, None] = {}
         self._last_poll = 0
-        self.schedule = Schedule(self._runs, self._observers, list_budget, get_budget)
+        self.schedule: Schedule = Schedule(self._runs, self._observers, list_budget, get_budget)
 
     def __len__(self) -> int:
         return len(self._runs)

@@ -48,9 +48,10 @@ class Schedule:
         self._observers = observers
         self._list_budget = list_budget
         self._get_budget = get_budget
-        self.singles = DueRuns(self.follows)
-        self.list_due_at = self.list_promised_at = float("inf")
-        self.list_refused_until = float("-inf")
+        self.singles: DueRuns = DueRuns(self.follows)
+        self.list_due_at: float = float("inf")
+        self.list_promised_at: float = float("inf")
+        self.list_refused_until: float = float("-inf")
         self.usual_duration: float | None = None
         self._listed_at: float | None = None
         #: The longest time to which a shortage has stretched what is planned now.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from airflow_provider_schedulerx.api.polling.reporting import log_for_process
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Share of the rate that is to be enough before a shortage is called over, so that its lines do not flicker.
 _OVER = 0.9

@@ -93,7 +93,7 @@ class Candidates:
         self._older_shown: dict[int, str | None] = {}
         self._active = 0
         self._shows_waiting = False
-        self.reaches_back = True
+        self.reaches_back: bool = True
 
     # What is new.
 

@@ -11,7 +11,7 @@ from airflow_provider_schedulerx.api.models import MalformedAnswerError
 from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
 from airflow_provider_schedulerx.api.runs.tracking import has_failed
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Of the events made here. Triggerer and workers are upgraded one after the other, so events of other versions are
 #: read too: what a version adds can be left out, and what it removes has a default.

@@ -56,11 +56,11 @@ class RunTracker:
         self._tolerance = poll_failure_tolerance
         self._settling_time = settling_time
         self._missing_since: float | None = None
-        self.is_news = True
+        self.is_news: bool = True
         self._status: RunStatus | None = None
         self._nodes: dict[int, JobInstanceStatus] = {}
         self._unknown_polls = 0
-        self._spoke_at: float | None = None
+        self._spoke_at = 0.0
         self._failing_since: float | None = None
         self._failed_polls = 0
 
@@ -84,7 +84,7 @@ class RunTracker:
             line = f"{sentence(run.label)} is {run.status.name}"
             # In the order of things: a run begins before its nodes and ends after them.
             lines.insert(len(lines) if run.status.is_terminal else 0, line)
-        if lines or self._spoke_at is None:
+        if lines:  # as always at first, since the status is new
             self._spoke_at = now
         elif now - self._spoke_at >= HEARTBEAT_SECONDS:
             self._spoke_at = now

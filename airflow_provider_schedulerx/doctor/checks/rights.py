@@ -28,6 +28,7 @@ def harmless_reads(session: Session) -> Iterator[Finding]:
         calls.list_workflow_instances(session.scope, IMPOSSIBLE_ID),
         calls.get_job_instance(session.scope, IMPOSSIBLE_ID, IMPOSSIBLE_ID),
         calls.get_log(session.scope, IMPOSSIBLE_ID, IMPOSSIBLE_ID, start_ms=1, end_ms=2),
+        calls.get_job_info(session.scope, IMPOSSIBLE_ID),
     ):
         if call.operation not in asked:
             session.ask(call)

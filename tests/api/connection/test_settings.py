@@ -190,7 +190,9 @@ def test_a_connection_of_the_official_provider_works() -> None:
 @pytest.mark.parametrize("conn_type", ["http", "postgres", "generic", "", None])
 def test_a_connection_of_another_type_is_refused(conn_type: str | None) -> None:
     with pytest.raises(SchedulerXConfigurationError, match="set it to 'schedulerx'") as caught:
-        SchedulerXSettings.from_connection(conn_type=conn_type, **KEY, extra=EXTRA)
+        SchedulerXSettings.from_connection(
+            conn_type=conn_type, login=KEY["login"], password=KEY["password"], extra=EXTRA
+        )
     assert caught.value.field == "conn_type"
 
 

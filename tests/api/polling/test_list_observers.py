@@ -60,8 +60,8 @@ def test_lists_come_though_nobody_follows_a_run() -> None:
         assert 300 / 36 <= len(observed.lists) <= 12
         assert observed.longest_gap <= 1.2 * 30
         first, last = observed.lists[0], observed.lists[-1]
-        assert [(each.instance_id, each.status) for each in first.summaries] == [(run, RUNNING)]
-        assert [(each.instance_id, each.status) for each in last.summaries] == [(run, SUCCESS)]
+        assert [(each.instance_id, each.status.value) for each in first.summaries] == [(run, RUNNING)]
+        assert [(each.instance_id, each.status.value) for each in last.summaries] == [(run, SUCCESS)]
         # Asked before it was answered.
         assert all(listed.asked_at == pytest.approx(at - service.latency) for at, listed in observed.seen)
         assert not service.calls[GET]
@@ -72,7 +72,7 @@ def test_lists_come_though_nobody_follows_a_run() -> None:
 def test_many_observers_and_waits_cost_the_lists_of_one() -> None:
     async def lists_of(service: ScriptedService, observers: int, waits: int) -> int:
         runs = [service.start(1, (10_000, SUCCESS)) for _ in range(waits)]
-        everybody = [observe(1, 20, until=600) for _ in range(observers)]
+        everybody: list[Any] = [observe(1, 20, until=600) for _ in range(observers)]
         everybody += [follow(1, run, 20, until=600, age=10_000) for run in runs]
         await asyncio.gather(*everybody)
         return service.calls[LIST]
@@ -136,8 +136,10 @@ def test_errors_are_published_and_the_list_is_asked_for_again(
             return {run.place for run in made._following.runs.all}
 
         service.faults.append(fault)
-        observed, places, *waits = await asyncio.gather(
-            observe(1, 30, until=400), places_of_runs(), *(follow(1, run, 30) for run in runs)
+        observed, places, waits = await asyncio.gather(
+            observe(1, 30, until=400),
+            places_of_runs(),
+            asyncio.gather(*(follow(1, run, 30) for run in runs)),
         )
         assert type(observed.seen[0][1]) is type(error)
         assert observed.longest_gap <= 36

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -25,24 +26,30 @@ def test_it_survives_json(intent: StartIntent) -> None:
     assert StartIntent.from_json(json.loads(json.dumps(intent.to_json()))) == intent
 
 
+def test_an_intent_begins_as_a_start_of_ours_of_which_nothing_is_known() -> None:
+    intent = StartIntent("workflow", 1, SCOPE, "p")
+    assert (intent.known, intent.earlier, intent.marker, intent.instance_id) == (None, (), None, None)
+    assert (intent.began, intent.is_own, intent.is_over, intent.is_told) == (0.0, True, False, False)
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "why"),
     [
-        {"version": 2},
-        {"version": None},
-        {"known": ["x"]},
-        {"known": 5},
-        {"earlier": None},
-        {"scope": "digest"},
-        {"scope": {"region": "r"}},
-        {"definition_id": "1"},
-        {"instance_id": "12"},
-        {"kind": None},
-        {"more": 1},
+        ({"version": 2}, "version 2, not 3"),
+        ({"version": None}, "version None, not 3"),
+        ({"known": ["x"]}, "'x'"),
+        ({"known": 5}, "iterable"),
+        ({"earlier": None}, "iterable"),
+        ({"scope": "digest"}, "mapping"),
+        ({"scope": {"region": "r"}}, "'region'"),
+        ({"definition_id": "1"}, "definition_id is not an integer"),
+        ({"instance_id": "12"}, "instance_id is not an integer"),
+        ({"kind": None}, "kind is not a text"),
+        ({"more": 1}, "'more'"),
     ],
 )
-def test_what_is_not_ours_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(MalformedIntentError):
+def test_what_is_not_ours_is_refused(change: dict[str, Any], why: str) -> None:
+    with pytest.raises(MalformedIntentError, match=why):
         StartIntent.from_json({**INTENT.to_json(), **change})
 
 
@@ -60,6 +67,9 @@ def test_a_missing_field_is_refused() -> None:
         ('{"a":1,"b":2}', '{"b": 2, "a": 1}', True),
         ('{"a":1}', '{"a":2}', False),
         ('{"a":1}', "", False),
+        ('{"a":1}', '{"a":1.0}', True),
+        ('{"a":1}', '{"a":1.5}', False),
+        ('{"a":1e400}', '{"a":1e500}', True),  # as far as a number reaches
         ("plain", "plain", True),
         ("plain", '"plain"', True),
         ("[1,2]", "[2,1]", False),
@@ -87,6 +97,33 @@ def test_parameters_are_compared_by_value(one: str | None, other: str, equal: bo
 )
 def test_what_the_service_shows_is_compared_in_every_form(shown: str | None, is_ours: bool) -> None:
     assert has_parameters(shown, parameters_digest('{"a":1,"b":"x"}')) is is_ours
+
+
+def test_a_digest_is_stored_so_every_release_makes_the_same() -> None:
+    canonical = rb'{"a":"\u00e9","b":[1,2]}'
+    assert parameters_digest('{ "b": [1, 2.0], "a": "\u00e9" }') == hashlib.sha256(canonical).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        # A JSON text, without its quotes; also of what is JSON itself, with backslashes.
+        ('"20260101"', "20260101"),
+        (r'"{\"a\":1}"', r"{\"a\":1}"),
+        # In one line or several, with each backslash escaped, too.
+        (r'{"a":"x\ny"}', r"{\"a\":\"x\\ny\"}"),
+        ('{"a":"x\\ny",\n"b":1}', '{\\"a\\":\\"x\\\\ny\\",\n\\"b\\":1}'),
+        # Quotes within a text within a JSON text.
+        (r'{"a":"say \"hi\""}', json.dumps(r'{"a":"say \"hi\""}')),
+    ],
+)
+def test_quotes_and_backslashes_may_be_more_or_fewer(sent: str, shown: str) -> None:
+    assert has_parameters(shown, parameters_digest(sent))
+
+
+def test_a_text_that_is_no_json_in_any_form_matches_no_other() -> None:
+    assert not has_parameters(r"C:\data", parameters_digest(r"C:\dat"))
+    assert not has_parameters('say "hi"', parameters_digest("say hi"))
 
 
 @pytest.mark.parametrize("text", ["plain", "20260101", "true", "", r"C:\new", '"quoted"', "a=1&b=2"])

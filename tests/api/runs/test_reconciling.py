@@ -19,6 +19,7 @@ from airflow_provider_schedulerx.api.exceptions import (
 from airflow_provider_schedulerx.api.models import (
     JobInstance,
     JobInstanceStatus,
+    TriggerType,
     Workflow,
     WorkflowInstance,
     WorkflowInstanceNode,
@@ -40,7 +41,7 @@ SCOPE = Scope(region_id="cn-hangzhou", namespace="n", namespace_source=None, gro
 
 
 class Service:
-    """:ivar runs: id -> (status, parameters and, if given, begin); :ivar errors: operation -> error."""
+    """:ivar runs: id -> (status, parameters and, if given, begin and end); :ivar errors: operation -> error."""
 
     def __init__(self, runs: Mapping[int, Any], max_concurrency: int = 100) -> None:
         self.runs: dict[int, Any] = dict(runs)
@@ -60,9 +61,13 @@ class Service:
         if name == "ListWorkflowInstance":
             return [
                 WorkflowInstanceSummary(
-                    1, run, WorkflowInstanceStatus(status), start_time=begin[0] if begin else None
+                    1,
+                    run,
+                    WorkflowInstanceStatus(status),
+                    start_time=times[0] if times else None,
+                    end_time=times[1] if len(times) > 1 else None,
                 )
-                for run, (status, _, *begin) in sorted(self.runs.items(), reverse=True)
+                for run, (status, _, *times) in sorted(self.runs.items(), reverse=True)
             ]
         if name == "GetWorkFlow":
             return Workflow(1, "w", max_concurrency=self.max_concurrency)
@@ -88,7 +93,7 @@ class Service:
             int(query["JobInstanceId"]),
             JobInstanceStatus(3),
             parameters=self.runs[run][1] or None,
-            trigger_type=7,
+            trigger_type=TriggerType(7),
         )
 
 
@@ -262,6 +267,33 @@ def test_by_the_services_own_times_a_list_reaches_back() -> None:
     assert service.asked == {11, 10}
 
 
+@pytest.mark.parametrize(
+    ("began", "is_older"), [("18:00:00", False), ("17:59:58", False), ("17:59:57", True)]
+)
+def test_the_services_times_are_whole_seconds_so_two_of_them_decide_nothing(
+    began: str, is_older: bool
+) -> None:
+    service = Service(
+        {1: (3, '{"n":1}', f"2023-01-03 {began}"), 2: (4, '{"n":2}', "2023-01-03 18:01:00")},
+    )
+    found = drive(
+        suspects_recipe(
+            WORKFLOW_RUNS,
+            SCOPE,
+            StartIntent("workflow", 1, SCOPE, parameters_digest('{"n":1}')),
+            Age(at_most=60),
+        ),
+        service.answer,
+    )
+    assert [run.instance_id for run in found] == ([] if is_older else [1])
+
+
+def test_the_end_of_a_run_is_a_time_of_the_service_as_well() -> None:
+    hours_ago = (3, '{"mine":1}', "2023-01-03 18:00:00")
+    ended = (4, "b", "2023-01-03 17:00:00", "2023-01-03 21:00:00")
+    assert suspects(Service({1: hours_ago, 2: ended})) == []
+
+
 def test_a_short_list_is_whole_and_a_full_one_may_not_be() -> None:
     nine: dict[int, Any] = {run: (4, f'{{"n":{run}}}') for run in range(1, 10)}
     assert reconcile(Service(nine), known=None, marker="abc") == Reconciled()
@@ -279,6 +311,7 @@ def test_a_list_that_cannot_be_had_yet_may_be_later() -> None:
     service = Service(KNOWN)
     service.errors = {"ListWorkflowInstance": [SchedulerXUnavailableError("away")] * 1000}
     assert reconcile(service).may_resolve
+    assert service.clock == 60 + 100, "the settling time and the patience"
     service.errors = {"ListWorkflowInstance": [SchedulerXAuthorizationError("no")]}
     assert not reconcile(service).may_resolve
 
@@ -298,6 +331,12 @@ def test_active_runs_are_suspects_unless_they_differ_for_certain() -> None:
     assert suspects(Service({2: (3, "")}), None) == [2]
     hours_ago = (3, '{"mine":1}', "2023-01-03 18:00:00")
     assert suspects(Service({1: hours_ago, 2: (4, "b", "2023-01-03 21:00:00")})) == []
+
+
+def test_an_older_run_shows_that_the_parameters_are_those_of_the_run() -> None:
+    older = (4, '{"h":1}', "2023-01-03 18:00:00")
+    assert suspects(Service({1: older, 2: (*OTHERS, "2023-01-03 21:00:00")})) == []
+    assert suspects(Service({2: (*OTHERS, "2023-01-03 21:00:00")})) == [2], "these may be the job's"
 
 
 def test_more_candidates_than_are_looked_up_are_ambiguous() -> None:
@@ -343,7 +382,9 @@ def test_passing_faults_are_waited_out_and_lasting_ones_are_doubt() -> None:
 
 def test_a_list_that_no_longer_reaches_back_is_doubt() -> None:
     newer: dict[int, tuple[int, str | None]] = {run: (4, f'{{"n":{run}}}') for run in range(10, 30)}
-    assert "may not reach back" in str(reconcile(Service(newer)).ambiguity)
+    ambiguity = str(reconcile(Service(newer)).ambiguity)
+    assert "may not reach back" in ambiguity
+    assert ambiguity.count("SUCCESS") == 10, "enough to look at"
     assert "may not reach back" in str(reconcile(Service({})).ambiguity)
     # Ours may be there, but nothing shows any more whether an older run had the same parameters.
     assert "cannot be seen" in str(reconcile(Service({**newer, 30: OURS})).ambiguity)
@@ -359,6 +400,9 @@ def test_a_full_workflow_may_hide_a_waiting_run() -> None:
     service = Service(full, 1)
     service.at[90] = KNOWN
     assert reconcile(service) == Reconciled()
+    service = Service(full, 2)
+    service.errors = {"GetWorkFlow": [SchedulerXAuthorizationError("no")] * 1000}
+    assert reconcile(service).may_resolve, "what the maximum is cannot be seen"
     # Where a waiting run is listed, ours would be too.
     shows = {**full, 1: (1, None)}
     assert reconcile(Service(shows, 1)) == Reconciled()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from airflow_provider_schedulerx.api import exceptions as errors
@@ -21,7 +23,7 @@ from airflow_provider_schedulerx.api.runs.tracking import (
 )
 
 
-def node(job_id: int, status: int, **more: object) -> WorkflowInstanceNode:
+def node(job_id: int, status: int, **more: Any) -> WorkflowInstanceNode:
     return WorkflowInstanceNode(job_id, job_id + 1000, f"job{job_id}", JobInstanceStatus(status), **more)
 
 
@@ -84,6 +86,14 @@ def test_a_heartbeat_line_comes_now_and_then() -> None:
     assert tracker.observe(instance(3, node(1, 3)), HEARTBEAT_SECONDS + 1)[1] == []
 
 
+def test_a_heartbeat_of_a_run_without_a_running_node_names_none() -> None:
+    tracker = RunTracker(60)
+    tracker.observe(instance(1, node(1, 1)), 0)
+    assert tracker.observe(instance(1, node(1, 1)), HEARTBEAT_SECONDS)[1] == [
+        "Workflow instance 2 is still WAITING"
+    ]
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -111,6 +121,23 @@ def test_two_failed_polls_are_too_few_however_far_apart_they_are() -> None:
     assert not tracker.observe_failure(error, 2000)
 
 
+def test_a_good_poll_between_begins_the_count_of_failed_polls_anew() -> None:
+    tracker = RunTracker(60)
+    error = errors.SchedulerXUnavailableError("x")
+    tracker.observe_failure(error, 0)
+    tracker.observe(instance(3), 10)
+    assert tracker.observe_failure(error, 20)
+    assert tracker.observe_failure(error, 1020)
+    assert tracker.observe_failure(error, 2020) is False
+
+
+def test_any_number_of_polls_may_fail_within_the_tolerance() -> None:
+    tracker = RunTracker(60)
+    error = errors.SchedulerXUnavailableError("x")
+    assert all(tracker.observe_failure(error, 1000.0 + at) for at in range(61))
+    assert not tracker.observe_failure(error, 1060.1)
+
+
 def test_throttling_is_no_sign_of_a_sick_run() -> None:
     tracker = RunTracker(60)
     assert all(tracker.observe_failure(errors.SchedulerXThrottledError("x"), 100.0 * at) for at in range(50))
@@ -132,6 +159,8 @@ def test_a_run_that_is_not_existed_has_the_settling_time_and_is_news_once() -> N
     assert tracker.observe_failure(errors.SchedulerXUnavailableError("x"), 130)
     assert tracker.is_news
     assert not tracker.observe_failure(missing, 130.1)
+    assert tracker.observe_failure(errors.SchedulerXThrottledError("x"), 131)
+    assert tracker.is_news
     tracker.observe(instance(3), 140)
     assert tracker.observe_failure(missing, 165)
     assert tracker.is_news
@@ -175,7 +204,7 @@ def test_an_unknown_status_is_a_failure_if_a_node_failed_and_none_is_in_progress
     ],
 )
 def test_lasting_faults_end_it_at_once(error: errors.SchedulerXError) -> None:
-    assert not RunTracker(60).observe_failure(error, 0)
+    assert RunTracker(60).observe_failure(error, 0) is False
 
 
 def test_the_failure_message_names_the_bad_nodes() -> None:
@@ -187,6 +216,36 @@ def test_the_failure_message_names_the_bad_nodes() -> None:
         "job2 (job 2) FAILED (result: disk full, worker: w:1, attempt: 2); job3 (job 3) REJECTED"
     )
     assert "names no failed node" in failure_message(instance(5))
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "shown"),
+    [
+        (4, None, ""),
+        (4, 0, ""),
+        (4, 1, " (attempt: 1)"),
+        (5, 0, " (attempt: 0)"),
+    ],
+)
+def test_a_first_attempt_is_worth_a_word_only_if_it_failed(
+    status: int, attempt: int | None, shown: str
+) -> None:
+    told = RunTracker(60).observe(instance(3, node(1, status, attempt=attempt)), 0)[1]
+    assert told[1] == f"Node job1 (job 1) is {JobInstanceStatus(status).name}{shown}"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(200, "x" * 200), (201, "x" * 197 + "...")])
+def test_a_long_result_is_cut_to_200_characters(length: int, shown: str) -> None:
+    failed = instance(5, node(1, 5, result="x" * length))
+    assert failure_message(failed).endswith(f"FAILED (result: {shown})")
+
+
+def test_a_node_of_which_little_is_known_has_empty_cells() -> None:
+    assert node_table(instance(3, node(1, 1), node(2, 3, attempt=0, work_addr="w:1"))) == (
+        "NODE          STATE    ATTEMPT  START  DURATION  WORKER  RESULT\n"
+        "job1 (job 1)  WAITING\n"
+        "job2 (job 2)  RUNNING  0                         w:1"
+    )
 
 
 def test_the_node_table_lines_up() -> None:

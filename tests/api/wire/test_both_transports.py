@@ -434,6 +434,7 @@ def test_over_tls_nothing_is_left_open() -> None:
             await asyncio.gather(*(made.send(call) for call in [READ, STOP] * 5))
 
     with EmulatorProcess("--tls") as emulator:
+        assert emulator.ca_file is not None
         asyncio.run(main(emulator.endpoint, emulator.ca_file))
 
 

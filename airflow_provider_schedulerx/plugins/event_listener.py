@@ -1,0 +1,33 @@
+"""Writes down that an event of a watcher was stored, in the transaction that stores it.
+
+Airflow calls this in the process that stores events: the triggerer's supervisor. Every process of Airflow loads it, so it
+imports what it needs only then.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from airflow.listeners import hookimpl
+
+log = logging.getLogger(__name__)
+
+
+@hookimpl
+def on_asset_event_emitted(asset_event: Any) -> None:
+    """Note the run of an event of ours. Never raises."""
+    try:
+        extra = asset_event.extra or {}
+        payload = extra.get("payload")
+        # An event that a person has sent through the API may be a copy of one, and is stored in another session.
+        if "from_rest_api" in extra or not isinstance(payload, dict) or "watcher" not in payload:
+            return
+        from airflow_provider_schedulerx import version_compat
+        from airflow_provider_schedulerx.api.runs.ends import MAX_DELIVERED, delivered_key
+
+        version_compat.append_to_asset_state(
+            asset_event.asset, delivered_key(payload["watcher"]), payload["WfInstanceId"], MAX_DELIVERED
+        )
+    except Exception:
+        log.exception("Could not record that an event was stored; a triggerer that restarts may repeat it")

@@ -1,0 +1,452 @@
+"""The trigger for asset watchers, over real sockets against the emulator, with a store that stands in for Airflow's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.triggers.base import BaseEventTrigger
+
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.triggers import event as module
+from airflow_provider_schedulerx.triggers.event import WorkflowEventTrigger
+
+
+class Assets:
+    """Airflow's state stores of some assets, in memory, and its storing of events.
+
+    :ivar events: payloads that were stored.
+    """
+
+    def __init__(self, count: int = 1) -> None:
+        self.values: list[dict[str, Any]] = [{} for _ in range(count)]
+        self.events: list[dict[str, Any]] = []
+        self.fails = 0
+
+    def accessors(self) -> Any:
+        """What the triggerer puts on a trigger, as far as it is used."""
+        stores = {str(number): _Store(self, values) for number, values in enumerate(self.values)}
+        return SimpleNamespace(_by_name=stores, _by_uri={})
+
+    def store(self, payload: dict[str, Any]) -> None:
+        """Store an event and, with it, what the listener writes down."""
+        self.events.append(payload)
+        for values in self.values:
+            values.setdefault(f"schedulerx.delivered.{payload['watcher']}", []).append(
+                payload["WfInstanceId"]
+            )
+
+    @property
+    def runs(self) -> list[int]:
+        return [payload["WfInstanceId"] for payload in self.events]
+
+
+class _Store:
+    def __init__(self, assets: Assets, values: dict[str, Any]) -> None:
+        self._assets, self._values = assets, values
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        await self._answer()
+        return json.loads(json.dumps(self._values.get(key, default)))
+
+    async def aset(self, key: str, value: Any) -> None:
+        await self._answer()
+        self._values[key] = json.loads(json.dumps(value))
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        if self._assets.fails:
+            self._assets.fails -= 1
+            raise RuntimeError("the database is away")
+
+
+@asynccontextmanager
+async def watching(
+    assets: Assets | None, *, stores: bool = True, **arguments: Any
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """Run a trigger as a triggerer does, until the block ends as if it was killed.
+
+    :param stores: False loses all events on the way to the database.
+    :return: the payloads it gave.
+    """
+    made = WorkflowEventTrigger(**{"workflow_id": 1, "poll_interval": 0.2, **arguments})
+    path, kwargs = made.serialize()
+    assert path == "airflow_provider_schedulerx.triggers.event.WorkflowEventTrigger"
+    trigger = WorkflowEventTrigger(**json.loads(json.dumps(kwargs)))
+    trigger.asset_state_store = assets.accessors() if assets else None
+    given: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        async for event in trigger.run():
+            payload = json.loads(json.dumps(event.payload))
+            given.append(payload)
+            if assets and stores:
+                assets.store(payload)
+
+    task = asyncio.create_task(run())
+    try:
+        yield given
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def until(is_true: Callable[[], Any], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not is_true():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def looked(emulator: EmulatorProcess, times: int = 2) -> None:
+    """Wait for so many more lists."""
+    before = emulator.calls("ListWorkflowInstance")
+    await until(lambda: emulator.calls("ListWorkflowInstance") >= before + times)
+
+
+@pytest.fixture
+def hook(emulator: EmulatorProcess, connect: Callable[..., None]) -> SchedulerXHook:
+    emulator.reset()
+    connect(emulator.connection(calls_per_minute=10_000))
+    return SchedulerXHook()
+
+
+def test_each_end_from_the_first_look_on_fires_once(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:
+    async def main() -> list[dict[str, Any]]:
+        hook.execute_workflow(1)
+        await asyncio.sleep(1)
+        assets = Assets()
+        async with watching(assets) as given:
+            await looked(emulator)
+            emulator.set_schedule(1, "fixed_rate", 0.4, data_offset=-86400, runs=4)
+            await until(lambda: len(given) == 4)
+            await looked(emulator, 4)
+        return given
+
+    given = asyncio.run(main())
+    runs = emulator.instances(1)
+    assert [payload["WfInstanceId"] for payload in given] == [run["wf_instance_id"] for run in runs[1:]]
+    first = SchedulerXHook().get_workflow_instance(1, runs[1]["wf_instance_id"])
+    assert {**given[0], "watcher": "x"} == {
+        "WfInstanceId": first.wf_instance_id,
+        "workflow_id": 1,
+        "workflow_name": "good",
+        "status": "SUCCESS",
+        "ScheduleTime": first.schedule_time,
+        "DataTime": first.data_time,
+        "StartTime": first.start_time,
+        "EndTime": first.end_time,
+        "console_url": f"{emulator.endpoint}/console/1/{first.wf_instance_id}",
+        "watcher": "x",
+    }
+    assert first.data_time != first.schedule_time
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [(["success"], []), (["failed"], ["FAILED"]), (("success", "failed"), ["FAILED"])],
+)
+def test_only_the_wanted_ends_fire(
+    hook: SchedulerXHook, emulator: EmulatorProcess, statuses: Any, expected: list[str]
+) -> None:
+    async def main() -> list[str]:
+        async with watching(Assets(), workflow_id=2, statuses=statuses) as given:
+            await looked(emulator)
+            hook.execute_workflow(2)
+            await until(lambda: emulator.instances(2)[-1]["status"] == 5)
+            await looked(emulator, 3)
+            return [payload["status"] for payload in given]
+
+    assert asyncio.run(main()) == expected
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_successor_goes_on_at_the_cursor_wherever_the_one_before_was_killed(
+    hook: SchedulerXHook, emulator: EmulatorProcess, count: int
+) -> None:
+    """With several assets on one trigger, too, of which the last one came later."""
+
+    async def main() -> Assets:
+        assets = Assets(count)
+        async with watching(assets):
+            await looked(emulator)
+            emulator.set_schedule(1, "fixed_rate", 0.25, runs=12)
+            await until(lambda: len(assets.events) >= 2)
+        # Its events are lost on the way to the database.
+        async with watching(assets, stores=False) as lost:
+            await until(lambda: len(lost) >= 2)
+        assets.values[-1:] = [{}] if count > 1 else assets.values[-1:]
+        for _ in range(3):
+            async with watching(assets) as given:
+                await until(partial(bool, given))
+        async with watching(assets):
+            await until(lambda: len(assets.events) >= 12)
+            await looked(emulator, 5)
+        return assets
+
+    assets = asyncio.run(main())
+    assert sorted(assets.runs) == [run["wf_instance_id"] for run in emulator.instances(1)]
+
+
+def test_runs_that_are_pushed_out_of_the_list_before_they_end_are_not_forgotten(
+    hook: SchedulerXHook, emulator: EmulatorProcess
+) -> None:
+    async def main() -> list[int]:
+        # Longer than the others, and older than all that the list of 10 shows when it ends.
+        slow = hook.execute_workflow(3)
+        assets = Assets()
+        async with watching(assets, workflow_id=3, statuses=["failed"]):
+            await looked(emulator)
+            for _ in range(12):
+                hook.execute_workflow(3)
+                await asyncio.sleep(0.05)
+            await looked(emulator)
+        async with watching(assets, workflow_id=3, statuses=["failed"]) as given:
+            await looked(emulator)
+            hook.stop_workflow_instance(3, slow)
+            await until(lambda: given)
+            return [slow, *(payload["WfInstanceId"] for payload in given)]
+
+    slow, *given = asyncio.run(main())
+    assert given == [slow]
+
+
+def test_an_end_with_a_status_that_is_not_documented_counts_as_failed(
+    hook: SchedulerXHook, emulator: EmulatorProcess
+) -> None:
+    emulator.set_profile("stopped_state=7")
+
+    async def main() -> list[str]:
+        async with watching(Assets(), workflow_id=3, statuses=["failed"]) as given:
+            await looked(emulator)
+            hook.stop_workflow_instance(3, hook.execute_workflow(3))
+            await until(lambda: given)
+            return [payload["status"] for payload in given]
+
+    assert asyncio.run(main()) == ["FAILED"]
+
+
+def test_a_gap_is_reported(
+    hook: SchedulerXHook, emulator: EmulatorProcess, task_log: Callable[[], str]
+) -> None:
+    async def main() -> int:
+        assets = Assets()
+        hook.execute_workflow(1)
+        async with watching(assets):
+            await looked(emulator)
+        for _ in range(14):
+            hook.execute_workflow(1)
+        await asyncio.sleep(1)
+        async with watching(assets) as given:
+            await until(lambda: len(given) >= 10)
+            await looked(emulator, 4)
+            return len(given)
+
+    # The list shows 10 of 14; the first of all was pending, so it is asked for.
+    assert asyncio.run(main()) == 11
+    log = task_log()
+    assert "Ends of workflow 1 may have been missed: none of the 1 runs listed before is among the 10" in log
+    assert "Lower poll_interval" in log
+
+
+def test_without_a_store_the_first_look_only_sets_the_cursor(
+    hook: SchedulerXHook, emulator: EmulatorProcess
+) -> None:
+    """Airflow below 3.3."""
+
+    async def main() -> list[int]:
+        async with watching(None) as given:
+            await looked(emulator)
+            hook.execute_workflow(1)
+            await until(lambda: given)
+        async with watching(None) as given:
+            await looked(emulator, 3)
+            assert given == []
+            run = hook.execute_workflow(1)
+            await until(lambda: given)
+            await looked(emulator, 3)
+            return [run, *(payload["WfInstanceId"] for payload in given)]
+
+    run, *given = asyncio.run(main())
+    assert given == [run]
+
+
+def test_a_store_that_is_away_holds_events_back_and_loses_none(
+    hook: SchedulerXHook, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, task_log: Any
+) -> None:
+    monkeypatch.setattr(module, "_PAUSE", 0.1)
+
+    async def main() -> list[int]:
+        assets = Assets()
+        async with watching(assets) as given:
+            await looked(emulator)
+            assets.fails = 5
+            run = hook.execute_workflow(1)
+            await until(lambda: given)
+            assert not assets.fails
+            return [run, *(payload["WfInstanceId"] for payload in given)]
+
+    run, *given = asyncio.run(main())
+    assert given == [run]
+    assert task_log().count("The state of the asset cannot be read or written: RuntimeError") == 1
+
+
+def test_without_the_listener_a_living_triggerer_takes_its_events_for_stored(
+    hook: SchedulerXHook, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_STORED_AFTER", 0.3)
+
+    async def main() -> list[int]:
+        assets = Assets()
+        async with watching(assets, stores=False) as given:
+            await looked(emulator)
+            hook.execute_workflow(1)
+            await until(lambda: given)
+            await asyncio.sleep(0.4)
+            await looked(emulator, 3)
+        async with watching(assets) as given:
+            await looked(emulator, 3)
+            return [payload["WfInstanceId"] for payload in given]
+
+    assert asyncio.run(main()) == []
+
+
+def test_another_place_is_watched_from_its_first_look_on(
+    hook: SchedulerXHook,
+    emulator: EmulatorProcess,
+    connect: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A cursor of another group says nothing of this one."""
+    monkeypatch.setattr("airflow_provider_schedulerx.triggers.settings._SHARED_SECONDS", 0.1)
+
+    async def main() -> list[int]:
+        assets = Assets()
+        async with watching(assets, workflow_id=None, workflow_name="good"):
+            await looked(emulator)
+        for _ in range(2):
+            emulator.rerun(5)
+        await asyncio.sleep(1)
+        connect(emulator.connection(calls_per_minute=10_000, group_id="reporting"))
+        emulator.add_workflows(
+            {
+                "namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}],
+                "workflows": [
+                    {"id": 77, "name": "good", "namespace": "demo", "group": "reporting"}
+                    | {"nodes": [{"name": "a", "duration": 0.1}]}
+                ],
+            }
+        )
+        emulator.rerun(77)
+        await asyncio.sleep(0.5)
+        async with watching(assets, workflow_id=None, workflow_name="good") as given:
+            await looked(emulator, 3)
+            assert given == []
+            run = emulator.rerun(77)
+            await until(lambda: given)
+            return [run, given[0]["WfInstanceId"], given[0]["workflow_id"]]
+
+    run, given, workflow_id = asyncio.run(main())
+    assert (given, workflow_id) == (run, 77)
+
+
+def test_faults_are_told_once_and_waited_out(
+    hook: SchedulerXHook,
+    emulator: EmulatorProcess,
+    connect: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    task_log: Callable[[], str],
+) -> None:
+    """The name is unknown at first, then the key is wrong, then the network is away."""
+    for name in ("_PAUSE", "_LONG_PAUSE"):
+        monkeypatch.setattr(module, name, 0.2)
+    monkeypatch.setattr("airflow_provider_schedulerx.triggers.settings._SHARED_SECONDS", 0.1)
+
+    async def main() -> list[dict[str, Any]]:
+        async with watching(Assets(), workflow_id=None, workflow_name="later") as given:
+            await until(lambda: emulator.calls("ListWorkFlows") >= 4)
+            emulator.add_workflows(
+                {
+                    "namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}],
+                    "workflows": [
+                        {"id": 78, "name": "later", "namespace": "demo", "group": "etl"}
+                        | {"nodes": [{"name": "a", "duration": 0.1}]}
+                    ],
+                }
+            )
+            await looked(emulator)
+            emulator.add_fault(
+                "ListWorkflowInstance", "error", status=400, code="SignatureDoesNotMatch", count=2
+            )
+            await until(lambda: not emulator.pending_faults())
+            await looked(emulator)
+            emulator.add_fault("ListWorkflowInstance", "drop", count=3)
+            await until(lambda: not emulator.pending_faults())
+            await looked(emulator)
+            emulator.rerun(78)
+            await until(lambda: given)
+            return given
+
+    assert [payload["workflow_name"] for payload in asyncio.run(main())] == ["later"]
+    log = task_log()
+    assert (
+        log.count("The runs of workflow 'later' cannot be listed: ListWorkFlows: no workflow is named") == 1
+    )
+    assert log.count("cannot be listed: ListWorkflowInstance") == 2
+    assert log.count("can be listed again") == 3
+
+
+def test_many_watchers_of_a_workflow_cost_the_calls_of_one(
+    hook: SchedulerXHook, emulator: EmulatorProcess
+) -> None:
+    async def main(count: int) -> int:
+        async with asyncio.TaskGroup() as group:
+            before = emulator.calls("ListWorkflowInstance")
+            for number in range(count):
+                # Each is another trigger, since its arguments differ.
+                group.create_task(watch(0.5 + number / 1000))
+        return emulator.calls("ListWorkflowInstance") - before
+
+    async def watch(poll_interval: float) -> None:
+        async with watching(Assets(), poll_interval=poll_interval):
+            await asyncio.sleep(3)
+
+    one, many = asyncio.run(main(1)), asyncio.run(main(40))
+    assert many <= 2 * one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, "needs either workflow_id or workflow_name, and got neither"),
+        ({"workflow_id": 1, "workflow_name": "x"}, "got both: remove one"),
+        ({"workflow_id": "x"}, "workflow_id must be an integer"),
+        ({"workflow_name": ""}, "workflow_name is empty"),
+        ({"workflow_id": 1, "statuses": "success"}, "statuses must be a list of some of 'success', 'failed'"),
+        ({"workflow_id": 1, "statuses": []}, "statuses must be a list"),
+        ({"workflow_id": 1, "statuses": ["SUCCESS"]}, "statuses must be one of 'success', 'failed'"),
+        ({"workflow_id": 1, "poll_interval": 0}, "poll_interval must be a positive number"),
+    ],
+)
+def test_bad_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(SchedulerXConfigurationError, match=says):
+        WorkflowEventTrigger(**arguments)
+
+
+def test_equal_triggers_are_one_for_airflow() -> None:
+    one = WorkflowEventTrigger(workflow_id="0101", statuses=["success", "failed"])
+    other = WorkflowEventTrigger(workflow_id=101, statuses=("failed", "success", "failed"))
+    assert BaseEventTrigger.hash(*one.serialize()) == BaseEventTrigger.hash(*other.serialize())
+    assert (
+        one.watcher
+        == WorkflowEventTrigger(workflow_id=101, statuses=["failed", "success"], poll_interval=5).watcher
+    )
+    assert one.watcher != WorkflowEventTrigger(workflow_id=101).watcher

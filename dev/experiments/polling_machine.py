@@ -131,7 +131,7 @@ class PollingMachine(RuleBasedStateMachine):
             machine.sampled.append(machine.loop.time())
             await machine.sample(sampling, run, permit)
 
-        Sampling._sample = sample  # type: ignore[method-assign]
+        Sampling._sample = sample  # type: ignore[method-assign,assignment]
 
         def checked(schedule: Schedule, run: FollowedRun, latest: float = float("inf")) -> None:
             machine.planned(schedule, run, latest)

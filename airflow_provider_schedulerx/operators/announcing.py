@@ -22,6 +22,7 @@ _XCOM_FOLLOWED = "schedulerx_followed"
 def announce(context: Context, hook: SchedulerXHook, run: TaskRun, log: Any) -> None:
     """Let everybody know of a run, before the wait."""
     context["ti"].xcom_push(key=run.kind.instance_field, value=run.instance_id)
+    context["ti"].xcom_push(key=run.kind.definition_argument, value=run.definition_id)
     persist_links(context, hook, run.definition_id, run.instance_id, log)
 
 

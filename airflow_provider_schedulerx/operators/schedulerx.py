@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_schedulerx.api.parameters import check_id, check_literal_id
+from airflow_provider_schedulerx.hooks.definitions import check_literal_definition
 from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS
 from airflow_provider_schedulerx.operators.executing import ExecuteOperator
 
@@ -21,8 +21,8 @@ XCOM_WF_INSTANCE_ID = "WfInstanceId"
 class ExecuteWorkflowOperator(ExecuteOperator):
     """Start a run of a SchedulerX workflow (``ExecuteWorkflow``) and, by default, wait until it has ended.
 
-    The id of the run is pushed to XCom as ``WfInstanceId`` right after the start, together with the URL of the run for
-    the task's extra link, and is also what the task returns. Events of assets among the task's ``outlets`` carry
+    The id of the run is pushed to XCom as ``WfInstanceId`` right after the start, together with ``workflow_id`` and the
+    URL of the run for the task's extra link, and is also what the task returns. Events of assets among the task's ``outlets`` carry
     ``WfInstanceId``, ``workflow_id``, ``console_url`` and, after a wait, ``status`` as extra.
 
     **Never twice, never lost.** ``ExecuteWorkflow`` has no idempotency token. So the task writes to Airflow's task
@@ -36,6 +36,9 @@ class ExecuteWorkflowOperator(ExecuteOperator):
     leaves a run active fails the task without a retry, because a retry would start a second run beside it.
 
     :param workflow_id: id of the workflow. (templated)
+    :param workflow_name: its exact name instead, for ids that differ between environments. It is looked up with
+        ``ListWorkFlows`` once for each start: none or several of that name fail the task, and a retry keeps the id that
+        was found. (templated)
     :param instance_parameters: dynamic parameters of the run: a str, sent as it is, or a mapping, sequence, number or
         bool that becomes compact JSON; at most 1,000 bytes of UTF-8. (templated)
     :param schedulerx_conn_id: the connection, see
@@ -73,19 +76,20 @@ class ExecuteWorkflowOperator(ExecuteOperator):
     """
 
     kind_name = "workflow"
-    template_fields: Sequence[str] = ("workflow_id", "instance_parameters", *SCOPE_ARGUMENTS)
+    template_fields: Sequence[str] = (
+        "workflow_id",
+        "workflow_name",
+        "instance_parameters",
+        *SCOPE_ARGUMENTS,
+    )
 
-    def __init__(self, *, workflow_id: int | str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, workflow_id: int | str | None = None, workflow_name: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
-        check_literal_id("workflow_id", workflow_id)
-
-    def definition_id(self) -> int:
-        """Return the id of the workflow.
-
-        :raises SchedulerXConfigurationError: if it is none.
-        """
-        return check_id("workflow_id", self.workflow_id)
+        self.workflow_name = workflow_name
+        check_literal_definition(self.kind, self)
 
     def trigger_class(self) -> type[RunTrigger]:
         """Return what waits for an instance of a workflow in the triggerer."""

@@ -148,7 +148,7 @@ def task_state(task_instance: Any, seconds: float) -> str | None:
     """Ask the task's supervisor for the state that Airflow has the task in.
 
     :param seconds: within which it has to answer.
-    :return: the state, such as ``running``; None if it could not be learnt in time.
+    :return: the state, such as ``running``; None if it could not be determined in time.
     """
     found: list[str | None] = []
 

@@ -1,4 +1,4 @@
-"""How many triggerers, and what to set: the figures of the sizing guide (docs/scale.md).
+"""How many triggerers, and what to set: the figures behind docs/scale.md, which are in docs/figures.md.
 
     python -m benchmarks.sizing measure     # a real triggerer process with up to 4,000 waiting runs: 10 minutes
     python -m benchmarks.sizing simulate    # up to 100,000 waiting runs of ten accounts: 12 minutes

@@ -71,14 +71,14 @@ def persist_links(
     """Keep the URLs of all :data:`RUN_LINKS` for this task instance. A link is never worth a failed task.
 
     :param console: the hook.
-    :param log: is told of the URL, or of why it could not be kept.
+    :param log: is told of the URL, or of why it could not be stored.
     """
     try:
         url = console.console_link(workflow_id, wf_instance_id)
         WorkflowInstanceLink.persist(context, url)
         RunPageLink.persist(context)
     except Exception as error:
-        log.warning("The link to the console could not be kept: %s: %s", type(error).__name__, error)
+        log.warning("The link to the console could not be stored: %s: %s", type(error).__name__, error)
     else:
         log.info("Workflow instance %s in the console: %s", wf_instance_id, url)
 

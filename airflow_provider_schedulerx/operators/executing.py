@@ -206,7 +206,7 @@ class ExecuteOperator(ScopedOperator):
         :return: the id of the run.
         """
         if _is_of_another_try(context, try_number):
-            self.log.info("The event is that of try %s, so this try starts anew", try_number)
+            self.log.info("The event belongs to try %s, so this try starts from the beginning", try_number)
             return self._run_try(context)
         owner = self._own(context, StartStore(context, durable=self.durable, log=self.log))
         with owner.guard():
@@ -244,7 +244,7 @@ class ExecuteOperator(ScopedOperator):
             is_stale = deferred is not None and _is_of_another_try(context, deferred.try_number)
             if not is_stale:
                 return self._after_deferral_ended(context, owner, next_kwargs or {})
-        self.log.info("The deferral that has ended is that of another try, so this try starts anew")
+        self.log.info("The deferral that ended belongs to another try, so this try starts from the beginning")
         return self._run_try(context)
 
     def _after_deferral_ended(self, context: Context, owner: RunOwner, reason: dict[str, Any]) -> int:
@@ -275,7 +275,7 @@ class ExecuteOperator(ScopedOperator):
             deferred = followed(context)
             if deferred is None:
                 owner.definition_id = self.definition_id()
-                raise owner.lost(f"A run of {owner.what} may be active, and Airflow has lost which")
+                raise owner.lost(f"A run of {owner.what} may be active, and Airflow no longer knows which")
             definition_id, instance_id, is_own, _ = deferred
         owner.definition_id = definition_id
         return owner.follow(TaskRun(self.kind, definition_id, instance_id, is_own, is_new=False))

@@ -125,7 +125,7 @@ class TaskSnapshotWriter:
             self._cadence.failed(write.ended)
             if not self._has_failed:
                 self._log.warning(
-                    "The run's page in Airflow stays behind; storing it failed: %r", write.error
+                    "The run's page in Airflow is out of date, because storing it failed: %r", write.error
                 )
             self._has_failed = True
         return True

@@ -135,7 +135,7 @@ def test_a_link_that_cannot_be_kept_ends_nothing(hook: SchedulerXHook, task_log:
     endless = hook.execute_workflow(3)
     with pytest.raises(TaskDeferred):
         run(error=RuntimeError("no XCom today"), wf_instance_id=endless, deferrable=True)
-    assert "The link to the console could not be kept: RuntimeError: no XCom today" in task_log()
+    assert "The link to the console could not be stored: RuntimeError: no XCom today" in task_log()
 
 
 # What is wrong in the DAG file fails when the file is parsed.

@@ -253,10 +253,7 @@ def test_a_gap_is_reported(
     # The list shows 10 of 14; the first of all was pending, so it is asked for.
     assert asyncio.run(main()) == 11
     log = task_log()
-    assert (
-        "Ends of workflow 1 may have been missed: none of the 1 runs of the list before is among the 10"
-        in log
-    )
+    assert "Ends of workflow 1 may have been missed: none of the 1 runs listed before is among the 10" in log
     assert "Lower poll_interval" in log
 
 

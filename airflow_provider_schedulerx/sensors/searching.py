@@ -49,12 +49,14 @@ class RunSearch:
         try:
             runs = listed()
         except SchedulerXError as error:
-            if not tracker.observe_failure(error, time.monotonic()):
-                final = isinstance(error, SchedulerXNotFoundError)
+            # A workflow that does not exist does not come into being, unlike a run.
+            final = isinstance(error, SchedulerXNotFoundError)
+            if final or not tracker.observe_failure(error, time.monotonic()):
                 raise (RunNotFollowableError if final else RunSensorError)(
                     f"The run with {self._wanted} of {self._what} can no longer be looked for: {error}"
                 ) from None
             self._faults.failed(error)
+            self.reach = f"its runs cannot be listed: {error}"
             return None
         self._faults.succeeded()
         seen = api.scheduled.search(self._wanted, runs)

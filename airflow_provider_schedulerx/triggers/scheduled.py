@@ -14,6 +14,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthenticationError,
     SchedulerXConfigurationError,
     SchedulerXError,
+    SchedulerXNotFoundError,
     SchedulerXUnavailableError,
 )
 from airflow_provider_schedulerx.api.parameters import check_id, check_seconds
@@ -139,9 +140,12 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
             except SchedulerXConfigurationError as error:
                 return self._event(outcomes.UNDECIDED, str(error))
             except SchedulerXError as error:
-                if not tracker.observe_failure(_as_passing(error), time.monotonic()):
+                # A workflow that does not exist does not come into being, unlike a run.
+                final = isinstance(error, SchedulerXNotFoundError)
+                if final or not tracker.observe_failure(_as_passing(error), time.monotonic()):
                     return self._event(outcomes.UNDECIDED, str(error))
                 faults.failed(error)
+                reach = f"its runs cannot be listed: {error}"
                 if not lists.is_open:
                     await asyncio.sleep(min(_PAUSE, (self._seconds_left(1.0) or _PAUSE)))
                 continue

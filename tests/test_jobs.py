@@ -222,6 +222,22 @@ def test_a_template_is_checked_when_it_is_rendered(emulator: EmulatorProcess) ->
     )
 
 
+def test_a_job_is_found_by_its_exact_name(emulator: EmulatorProcess) -> None:
+    job_id = new_job(emulator, history=0, duration=1, name="by its name")
+    new_job(emulator, history=0, name="by its name, too")
+    ti = kept()
+    ti.run(operator(job_id=None, job_name="by its name"))
+    assert (emulator.job_starts(job_id), ti.xcoms["job_id"]) == (1, job_id)
+    with pytest.raises(RunNotStartableError, match=f"'by its name' \\({job_id}\\)"):
+        operator(job_id=None, job_name="by its nane").execute(kept().context)
+
+
+@pytest.mark.parametrize("arguments", [{"job_id": None}, {"job_name": "tidy"}])
+def test_one_of_id_and_name_is_needed(arguments: dict[str, Any]) -> None:
+    with pytest.raises(SchedulerXConfigurationError, match=r"job_id \(its id\) or job_name"):
+        operator(**arguments)
+
+
 def test_assets_and_openlineage_learn_of_the_run(emulator: EmulatorProcess) -> None:
     job_id = new_job(emulator, history=0, duration=1)
     event = SimpleNamespace(extra={})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
@@ -14,11 +14,12 @@ from airflow_provider_schedulerx.links.schedulerx import JOB_LINKS, RUN_LINKS
 from airflow_provider_schedulerx.sensors.run import RunSensor
 
 if TYPE_CHECKING:
-    from airflow_provider_schedulerx.api.runs.scheduled import TimeField, WantedTime
+    from airflow_provider_schedulerx.api.runs.scheduled import WantedTime
     from airflow_provider_schedulerx.triggers.run import RunTrigger
 
 #: How a sensor may be told which run to wait for.
-_RUN_ARGUMENTS = ("wf_instance_id", "data_time", "schedule_time")
+_RunArgument = Literal["wf_instance_id", "data_time", "schedule_time"]
+_RUN_ARGUMENTS: tuple[_RunArgument, ...] = get_args(_RunArgument)
 
 
 class WorkflowInstanceSensor(RunSensor):
@@ -89,13 +90,15 @@ class WorkflowInstanceSensor(RunSensor):
         self.data_time = data_time
         self.schedule_time = schedule_time
         check_literal_definition(self.kind, self)
-        given = [name for name in _RUN_ARGUMENTS if getattr(self, name) is not None]
+        given: list[_RunArgument] = [name for name in _RUN_ARGUMENTS if getattr(self, name) is not None]
         if len(given) != 1:
             problem = f"got {' and '.join(given)}: leave one" if given else "got none of them"
             raise SchedulerXConfigurationError(
                 f"say which run to wait for with one of {', '.join(_RUN_ARGUMENTS)}; {problem}",
                 field=given[0] if given else "wf_instance_id",
             )
+        # By this, and not by what a template gives: an empty one must not turn into another way to wait.
+        self._run_argument = given[0]
         if wf_instance_id is not None:
             check_literal_id("wf_instance_id", wf_instance_id)
         elif is_literal(getattr(self, given[0])):
@@ -106,9 +109,9 @@ class WorkflowInstanceSensor(RunSensor):
 
         :raises SchedulerXConfigurationError: if it cannot begin a time of the service.
         """
-        if self.wf_instance_id is not None:
+        field = self._run_argument
+        if field == "wf_instance_id":
             return None
-        field: TimeField = "data_time" if self.data_time is not None else "schedule_time"
         return api.scheduled.WantedTime(field, api.scheduled.check_time(field, getattr(self, field)))
 
     def instance_id(self) -> int:

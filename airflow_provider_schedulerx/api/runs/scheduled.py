@@ -34,7 +34,7 @@ def check_time(field: str, value: Any) -> str:
     :raises SchedulerXConfigurationError: naming ``field``, what is wrong, and the remedy.
     """
     if value is None or value in ("", "None"):
-        problem = "is empty; was the template that should give it rendered?"
+        problem = "is empty: check that its template is rendered"
     elif not isinstance(value, str):
         problem = f"must be a str, not {value!r:.80}"
     elif _TIME.fullmatch(value) and _is_in_calendar(value):

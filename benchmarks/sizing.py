@@ -1,4 +1,4 @@
-"""How many triggerers, and what to set: the figures of the sizing guide (docs/scale.md).
+"""How many triggerers, and what to set: the figures behind docs/scale.md, which are in docs/figures.md.
 
     python -m benchmarks.sizing measure     # a real triggerer process with up to 4,000 waiting runs: 10 minutes
     python -m benchmarks.sizing simulate    # up to 100,000 waiting runs of ten accounts: 12 minutes
@@ -31,7 +31,7 @@ def measure() -> None:
         f"{'waiting':>8} {'CPU of a core':>14} {'memory':>9} {'lag p99':>9} {'lag max':>9} {'calls a minute':>15}"
     )
     for waiting in WAITING:
-        with EmulatorProcess("--tls", "--quota", "1000000") as emulator:
+        with EmulatorProcess("--tls", "--quota", "1000000", "--profile", triggerer.PROFILE) as emulator:
             emulator.add_workflows(triggerer.workflows())
             triggers = triggerer.triggers_for(triggerer.start_runs(emulator, waiting))
             # Airflow takes up to 50 triggers a second.

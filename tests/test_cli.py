@@ -52,6 +52,36 @@ def test_workflows(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> 
     assert lines[1][:3] == ["8", "rejected", "1000"]
 
 
+def test_workflows_by_a_part_of_their_name(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["workflows", "schedulerx_default", "--name", "GOO"])
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]] == ["good"]
+    cli.main(["workflows", "schedulerx_default", "--name", "none like it"])
+    assert "The group has no such workflows" in capsys.readouterr().out
+
+
+def test_an_instance_of_a_workflow_that_is_named(
+    hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = hook.execute_workflow(1)
+    cli.main(["instance", "schedulerx_default", "good", str(started)])
+    assert f"Workflow instance {started} of workflow 1 is" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["instance", "schedulerx_default", "god", str(started)])
+    assert "no workflow is named 'god'" in capsys.readouterr().err
+
+
+def test_doctor_takes_a_name(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, says in (
+        (["--workflow-name", "god"], "the nearest is 'good' (1)"),
+        (["--workflow-name", "good", "--workflow-id", "1"], "not both"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(["doctor", "schedulerx_default", *arguments])
+        assert says in capsys.readouterr().err
+    cli.main(["doctor", "schedulerx_default", "--workflow-name", "good"])
+    assert "1 good exists" in capsys.readouterr().out
+
+
 def test_workflows_as_documented(
     hook: SchedulerXHook, emulator: EmulatorProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,7 +149,7 @@ def test_job_instance(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) 
     [
         (["job-instance", "schedulerx_default", "23", "1"], "is not existed"),
         (["instance", "schedulerx_default", "3", "1"], "is not existed"),
-        (["instance", "schedulerx_default", "x", "1"], "workflow_id must be an integer"),
+        (["instance", "schedulerx_default", "x", "1"], "no workflow is named"),
         (["workflows", "nowhere"], "nowhere"),
         (["workflows", "schedulerx_default", "--group-id", "no"], "groupid not exist"),
     ],

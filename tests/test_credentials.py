@@ -264,7 +264,7 @@ def test_a_server_that_is_away_is_asked_now_and_then(
     cloud.set_issuer(away="error")
     for _ in range(20):
         assert made.perform(READ)
-    warned = [each.getMessage() for each in caplog.records if "the present one is used" in each.getMessage()]
+    warned = [each.getMessage() for each in caplog.records if "the current key is used" in each.getMessage()]
     assert len(warned) == 1
     assert "ServiceUnavailable (HTTP status 503)" in warned[0]
     for secret in ("emulator-secret", "STS."):

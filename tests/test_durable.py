@@ -425,7 +425,7 @@ def test_several_runs_that_may_be_ours_are_doubt(
 
     monkeypatch.setattr(task.run_calls, "start", with_a_twin)
     starts = emulator.starts(807)
-    with pytest.raises(RunUndecidedError, match="several new runs have the parameters") as caught:
+    with pytest.raises(RunUndecidedError, match="several new runs have the same parameters") as caught:
         ti.run(task)
     assert emulator.starts(807) == starts + 2
     for run in emulator.instances(807)[-2:]:

@@ -25,6 +25,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.exceptions import SchedulerXSameSecondError
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
@@ -37,6 +38,7 @@ from airflow_provider_schedulerx.exceptions import (
     SchedulerXConfigurationError,
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.operators import launching
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from airflow_provider_schedulerx.operators.start_store import STATE_KEY
 from dev.harness.waiting import wait_for
@@ -168,7 +170,7 @@ def test_a_timeout_while_the_start_is_under_way_is_final_unless_it_is_kept(
     # Nothing is to be seen yet.
     emulator.add_fault("ExecuteWorkflow", "delay", when="before", seconds=3)
     arguments = {"workflow_id": workflow_id, "instance_parameters": {"mine": 1}}
-    with pytest.raises(AirflowException, match="could not be learnt whether a run") as caught:
+    with pytest.raises(AirflowException, match="could not be determined within .* whether a run") as caught:
         under_timeout(ti, operator(**arguments), 1)
     assert isinstance(caught.value, AirflowFailException) is not has_store
     if has_store:
@@ -606,7 +608,7 @@ def test_a_link_never_fails_a_task(
     task = operator(workflow_id=1)
     task.hook.console_link = _raise(KeyError("region"))  # type: ignore[method-assign]
     bare.run(task)
-    assert "The link to the console could not be kept" in task_log()
+    assert "The link to the console could not be stored" in task_log()
 
 
 # 11. Airflow 3.0 resumes a retry with the event of the previous try.
@@ -675,7 +677,7 @@ def test_a_deferral_whose_run_cannot_be_looked_up_allows_no_blind_retry(
     [
         ({"workflow_id": 999_999}, "not existed"),
         ({"instance_parameters": "{{ x }}"}, "1001 bytes"),
-        ({"workflow_id": "{{ x }}"}, "workflow_id is empty"),
+        ({"workflow_id": "{{ x }}"}, "no workflow is given: set workflow_id"),
     ],
 )
 def test_a_wrong_configuration_fails_at_once(
@@ -685,7 +687,7 @@ def test_a_wrong_configuration_fails_at_once(
     if task.instance_parameters == "{{ x }}":
         task.instance_parameters = "x" * 1001
     if task.workflow_id == "{{ x }}":
-        task.workflow_id = None  # type: ignore[assignment]
+        task.workflow_id = None
     starts = emulator.counters()["starts"]
     with pytest.raises(RunNotStartableError, match=says) as caught:
         kept.run(task)
@@ -917,3 +919,28 @@ def test_a_start_that_gets_no_answer_is_attempted_again_within_bounds(
     with pytest.raises(RunNotStartedError, match="in 3 attempts"):
         kept.run(operator(workflow_id=workflow_id))
     assert emulator.calls("ExecuteWorkflow") == made + 3
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_start_in_a_second_that_is_taken_is_made_again_some_seconds_later(
+    emulator: EmulatorProcess, kept: TaskInstance, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Such a refusal proves that nothing was started, so nothing has to settle first."""
+    monkeypatch.setattr(launching, "_LEAST_SPREAD", 0.1)
+    monkeypatch.setattr(launching, "_SPREAD", 0.2)
+    workflow_id = workflow(emulator)
+    task = operator(workflow_id=workflow_id, settling_time=600, wait_for_completion=False)
+    start, refusals = task.run_calls.start, [SchedulerXSameSecondError("Duplicate entry")] * times
+
+    def refused(*arguments: Any) -> int:
+        if refusals:
+            raise refusals.pop()
+        return start(*arguments)
+
+    monkeypatch.setattr(task.run_calls, "start", refused)
+    if times == 1:
+        assert kept.run(task) == newest(emulator, workflow_id)["wf_instance_id"]
+        return
+    with pytest.raises(RunNotStartedError, match="in 3 attempts: Duplicate entry"):
+        kept.run(task)
+    assert STATE_KEY not in kept.store

@@ -188,7 +188,7 @@ def test_id_and_link_are_pushed_before_the_wait(emulator: EmulatorProcess) -> No
 
     def kill_when_pushed() -> None:
         deadline = time.monotonic() + 10
-        while len(ti.xcoms) < 2 and time.monotonic() < deadline:
+        while len(ti.xcoms) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
         seen.append(status_of(3, emulator))
         task.on_kill()
@@ -198,7 +198,7 @@ def test_id_and_link_are_pushed_before_the_wait(emulator: EmulatorProcess) -> No
     with pytest.raises(AirflowException):
         task.execute({"ti": ti})  # type: ignore[typeddict-item]
     killer.join(10)
-    assert len(ti.xcoms) == 2
+    assert ti.xcoms.keys() == {"WfInstanceId", "workflow_id", "_link_WorkflowInstanceLink"}
     assert seen == [3]
     assert status_of(3, emulator) == 5
 
@@ -498,6 +498,7 @@ def test_templates_are_left_to_rendering() -> None:
 def test_every_field_of_the_connection_scope_is_templated() -> None:
     assert ExecuteWorkflowOperator.template_fields == (
         "workflow_id",
+        "workflow_name",
         "instance_parameters",
         "schedulerx_conn_id",
         "region_id",

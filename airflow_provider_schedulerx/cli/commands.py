@@ -61,6 +61,7 @@ COMMANDS: tuple[Command, ...] = (
         (
             _CONN_ID,
             Argument(("--workflow-id",), "workflow to look at; one with many runs is chosen if not given"),
+            Argument(("--workflow-name",), "its exact name instead"),
             _switch("--json", "print JSON instead of a table"),
             _switch("--start", "start the workflow and follow the run, after asking"),
             _switch("--yes", "with --start: do not ask"),
@@ -79,13 +80,17 @@ COMMANDS: tuple[Command, ...] = (
             *_SCOPE,
         ),
     ),
-    Command("workflows", "List the workflows of the connection's group", (_CONN_ID, *_SCOPE)),
+    Command(
+        "workflows",
+        "List the workflows of the connection's group",
+        (_CONN_ID, Argument(("--name",), "only workflows whose name has this text in it"), *_SCOPE),
+    ),
     Command(
         "instance",
         "Show a workflow instance: its state, its nodes, and where it is in the console",
         (
             _CONN_ID,
-            Argument(("workflow_id",), "id of the workflow"),
+            Argument(("workflow_id",), "id of the workflow, or its exact name", {"metavar": "workflow"}),
             Argument(("wf_instance_id",), "id of the workflow instance (WfInstanceId)"),
             *_SCOPE,
         ),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.runs.kinds import RunKind
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 
 T = TypeVar("T")
@@ -20,6 +21,18 @@ def hook_of(args: Any) -> SchedulerXHook:
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 
     return SchedulerXHook.from_task(args)
+
+
+def definition_id(hook: SchedulerXHook, kind: RunKind, given: str) -> int:
+    """Return the id of a workflow or job that is given by its id or by its exact name.
+
+    :raises SchedulerXError: if it cannot be found.
+    """
+    if given.isascii() and given.isdecimal():
+        from airflow_provider_schedulerx.api.parameters import check_id
+
+        return check_id(kind.definition_argument, given)
+    return hook.find_definition(kind, given)
 
 
 def show(text: str) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from typing import Any
 
-from airflow_provider_schedulerx.cli.common import fail, hook_of, show
+from airflow_provider_schedulerx.cli.common import fail, hook_of, result_of, show
 
 #: Exit status of a call that asks for what cannot be, as argparse has it.
 _USAGE = 2
@@ -17,11 +17,14 @@ def run(args: Any) -> None:
     from airflow_provider_schedulerx.doctor import rendering
     from airflow_provider_schedulerx.doctor.examination import examine
 
+    hook = hook_of(args)
+    if args.workflow_name is not None:
+        args.workflow_id = _id_of_name(args, hook)
     options = _options(args)
     # What is logged on the way must not get into the JSON.
     with contextlib.redirect_stdout(sys.stderr):
         report = examine(
-            hook_of(args),
+            hook,
             options,
             may_start=lambda question: args.yes or _asked(question),
             progress=_progress,
@@ -31,6 +34,15 @@ def run(args: Any) -> None:
     show(render(report, args.schedulerx_conn_id))
     if not report.would_work:
         raise SystemExit(1)
+
+
+def _id_of_name(args: Any, hook: Any) -> int:
+    from airflow_provider_schedulerx import api
+
+    if args.workflow_id is not None:
+        fail("give one of --workflow-id and --workflow-name, not both", _USAGE)
+    found: int = result_of(lambda: hook.find_definition(api.kinds.WORKFLOW_RUNS, args.workflow_name))
+    return found
 
 
 def _options(args: Any) -> Any:
@@ -43,7 +55,7 @@ def _options(args: Any) -> Any:
         if getattr(args, name) and not args.start:
             fail(f"--{name} is for a run that is started here: add --start, or leave it out", _USAGE)
     if args.start and args.workflow_id is None:
-        fail("--start needs --workflow-id: name the workflow to start", _USAGE)
+        fail("--start needs --workflow-id or --workflow-name: name the workflow to start", _USAGE)
     if args.start and not args.yes and not sys.stdin.isatty():
         fail("--start asks before it starts anything, and nobody is there to answer: add --yes", _USAGE)
     try:

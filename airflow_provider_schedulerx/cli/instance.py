@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_schedulerx.cli.common import hook_of, result_of, show
+from airflow_provider_schedulerx.cli.common import definition_id, hook_of, result_of, show
 
 
 def run(args: Any) -> None:
@@ -12,7 +12,8 @@ def run(args: Any) -> None:
     from airflow_provider_schedulerx import api
 
     hook = hook_of(args)
-    found = result_of(lambda: hook.get_workflow_instance(args.workflow_id, args.wf_instance_id))
+    workflow_id = result_of(lambda: definition_id(hook, api.kinds.WORKFLOW_RUNS, args.workflow_id))
+    found = result_of(lambda: hook.get_workflow_instance(workflow_id, args.wf_instance_id))
     show(f"Workflow instance {found.wf_instance_id} of workflow {found.workflow_id} is {found.status.name}")
     show(hook.console_link(found.workflow_id, found.wf_instance_id))
     if found.nodes:

@@ -60,7 +60,7 @@ def _run_marker(report: Report) -> Advice:
         return Advice(
             name,
             "False",
-            "the marker could not be seen again; after a lost answer, other new runs leave a doubt for a person",
+            "the marker could not be seen again; after a lost answer, other new runs leave the decision to a person",
         )
     return Advice(
         name, None, "whether GetJobInstance shows it is not known: --start --parameters '{}' finds out"

@@ -62,6 +62,13 @@ class RunCalls:
             return self.hook.get_conn()
         return BoundTransport(self.hook.single_try_transport, *self._limit)
 
+    def find_definition(self, name: str) -> int:
+        """Return the id of the one workflow or job that has exactly this name. See the hook's ``find_definition``."""
+        recipe = api.names.resolve_recipe(self.kind, self.scope, name)
+        definition_id = api.recipes.drive(recipe, self._transport.perform)
+        self.hook.log.info("The %s named %r is %s", self.kind.definition_noun, name, definition_id)
+        return definition_id
+
     def start(self, definition_id: int, instance_parameters: Any) -> int:
         """Start a run. See the hook's ``execute_workflow`` for what its errors mean."""
         call = self.kind.start_call(self.scope, definition_id, instance_parameters)
@@ -81,8 +88,9 @@ class RunCalls:
         return self._transport.perform(self.kind.get_call(self.scope, definition_id, instance_id))
 
     def list_newest(self, definition_id: int) -> Sequence[RunSummary]:
-        """List runs, newest first, as many as one call shows."""
-        return self._transport.perform(self.kind.list_call(self.scope, definition_id))
+        """List runs, newest first, as many as one call shows; more if only these are certain to have the newest."""
+        listed = self._drive(self.kind.list_since(self.scope, definition_id, lambda runs, is_whole: True))
+        return listed.runs
 
     def stop(self, definition_id: int, instance_id: int, *, timeout: float = 60.0) -> Run | None:
         """Stop a run, as far as that is possible. Faults are logged, not raised.

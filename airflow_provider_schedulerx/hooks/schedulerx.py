@@ -151,10 +151,9 @@ class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
         :raises SchedulerXConfigurationError: if there are several, with their ids; or if this edition of the service
             does not list workflows.
         """
-        recipe = api.names.resolve_recipe(kind, self.scope, name)
-        definition_id = api.recipes.drive(recipe, self._transport.perform)
-        self.log.info("The %s named %r is %s", kind.definition_noun, name, definition_id)
-        return definition_id
+        from airflow_provider_schedulerx.hooks.runs import RunCalls
+
+        return RunCalls(self, kind).find_definition(name)
 
     def stop_job_instance(self, job_id: int | str, job_instance_id: int | str) -> None:
         """Stop a job instance, such as a node of a run (``StopInstance``).

@@ -22,7 +22,8 @@ _XCOM_FOLLOWED = "schedulerx_followed"
 def announce(context: Context, hook: SchedulerXHook, run: TaskRun, log: Any) -> None:
     """Let everybody know of a run, before the wait."""
     context["ti"].xcom_push(key=run.kind.instance_field, value=run.instance_id)
-    persist_links(context, hook, run.definition_id, run.instance_id, log)
+    context["ti"].xcom_push(key=run.kind.definition_argument, value=run.definition_id)
+    persist_links(context, hook, run.kind, run.definition_id, run.instance_id, log=log)
 
 
 class Followed(NamedTuple):
@@ -64,7 +65,7 @@ def update_assets(
             {
                 run.kind.instance_field: run.instance_id,
                 run.kind.definition_argument: run.definition_id,
-                "console_url": hook.console_link(run.definition_id, run.instance_id),
+                "console_url": hook.console_link(run.definition_id, run.instance_id, run.kind.name),
                 **outcome,
             }
         )

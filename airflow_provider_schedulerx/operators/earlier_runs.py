@@ -40,8 +40,8 @@ class EarlierRuns:
             return None
         if earlier.parameters != start.parameters_digest:
             self._log.warning(
-                "The instance parameters differ from those of the previous try, whose run is taken up all the "
-                "same; clear the task to start a run with the new ones"
+                "The instance parameters differ from those of the previous try, whose run is followed anyway; clear "
+                "the task to start a run with the new ones"
             )
         if earlier.instance_id is None:
             self._log.warning("The previous try ended while it started %s; looking for its run", start.what)
@@ -108,7 +108,7 @@ class EarlierRuns:
             )
         elif rerun is api.rerunning.Rerun.UNSEEN:
             raise start.owner.lost(
-                f"Failed nodes of {seen.label} were requested to run again, but it shows no change after "
+                f"A rerun of the failed nodes of {seen.label} was requested, but it shows no change after "
                 f"{start.policy.settling_time:g} s"
             )
         return rerun is api.rerunning.Rerun.SEEN

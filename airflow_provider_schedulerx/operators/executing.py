@@ -20,6 +20,7 @@ from airflow_provider_schedulerx.api.parameters import (
 )
 from airflow_provider_schedulerx.base import ScopedOperator
 from airflow_provider_schedulerx.exceptions import raise_unless_successful
+from airflow_provider_schedulerx.hooks.definitions import definition_id_of
 from airflow_provider_schedulerx.hooks.report import (
     DEFAULT_LOG_LINES,
     learn_secrets,
@@ -27,7 +28,6 @@ from airflow_provider_schedulerx.hooks.report import (
     with_nodes,
 )
 from airflow_provider_schedulerx.hooks.runs import RunCalls
-from airflow_provider_schedulerx.links.schedulerx import RUN_LINKS
 from airflow_provider_schedulerx.operators.announcing import announce, followed, update_assets
 from airflow_provider_schedulerx.operators.following import (
     after_trigger_gave_up,
@@ -60,7 +60,6 @@ class ExecuteOperator(ScopedOperator):
 
     kind_name: ClassVar[str]
     template_fields_renderers: ClassVar[dict[str, str]] = {"instance_parameters": "json"}
-    operator_extra_links = RUN_LINKS
     ui_color = "#ffe3c2"
 
     def __init__(
@@ -105,12 +104,35 @@ class ExecuteOperator(ScopedOperator):
         """Whether this runs workflows or jobs."""
         return api.kinds.kind_named(self.kind_name)
 
-    @abstractmethod
     def definition_id(self) -> int:
-        """Return the id of what is run, checked, or looked up with :attr:`hook`.
+        """Return the id of what is run, checked, or looked up by its name.
 
         :raises SchedulerXError: if there is none.
         """
+        return definition_id_of(self.kind, self, self.run_calls)
+
+    @property
+    def definition_name(self) -> str | None:
+        """The name of what is run, if the task gives that rather than the id."""
+        name: str | None = getattr(self, self.kind.name_argument)
+        return name or None
+
+    def _definition_of_try(self, store: StartStore) -> int:
+        """The id, as the previous try has found it: a name that was given to another workflow since must not start
+        a second run.
+        """
+        if self.definition_name is not None:
+            stored = store.load()
+            if stored and not stored.was_cleared and stored.intent.definition_name == self.definition_name:
+                definition_id = stored.intent.definition_id
+                self.log.info(
+                    "The %s named %r was %s for the previous try",
+                    self.kind.definition_noun,
+                    self.definition_name,
+                    definition_id,
+                )
+                return definition_id
+        return self.definition_id()
 
     @abstractmethod
     def trigger_class(self) -> type[RunTrigger]:
@@ -134,7 +156,7 @@ class ExecuteOperator(ScopedOperator):
         store = StartStore(context, durable=self.durable, log=self.log)
         owner = self._own(context, store)
         with owner.guard():
-            owner.definition_id = self.definition_id()
+            owner.definition_id = self._definition_of_try(store)
             run = Launcher(Start.from_task(self, context, owner, store)).find_or_start()
             announce(context, self.hook, run, self.log)
             owner.check_killed()
@@ -182,7 +204,7 @@ class ExecuteOperator(ScopedOperator):
         :return: the id of the run.
         """
         if _is_of_another_try(context, try_number):
-            self.log.info("The event is that of try %s, so this try starts anew", try_number)
+            self.log.info("The event belongs to try %s, so this try starts from the beginning", try_number)
             return self._run_try(context)
         owner = self._own(context, StartStore(context, durable=self.durable, log=self.log))
         with owner.guard():
@@ -220,7 +242,7 @@ class ExecuteOperator(ScopedOperator):
             is_stale = deferred is not None and _is_of_another_try(context, deferred.try_number)
             if not is_stale:
                 return self._after_deferral_ended(context, owner, next_kwargs or {})
-        self.log.info("The deferral that has ended is that of another try, so this try starts anew")
+        self.log.info("The deferral that ended belongs to another try, so this try starts from the beginning")
         return self._run_try(context)
 
     def _after_deferral_ended(self, context: Context, owner: RunOwner, reason: dict[str, Any]) -> int:
@@ -251,7 +273,7 @@ class ExecuteOperator(ScopedOperator):
             deferred = followed(context)
             if deferred is None:
                 owner.definition_id = self.definition_id()
-                raise owner.lost(f"A run of {owner.what} may be active, and Airflow has lost which")
+                raise owner.lost(f"A run of {owner.what} may be active, and Airflow no longer knows which")
             definition_id, instance_id, is_own, _ = deferred
         owner.definition_id = definition_id
         return owner.follow(TaskRun(self.kind, definition_id, instance_id, is_own, is_new=False))
@@ -276,7 +298,7 @@ class ExecuteOperator(ScopedOperator):
             return None
         from airflow_provider_schedulerx.operators.lineage import run_lineage
 
-        return run_lineage(self.hook.settings, run.definition_id, run.instance_id)
+        return run_lineage(self.hook.settings, run.kind, run.definition_id, run.instance_id)
 
     def on_kill(self) -> None:
         """Stop the run if that is what the kill means: see ``cancel_on_kill``."""

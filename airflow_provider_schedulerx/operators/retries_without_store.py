@@ -67,7 +67,7 @@ def _try_number(context: Context) -> int:
 def _refuse_beside_active(start: Start, age: Age) -> None:
     """Start nothing beside a run that an earlier try may have started.
 
-    :raises RunUndecidedError: if there may be one, or if that cannot be learnt.
+    :raises RunUndecidedError: if there may be one, or if that cannot be determined.
     """
     try:
         suspects = start.calls.find_suspects(start.intent(()), age=age)

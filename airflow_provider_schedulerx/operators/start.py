@@ -32,6 +32,7 @@ class Start:
     """A start of a task instance.
 
     :ivar definition_id: what is to be run.
+    :ivar definition_name: its name, if the task gives that.
     :ivar owner: is informed of each step.
     :ivar store: what outlives the try.
     :ivar earlier: ids of runs that the task instance has started before, newest first.
@@ -46,6 +47,7 @@ class Start:
     context: Context
     log: Any
     earlier: tuple[int, ...] = ()
+    definition_name: str | None = None
 
     @classmethod
     def from_task(cls, task: Any, context: Context, owner: RunOwner, store: StartStore) -> Self:
@@ -59,6 +61,7 @@ class Start:
             store=store,
             context=context,
             log=task.log,
+            definition_name=task.definition_name,
         )
 
     @property
@@ -100,6 +103,7 @@ class Start:
         return api.intents.StartIntent(
             kind=self.kind.name,
             definition_id=self.definition_id,
+            definition_name=self.definition_name,
             scope=self.calls.scope,
             parameters=self.parameters_digest,
             known=known,

@@ -129,7 +129,7 @@ class TryEnd:
                 owner.look_for_started()
         if owner.run is None:
             return self.lost(
-                f"Within {limit} it could not be learnt whether a run of {owner.what} was started"
+                f"It could not be determined within {limit} whether a run of {owner.what} was started"
             )
         if owner.phase is Phase.ENDED:
             return self._after_accident(TimeoutError(f"{limit} passed"))

@@ -30,6 +30,4 @@ def on_asset_event_emitted(asset_event: Any) -> None:
             asset_event.asset, delivered_key(payload["watcher"]), payload["WfInstanceId"], MAX_DELIVERED
         )
     except Exception:
-        log.exception(
-            "It could not be noted that an event was stored; a triggerer that restarts may repeat it"
-        )
+        log.exception("Could not record that an event was stored; a triggerer that restarts may repeat it")

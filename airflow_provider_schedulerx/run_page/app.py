@@ -44,7 +44,7 @@ _REFUSALS = {
     ),
     403: (
         "You may not see this run",
-        "It takes the right to read the task instances and the XComs of this DAG. Ask who administers Airflow.",
+        "You need permission to read the task instances and the XComs of this DAG. Ask your Airflow administrator.",
     ),
     404: ("There is nothing here", "No such task instance or DAG run: it may have been deleted."),
 }

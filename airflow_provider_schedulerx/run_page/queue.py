@@ -30,11 +30,10 @@ _MAX_PAUSE_OF_ALL = 30.0
 #: Seconds for which the end of a run may still be stored after its trigger has ended. Then the worker does it, and
 #: what is stored later must not replace what the worker stored.
 _GRACE = 0.5
-
-
-#: Nodes that are masked and encoded in the event loop. With hundreds of secrets to look for, 20 take some 7 ms, and 500
-#: would take 170 ms (benchmarks.run_page).
+#: Nodes that are masked and encoded in the event loop. With 300 secrets to look for, 20 with results as long as may be
+#: take 13 ms, and 500 would take 330 ms (benchmarks.run_page).
 _MAX_NODES_IN_LOOP = 20
+
 T = TypeVar("T")
 
 

@@ -77,7 +77,7 @@ def _console(url: str | None) -> str:
 def _warning(view: TaskView, snapshot: Snapshot, now: float) -> str:
     if view.is_stale:
         state = (view.state or "none").replace("_", " ")
-        text = f"Nobody follows this run at the moment: the task's state is {state}. Shown is how the run was last seen."
+        text = f"Nobody follows this run at the moment: the task's state is {state}. This is how the run was last seen."
     elif not view.is_over and now - snapshot.observed_at > _SILENCE:
         text = (
             f"Nothing was stored for {ago(snapshot.observed_at, now).removesuffix(' ago')}. The triggerer or worker may "

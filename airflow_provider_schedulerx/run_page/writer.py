@@ -45,7 +45,7 @@ def for_task(ti: Any, log: Any) -> SnapshotWriter:
 
 
 def for_trigger(ti: Any) -> SnapshotWriter:
-    """Return the writer for a trigger, whose event loop it never blocks.
+    """Return the writer for a trigger. It takes its event loop some milliseconds, and only at a write.
 
     :param ti: the trigger's ``task_instance``; None for a trigger without a task.
     """
@@ -125,7 +125,7 @@ class TaskSnapshotWriter:
             self._cadence.failed(write.ended)
             if not self._has_failed:
                 self._log.warning(
-                    "The run's page in Airflow stays behind; storing it failed: %r", write.error
+                    "The run's page in Airflow is out of date, because storing it failed: %r", write.error
                 )
             self._has_failed = True
         return True

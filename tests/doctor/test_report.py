@@ -133,7 +133,7 @@ def test_it_asks_before_it_starts(
     assert "Start one run of workflow 1 good (region cn-hangzhou" in err
     assert "Its jobs really run. [y/N]" in err
     assert patient.starts(1) - before == starts
-    assert starts or "you said no, so nothing was started" in out
+    assert starts or "you answered no, so nothing was started" in out
 
 
 def test_what_is_logged_is_not_in_the_json(emulator: EmulatorProcess) -> None:

@@ -290,7 +290,7 @@ def test_a_late_fault_is_said_at_the_next_poll(
     slow.back.set()
     its.observe(ENDED)
     assert [record.message for record in caplog.records] == [
-        "The run's page in Airflow stays behind; storing it failed: RuntimeError('away')"
+        "The run's page in Airflow is out of date, because storing it failed: RuntimeError('away')"
     ]
 
 

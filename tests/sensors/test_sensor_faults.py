@@ -87,9 +87,14 @@ def answer(emulator: EmulatorProcess, status: int, *nodes: int) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["workflow_id", "wf_instance_id"])
-def test_a_wrong_id_from_a_template_is_final(hook: SchedulerXHook, mode: dict[str, Any], name: str) -> None:
-    with pytest.raises(RunNotFollowableError, match=f"{name} is empty") as caught:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("workflow_id", "no workflow is given: set workflow_id"), ("wf_instance_id", "wf_instance_id is empty")],
+)
+def test_a_wrong_id_from_a_template_is_final(
+    hook: SchedulerXHook, mode: dict[str, Any], name: str, says: str
+) -> None:
+    with pytest.raises(RunNotFollowableError, match=says) as caught:
         run(rendered={name: None}, **mode)
     assert isinstance(caught.value, AirflowFailException)
     assert isinstance(caught.value, RunSensorError)
@@ -135,7 +140,7 @@ def test_a_link_that_cannot_be_kept_ends_nothing(hook: SchedulerXHook, task_log:
     endless = hook.execute_workflow(3)
     with pytest.raises(TaskDeferred):
         run(error=RuntimeError("no XCom today"), wf_instance_id=endless, deferrable=True)
-    assert "The link to the console could not be kept: RuntimeError: no XCom today" in task_log()
+    assert "The link to the console could not be stored: RuntimeError: no XCom today" in task_log()
 
 
 # What is wrong in the DAG file fails when the file is parsed.

@@ -70,7 +70,7 @@ def _check_field(name: str | None, form: str | None, conversion: str | None) -> 
     if form or conversion:
         # Whether a format suits may depend on the value, and a link must not fail after the start.
         raise SchedulerXConfigurationError(
-            f"console_url has a format behind {name}; write {{{name}}}", field="console_url"
+            f"console_url has a format after {name}; write {{{name}}}", field="console_url"
         )
 
 

@@ -152,9 +152,9 @@ class Ends:
         if self._is_first or ids & self._listed or len(ids) < (1 if self._listed else _SHORTEST_CUT_LIST):
             return ""
         before = (
-            f"none of the {len(self._listed)} runs of the list before is among the {len(ids)} that are listed now"
+            f"none of the {len(self._listed)} runs listed before is among the {len(ids)} listed now"
             if self._listed
-            else f"the list before was empty, and all of the {len(ids)} runs that are listed now are new"
+            else f"no run was listed before, and all {len(ids)} runs listed now are new"
         )
         return f"{before}, so runs that began and ended in between may be missing"
 

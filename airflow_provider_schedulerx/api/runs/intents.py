@@ -30,6 +30,7 @@ class StartIntent:
 
     :ivar kind: name of the kind of run.
     :ivar definition_id: what is run: the id of a workflow, say.
+    :ivar definition_name: its name, where it was found by that; None where the id was given.
     :ivar scope: region, namespace, its source and group, in which it is.
     :ivar parameters: digest of the instance parameters, see :func:`parameters_digest`.
     :ivar known: ids of the runs that a list showed just before, newest first; None if it was not
@@ -55,6 +56,7 @@ class StartIntent:
     is_own: bool = True
     is_over: bool = False
     is_told: bool = False
+    definition_name: str | None = None
 
     def is_older(self, instance_id: int) -> bool:
         """Whether a run was there before this start.

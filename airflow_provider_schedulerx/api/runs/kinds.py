@@ -7,142 +7,47 @@ A *definition* is what can be run, a workflow or a job; an *instance* is one run
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from functools import cache
+from typing import Any, Protocol
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.models import (
-    TriggerType,
     WorkflowInstance,
-    WorkflowInstanceNode,
     WorkflowInstanceSummary,
 )
 from airflow_provider_schedulerx.api.runs.recipes import Recipe
 from airflow_provider_schedulerx.api.runs.rerunning import Rerun, rerun_recipe
 from airflow_provider_schedulerx.api.runs.stopping import stop_recipe
 from airflow_provider_schedulerx.api.runs.tracking import is_passing
+from airflow_provider_schedulerx.api.runs.values import (
+    SHORTEST_LIMIT,
+    Definition,
+    Reaches,
+    Run,
+    RunList,
+    RunStatus,
+    RunSummary,
+    ShownParameters,
+    Started,
+)
 from airflow_provider_schedulerx.api.wire import calls
 from airflow_provider_schedulerx.api.wire.calls import Call, Operation
 
-
-class RunStatus(Protocol):
-    """A state of a run, as a code of the service."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def value(self) -> int: ...
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the code has a documented meaning."""
-        ...
-
-    @property
-    def is_active(self) -> bool: ...
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the run is over. False for an unknown code."""
-        ...
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the run is over and good. A run that is over and not good has failed."""
-        ...
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the run waits for its turn, so that nothing of it has begun."""
-        ...
-
-
-class RunSummary(Protocol):
-    """A run as a list shows it."""
-
-    @property
-    def definition_id(self) -> int: ...
-
-    @property
-    def instance_id(self) -> int: ...
-
-    @property
-    def status(self) -> RunStatus: ...
-
-    @property
-    def schedule_time(self) -> str | None: ...
-
-    @property
-    def data_time(self) -> str | None: ...
-
-    @property
-    def start_time(self) -> str | None: ...
-
-    @property
-    def end_time(self) -> str | None: ...
-
-
-class Run(RunSummary, Protocol):
-    """A run as a poll of its own shows it."""
-
-    @property
-    def label(self) -> str:
-        """What a sentence calls it: ``workflow instance 36508287844``."""
-        ...
-
-    @property
-    def definition_label(self) -> str:
-        """What a sentence calls its definition: ``workflow 101``."""
-        ...
-
-    @property
-    def nodes(self) -> tuple[WorkflowInstanceNode, ...]:
-        """The job instances it consists of. A run of a job may show itself as its only node."""
-        ...
-
-    def to_data(self) -> dict[str, Any]:
-        """Return it as JSON, which :meth:`RunKind.from_data` reads."""
-        ...
-
-    def abridged(self, max_nodes: int, max_result: int) -> Self:
-        """Return it with so many nodes at most, failed ones first, and results of so many characters at most."""
-        ...
-
-
-class Definition(Protocol):
-    """What can be run, as a list of all shows it."""
-
-    @property
-    def definition_id(self) -> int: ...
-
-    @property
-    def name(self) -> str | None: ...
-
-
-class Started(Protocol):
-    """What a start answers."""
-
-    @property
-    def instance_id(self) -> int: ...
-
-    @property
-    def request_id(self) -> str | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ShownParameters:
-    """The instance parameters of a run, as the service shows them.
-
-    :ivar source: the id of the job that shows them. Two runs whose parameters differ at the same source prove that they
-        are those of the run rather than those of the job.
-    :ivar trigger_type: what started the job instance, by the service; it decides nothing.
-    """
-
-    source: int
-    text: str
-    trigger_type: TriggerType | None = None
+__all__ = [
+    "SHORTEST_LIMIT",
+    "WORKFLOW_RUNS",
+    "Definition",
+    "Reaches",
+    "Run",
+    "RunKind",
+    "RunList",
+    "RunStatus",
+    "RunSummary",
+    "ShownParameters",
+    "Started",
+    "kind_named",
+]
 
 
 class RunKind(Protocol):
@@ -185,6 +90,11 @@ class RunKind(Protocol):
     @property
     def instance_field(self) -> str:
         """What the service calls the instance's id, and under which it is pushed to XCom: ``WfInstanceId``."""
+        ...
+
+    @property
+    def starts_once_in_a_second(self) -> bool:
+        """Whether a definition is documented to start once in a second, so that a start may be refused for this alone."""
         ...
 
     # Operations, whose quotas are counted apart.
@@ -243,6 +153,14 @@ class RunKind(Protocol):
         """Return the parameters of a run; None while it has none to show. Yields calls only. Faults are raised."""
         ...
 
+    def list_since(self, scope: Scope, definition_id: int, reaches: Reaches) -> Recipe[RunList]:
+        """List runs, as far back as ``reaches`` asks for, if the service shows so many. Yields calls only. Faults are
+        raised.
+
+        :param reaches: is given the newest runs, and whether these are all there are.
+        """
+        ...
+
     def max_concurrency(self, scope: Scope, definition_id: int) -> Recipe[int | None]:
         """Return how many runs may be active at once; None if the service does not say. Faults are raised."""
         ...
@@ -277,6 +195,7 @@ class _WorkflowRuns:
     name_argument = "workflow_name"
     instance_argument = "wf_instance_id"
     instance_field = "WfInstanceId"
+    starts_once_in_a_second = False
     start_operation = calls.EXECUTE_WORKFLOW
     get_operation = calls.GET_WORKFLOW_INSTANCE
     list_operation = calls.LIST_WORKFLOW_INSTANCE
@@ -332,6 +251,10 @@ class _WorkflowRuns:
             raise refusal
         return None
 
+    def list_since(self, scope: Scope, definition_id: int, reaches: Reaches) -> Recipe[RunList]:
+        listed = yield self.list_call(scope, definition_id)
+        return RunList(listed, reaches(listed, len(listed) < SHORTEST_LIMIT))
+
     def max_concurrency(self, scope: Scope, definition_id: int) -> Recipe[int | None]:
         workflow = yield calls.get_workflow(scope, definition_id)
         limit: int | None = workflow.max_concurrency
@@ -348,7 +271,12 @@ class _WorkflowRuns:
 
 WORKFLOW_RUNS: RunKind = _WorkflowRuns()
 
-_KINDS = {kind.name: kind for kind in (WORKFLOW_RUNS,)}
+
+@cache
+def _kinds() -> dict[str, RunKind]:
+    from airflow_provider_schedulerx.api.runs.job_runs import JOB_RUNS
+
+    return {kind.name: kind for kind in (WORKFLOW_RUNS, JOB_RUNS)}
 
 
 def kind_named(name: str) -> RunKind:
@@ -356,4 +284,4 @@ def kind_named(name: str) -> RunKind:
 
     :raises KeyError: if there is none.
     """
-    return _KINDS[name]
+    return _kinds()[name]

@@ -136,20 +136,20 @@ def _decide(
     runs, ours = candidates.new, candidates.matching(Match.OURS)
     has_parameters_of_its_own = intent.parameters != parameters_digest(None)
     if len(ours) > 1:
-        return _ambiguous("several new runs have the parameters of this one", ours)
+        return _ambiguous("several new runs have the same parameters as this start", ours)
     if ours and has_parameters_of_its_own:
         # Even if others cannot be seen: these parameters are not there by chance, unless they are always.
         twin = yield from candidates.older_twin()
         if twin is None and not intent.marker and not candidates.has_seen_an_older:
             return _ambiguous(
-                "a new run has the parameters of this one, but those of the runs before it cannot be seen, so they may "
+                "a new run has the same parameters as this start, but those of earlier runs cannot be seen, so they may "
                 "always be the same",
                 ours,
             )
         if twin is None:
             return Reconciled(ours[0].instance_id)
         return _ambiguous(
-            f"a new run has the parameters of this one, but so has {kind.instance_noun} {twin} from before the start, so "
+            f"a new run has the same parameters as this start, but so has {kind.instance_noun} {twin} from before the start, so "
             "something else may have started it",
             ours,
         )

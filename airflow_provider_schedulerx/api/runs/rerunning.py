@@ -46,12 +46,12 @@ def rerun_recipe(kind: RunKind, scope: Scope, run: Run, *, settling_time: float,
         try:
             yield calls.retry_job_instance(scope, node.job_id, node.job_instance_id)
         except SchedulerXAmbiguousError as error:
-            log.warning("Node %s may run again: %s", node.label, error)
+            log.warning("Node %s may be running again: %s", node.label, error)
         except SchedulerXError as error:
             log.error("Node %s cannot be run again: %s", node.label, error)
             continue
         else:
-            log.info("Requested that node %s runs again", node.label)
+            log.info("Requested a rerun of node %s", node.label)
         requested.append(node)
     if not requested:
         return Rerun.REFUSED

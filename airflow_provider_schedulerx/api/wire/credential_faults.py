@@ -66,7 +66,7 @@ def _understand(error: Exception, settings: SchedulerXSettings) -> tuple[bool, s
 def _understand_refusal(error: Exception, server: str, settings: SchedulerXSettings) -> tuple[bool, str]:
     text = str(error)
     if "No cached value" in text:
-        return True, f"{server} gave a key that has expired already; check the clock of this machine"
+        return True, f"{server} issued a key that had already expired; check the clock of this machine"
     status = re.search(r"\b(?:http_code|HttpCode)\W{1,3}(\d{3})\b", text)
     if status is None or text.startswith(NOTHING_FOUND):
         # The chain names several reasons, of which a server that is away may be one.
@@ -75,7 +75,7 @@ def _understand_refusal(error: Exception, server: str, settings: SchedulerXSetti
     code = _code(text)
     said = f"{server} answered {f'{code} ' if code else ''}(HTTP status {status[1]})"
     if status[1].startswith("5") or status[1] in ("408", "429") or code.startswith("Throttling"):
-        return False, f"{said}, which may pass"
+        return False, f"{said}, which may be temporary"
     return True, f"{said}; {_advice(code, settings.credential)}"
 
 
@@ -103,7 +103,7 @@ def _code(text: str) -> str:
 _ADVICE = {
     "NoPermission": "the role's trust policy must name the caller and its external_id, and the caller needs the "
     "policy AliyunSTSAssumeRoleAccess",
-    "AuthenticationFail.NoPermission": "the role's trust policy must take this OIDC provider and token",
+    "AuthenticationFail.NoPermission": "the role's trust policy must accept this OIDC provider and token",
     "AuthenticationFail.OIDCToken.Expired": "the file of oidc_token_file_path holds an old token: is it renewed?",
     "AuthenticationFail.OIDCToken": "check oidc_token_file_path and oidc_provider_arn",
     "EntityNotExist.Role": "check role_arn",

@@ -115,7 +115,7 @@ class CredentialSource:
     def _on_fault(self, fault: SchedulerXError) -> None:
         if (key := self._good_key()) is not None:
             left = key.expires - self._clock()
-            log.warning("%s; the present one is used, which is good for another %d s", fault, left)
+            log.warning("%s; the current key is used, which is valid for another %d s", fault, left)
             self._ask_at = self._clock() + _TRY_AGAIN
         self._fault = fault
 
@@ -144,7 +144,7 @@ class CredentialSource:
     def _no_key(self) -> SchedulerXError:
         kind = self._settings.credential.credential_type
         return SchedulerXAuthenticationError(
-            f"the credential (credential_type {kind!r}) has expired as soon as it was fetched: "
+            f"the credential (credential_type {kind!r}) had already expired when it was fetched: "
             "check the clock of this machine"
         )
 

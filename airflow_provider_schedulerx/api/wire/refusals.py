@@ -43,7 +43,7 @@ ENDPOINT_CODES: Mapping[str, tuple[str, str]] = {
         "host",
         "this endpoint does not serve SchedulerX: check host, region_id and network of the connection",
     ),
-    "InvalidProtocol.NeedSsl": ("host", "this endpoint wants TLS: put https:// before host"),
+    "InvalidProtocol.NeedSsl": ("host", "this endpoint requires TLS: put https:// before host"),
 }
 #: Beginnings of gateway codes of a denial.
 DENIED = ("Forbidden", "NoPermission")

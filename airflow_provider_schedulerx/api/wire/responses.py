@@ -95,11 +95,11 @@ def _advice_for_status(status: int) -> str:
     if 300 <= status < 400:
         return "redirects are not followed: check host, and proxies on the way"
     if status == 407:
-        return "the proxy wants a password: check proxy and proxy_password"
+        return "the proxy requires a password: check proxy and proxy_password"
     if 400 <= status < 500:
         return "this does not look like SchedulerX: check host, region_id, network and any proxy on the way"
     if status >= 500:
-        return "the service, or a proxy on the way, has a fault that may pass"
+        return "the service, or a proxy on the way, has a fault that may be temporary"
     return "something on the way answers instead of SchedulerX: check host and proxies"
 
 

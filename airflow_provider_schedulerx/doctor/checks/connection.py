@@ -130,7 +130,9 @@ def credential(session: Session) -> Iterator[Finding]:
     try:
         got = within(CREDENTIAL_SECONDS, lambda: CredentialSource(settings).get())
     except TimeoutError:
-        problem = f"the credential (credential_type {kind!r}) did not come within {CREDENTIAL_SECONDS:g} s"
+        problem = (
+            f"the credential (credential_type {kind!r}) could not be fetched within {CREDENTIAL_SECONDS:g} s"
+        )
     except SchedulerXError as error:
         problem = error.message
     else:

@@ -110,7 +110,7 @@ def _details(it: Experiment) -> Iterator[Finding]:
 def _parameters_shown(detail: Mapping[str, Any], marker: str | None) -> Finding:
     key, text = "parameters_shown", runs.text_of(detail.get("Parameters"))
     if marker is None:
-        return unknown(key, "the run had no parameters; add --parameters '{}', which puts in a marker")
+        return unknown(key, "the run had no parameters; add --parameters '{}', which adds a marker")
     hidden = {"run_is_shown": False}
     if detail.get("Parameters") is None:
         return ok(key, "none", "the run had parameters, and a node of it shows none", data=hidden)
@@ -132,7 +132,9 @@ def _list_findings(it: Experiment) -> Iterator[Finding]:
     for run in it.runs:
         if run.is_hidden:
             yield ok(
-                "list_waiting", "hidden", "a run that waits is not in the list, when others are long since"
+                "list_waiting",
+                "hidden",
+                "a run that waits is not in the list, although others have long been",
             )
         elif run.was_listed_waiting:
             yield ok("list_waiting", "listed", "a run that waits is in the list")

@@ -202,7 +202,7 @@ def time_zone_bound(session: Session) -> Iterator[Finding]:
             f"a run shows a time {_hours(ahead)} ahead of UTC's, so the zone is at least that far east of UTC"
         )
     else:
-        why_not = f"the latest time that is listed is {_hours(-ahead)} behind UTC's, which fits any zone east of that"
+        why_not = f"the latest listed time is {_hours(-ahead)} behind UTC's, which fits any zone east of that"
     yield unknown("time_zone", f"{why_not}; add --start")
 
 

@@ -36,7 +36,7 @@ def start(session: Session) -> Iterator[Finding]:
         yield fail("run", "not started", error.message)
         return
     if not session.may_start(_question(session)):
-        yield unknown("run", "you said no, so nothing was started")
+        yield unknown("run", "you answered no, so nothing was started")
         return
     seconds = session.options.follow + STOP_SECONDS + MAX_STARTS * LATE_SECONDS
     session.client.deadline = time.monotonic() + seconds

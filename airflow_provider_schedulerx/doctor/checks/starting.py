@@ -197,7 +197,7 @@ def _when_full(it: Experiment, attempt: Attempt) -> Iterator[Finding]:
     elif attempt.outcome is Outcome.REFUSED:
         yield ok(key, "refuse", f"the start is refused: {attempt.message}")
     elif run is None:
-        yield unknown(key, f"what came of the start is not clear: {why(attempt.reply)}")
+        yield unknown(key, f"the outcome of the start is not clear: {why(attempt.reply)}")
     elif not it.look(run):
         yield unknown(key, "the run beyond MaxConcurrency could not be polled")
     elif run.is_waiting:
@@ -217,7 +217,7 @@ def _start_interval(it: Experiment, second: Attempt) -> tuple[Finding, Attempt]:
             return ok(key, "0", "two starts in the same second are accepted"), second
         return unknown(key, "the two starts fell into different seconds"), second
     if second.outcome is not Outcome.REFUSED:
-        return unknown(key, f"what came of the second start is not clear: {why(second.reply)}"), second
+        return unknown(key, f"the outcome of the second start is not clear: {why(second.reply)}"), second
     it.pause(_NEXT_SECOND)
     again = _attempt(it)
     if (

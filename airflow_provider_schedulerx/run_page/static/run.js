@@ -44,6 +44,18 @@
     apply();
   });
 
+  // A broad drawing opens at what people look for: a failed node, one that runs, or the first.
+  const FIRST = [".is-FAILED, .is-KILLED, .is-REJECTED, .is-PARTIAL_FAILED", ".is-RUNNING", ".node"];
+  const aim = () => {
+    for (const box of document.querySelectorAll(".drawing")) {
+      const node = FIRST.map((which) => box.querySelector(which)).find(Boolean);
+      if (!node) continue;
+      const [inner, outer] = [node.getBoundingClientRect(), box.getBoundingClientRect()];
+      box.scrollLeft += inner.left + inner.width / 2 - (outer.left + outer.width / 2);
+      box.scrollTop += inner.top + inner.height / 2 - (outer.top + outer.height / 2);
+    }
+  };
+
   // Only what differs is replaced, so that scrolling, a selection and a tooltip survive.
   const put = (old, next) => {
     const places = [...old.querySelectorAll(".scroll")].map((each) => [each.scrollLeft, each.scrollTop]);
@@ -74,5 +86,5 @@
     setTimeout(again, EVERY);
   };
   document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
-  document.addEventListener("DOMContentLoaded", () => { apply(); setTimeout(again, EVERY); });
+  document.addEventListener("DOMContentLoaded", () => { apply(); aim(); setTimeout(again, EVERY); });
 })();

@@ -73,7 +73,7 @@ def test_lists_that_have_nothing_in_common_leave_a_gap() -> None:
     ends = Ends(Cursor(listed=frozenset({1, 2}), settled=(1, 2)))
     seen = ends.observe(listed((9, SUCCESS), (8, SUCCESS), (7, SUCCESS)))
     assert [summary.instance_id for summary in seen.ended] == [7, 8, 9]
-    assert seen.gap.startswith("none of the 2 runs of the list before is among the 3 that are listed now")
+    assert seen.gap.startswith("none of the 2 runs listed before is among the 3 listed now")
     assert ends.observe(listed((10, SUCCESS), (9, SUCCESS))).gap == ""
 
 
@@ -81,7 +81,7 @@ def test_a_list_that_may_be_cut_off_and_shows_nothing_known_leaves_a_gap() -> No
     ends = Ends(None)
     assert ends.observe([]).gap == ""
     full = listed(*((number, SUCCESS) for number in range(10, 0, -1)))
-    assert ends.observe(full).gap.startswith("the list before was empty, and all of the 10 runs that are")
+    assert ends.observe(full).gap.startswith("no run was listed before, and all 10 runs listed now are")
     assert Ends(Cursor()).observe(full[1:]).gap == ""
 
 

@@ -48,5 +48,10 @@ with dag("page_mapped"):
         task_id="load", workflow_id=105, poll_interval=1, deferrable=True, durable=False
     ).expand(instance_parameters=[{"shard": number} for number in range(3)])
 
+with dag("page_many"):
+    ExecuteWorkflowOperator.partial(
+        task_id="relay", workflow_id=106, poll_interval=5, deferrable=True, durable=False
+    ).expand(instance_parameters=[{"shard": number} for number in range(30)])
+
 with dag("not_yours"):
     etl(workflow_id=105)

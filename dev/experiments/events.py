@@ -1,0 +1,190 @@
+"""Runs that the service's own schedule starts drive DAGs, while the triggerer is killed: no event twice, none missing.
+
+``python -m dev.experiments.events`` starts the emulator and a real Airflow (3.3 or later), lets 10 workflows start 20 runs
+each by themselves within some 100 seconds, kills the triggerer again and again with ``kill -9``, and compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from dev.harness.stack import AirflowStack
+from dev.harness.waiting import wait_for
+
+_HERE = Path(__file__).resolve().parent
+_FIRST = 7000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of the runs.
+
+    :ivar runs: that the schedule has started, and that have succeeded.
+    :ivar doubles: runs with more than one event.
+    :ivar missing: runs without an event.
+    :ivar processed: runs that a task of a DAG has seen.
+    :ivar seconds: from the first start until all was done.
+    """
+
+    runs: int
+    events: int
+    doubles: list[int]
+    missing: list[int]
+    processed: int
+    kills: int
+    dag_runs: int
+    list_calls: int
+    seconds: float
+
+    @property
+    def is_good(self) -> bool:
+        """Whether each run gave one event, and each was processed."""
+        return not self.doubles and not self.missing and self.runs == self.events == self.processed
+
+
+def emulator_with(folder: Path, workflows: int) -> EmulatorProcess:
+    """An emulator with workflows of 2 s, which nobody has started yet."""
+    known = {
+        "accounts": [{"access_key_id": "emulator", "access_key_secret": "emulator-secret"}],
+        "namespaces": [{"id": "demo", "groups": ["etl"]}],
+        "workflows": [
+            {
+                "id": number,
+                "name": f"scheduled-{number}",
+                "namespace": "demo",
+                "group": "etl",
+                "max_concurrency": 5,
+                "nodes": [{"name": "a", "duration": 1}, {"name": "b", "duration": 1, "after": "a"}],
+            }
+            for number in range(_FIRST, _FIRST + workflows)
+        ],
+    }
+    file = folder / "workflows.yaml"
+    file.write_text(json.dumps(known))
+    return EmulatorProcess("--workflows", str(file), "--quota", "10000")
+
+
+def experiment(
+    home: Path, emulator: EmulatorProcess, *, workflows: int, runs: int, interval: float, kill_every: float
+) -> Outcome:
+    """Do it.
+
+    :param runs: of each workflow.
+    :param interval: seconds between two of them.
+    :param kill_every: seconds between two kills of the triggerer.
+    """
+    config = {
+        "SCHEDULERX_EVENT_WORKFLOWS": str(workflows),
+        # A triggerer that was killed is taken for alive for so long.
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "4",
+    }
+    connections = {"schedulerx_default": emulator.connection(calls_per_minute=1000)}
+    with AirflowStack(home, _HERE / "event_dags", connections, config) as airflow:
+        wait_for("all is watched", lambda: _watched(airflow) >= workflows, 180, pause=1.0)
+        began = time.monotonic()
+        for number in range(_FIRST, _FIRST + workflows):
+            emulator.set_schedule(number, "fixed_rate", interval, runs=runs)
+        kills = 0
+        next_kill = began + kill_every / 2
+        while len(ended := _ended(emulator)) < workflows * runs:
+            if time.monotonic() > next_kill:
+                airflow.kill_component("triggerer")
+                airflow.start_component("triggerer")
+                kills += 1
+                next_kill = time.monotonic() + kill_every
+            time.sleep(0.1)
+        wait_for(
+            "each end has given an event",
+            lambda: len(set(_events(airflow))) >= len(ended),
+            180,
+            pause=1.0,
+        )
+        # Would there be more?
+        time.sleep(8)
+        events = Counter(_events(airflow))
+        wait_for(
+            "each event is processed",
+            lambda: len(_processed(airflow, workflows)) >= len(events),
+            180,
+            pause=2.0,
+        )
+        processed = _processed(airflow, workflows)
+        return Outcome(
+            runs=len(ended),
+            events=events.total(),
+            doubles=[number for number, count in events.items() if count > 1],
+            missing=sorted(ended - set(events)),
+            processed=len(processed),
+            kills=kills,
+            dag_runs=_dag_runs(airflow),
+            list_calls=emulator.calls("ListWorkflowInstance"),
+            seconds=time.monotonic() - began,
+        )
+
+
+def _watched(airflow: AirflowStack) -> int:
+    log = (airflow.home / "triggerer.log").read_text(errors="replace")
+    return log.count("Watching workflow")
+
+
+def _ended(emulator: EmulatorProcess) -> set[int]:
+    return {
+        run["wf_instance_id"] for run in emulator.instances() if run["is_scheduled"] and run["status"] == 4
+    }
+
+
+def _events(airflow: AirflowStack) -> list[int]:
+    found: list[Mapping[str, Any]] = list(airflow._pages("/assets/events", "asset_events"))
+    return [event["extra"]["payload"]["WfInstanceId"] for event in found]
+
+
+def _processed(airflow: AirflowStack, workflows: int) -> set[int]:
+    found: set[int] = set()
+    for number in range(_FIRST, _FIRST + workflows):
+        path = f"/dags/after_{number}/dagRuns/~/taskInstances"
+        for entry in airflow._pages(f"{path}/~/xcomEntries", "xcom_entries", "&xcom_key=return_value"):
+            run = airflow.xcom(f"after_{number}", entry["run_id"], "seen", "return_value")
+            found.update(run or [])
+    return found
+
+
+def _dag_runs(airflow: AirflowStack) -> int:
+    return len(list(airflow._pages("/dags/~/dagRuns", "dag_runs")))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workflows", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--interval", type=float, default=5)
+    parser.add_argument("--kill-every", type=float, default=25)
+    arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        emulator_with(Path(folder), arguments.workflows) as emulator,
+    ):
+        outcome = experiment(
+            Path(folder) / "airflow",
+            emulator,
+            workflows=arguments.workflows,
+            runs=arguments.runs,
+            interval=arguments.interval,
+            kill_every=arguments.kill_every,
+        )
+    print(outcome)
+    if not outcome.is_good:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The page over HTTP, without the question who may see it, which tests/system/test_run_page_access.py asks of Airflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_schedulerx import version_compat
+
+if not version_compat.has_run_page():
+    pytest.skip("Airflow 3.1 and later", allow_module_level=True)
+
+from fastapi import HTTPException
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session
+
+from airflow_provider_schedulerx.run_page import app as app_module
+from tests.run_page.test_stored import GOOD, database, session, task, xcom
+
+__all__ = ["database", "session"]
+HTML = "text/html; charset=utf-8"
+
+
+class Client:
+    """:ivar refusal: the status with which Airflow refuses this user, if it does."""
+
+    def __init__(self, session: Session) -> None:
+        self.refusal: int | None = None
+        app = app_module.make_app()
+        for route in app.routes:
+            for dependency in route.dependant.dependencies if isinstance(route, APIRoute) else ():
+                if dependency.call is not app_module._one_dag_only:
+                    assert dependency.call is not None
+                    # Those of the route itself have no name; the session is an argument.
+                    instead = self._check if dependency.name is None else lambda: session
+                    app.dependency_overrides[dependency.call] = instead
+        self._http = TestClient(app, raise_server_exceptions=False)
+
+    def _check(self) -> None:
+        if self.refusal is not None:
+            raise HTTPException(self.refusal)
+
+    def get(self, path: str) -> Any:
+        return self._http.get(path)
+
+
+@pytest.fixture
+def client(session: Session) -> Client:
+    task(session, "t", "deferred")
+    xcom(session, "t", GOOD)
+    return Client(session)
+
+
+@pytest.mark.parametrize("path", ["/run/d/t/-1/r", "/run/d/t/{MAP_INDEX}/r", "/dagrun/d/r"])
+def test_a_page_is_closed_to_what_it_did_not_bring(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert "Workflow 101, instance 36508287844" in answer.text
+    assert answer.text.startswith("<!doctype html>")
+    assert answer.headers["Content-Type"] == HTML
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-store"
+    part = client.get(f"{path}?part=1")
+    assert part.text.startswith('<main id="run"')
+    assert part.text in answer.text, "the script replaces it with the same"
+    assert part.headers["Content-Security-Policy"] == policy
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/run/d/none/-1/r", "/run/d/t/7/r", "/dagrun/d/none", "/dagrun/~/r", "/run/~/t/-1/r", "/", "/static/none",
+     "/static/..%2Fapp.py", "/docs", "/openapi.json"],
+)  # fmt: skip
+def test_what_is_not_there_is_a_page_that_says_so(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == HTML
+    assert "There is nothing here" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [(401, "You are not logged in"), (403, "You may not see this run"), (418, "This page cannot be shown")],
+)
+def test_a_refusal_is_a_page_and_its_part_too(client: Client, status: int, title: str) -> None:
+    client.refusal = status
+    for path in ("/run/d/t/-1/r", "/dagrun/d/r"):
+        for query in ("", "?part=1"):
+            answer = client.get(path + query)
+            assert answer.status_code == status
+            assert title in answer.text
+            assert "Workflow" not in answer.text
+
+
+def test_an_error_of_ours_is_a_page_without_a_traceback(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("secret of the database")
+
+    monkeypatch.setattr(app_module.stored, "task_view", breaks)
+    answer = client.get("/run/d/t/-1/r")
+    assert answer.status_code == 500
+    assert "This page cannot be shown" in answer.text
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(("name", "kind"), [("run.js", "text/javascript"), ("run.css", "text/css")])
+def test_its_own_files_need_no_login(client: Client, name: str, kind: str) -> None:
+    client.refusal = 401
+    answer = client.get(f"/static/{name}")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith(kind)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -174,6 +174,7 @@ def test_a_refusal_without_a_run_is_believed() -> None:
     why = r"^Workflow 1 was not started: full \(Code=500\). No run was found afterwards, so a retry may start one$"
     with pytest.raises(RunNotStartedError, match=why):
         one.launcher.find_or_start()
+    assert one.calls.asked[-1][2]["patience"] == 0.0, "most likely it is true"
     assert one.owner.phase is Phase.IDLE
     assert not one.kept
 

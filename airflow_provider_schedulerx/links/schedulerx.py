@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
 from airflow_provider_schedulerx import version_compat
-from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK
+from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
@@ -44,7 +44,7 @@ class JobInstanceLink(BaseOperatorLink):
     @property
     def xcom_key(self) -> str:
         """Where Airflow 3 looks for the URL."""
-        return "_link_JobInstanceLink"
+        return XCOM_JOB_CONSOLE_LINK
 
     @classmethod
     def persist(cls, context: Context, url: str) -> None:

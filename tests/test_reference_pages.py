@@ -30,8 +30,8 @@ def documented_classes() -> dict[str, str]:
 
 def public_classes() -> dict[str, type]:
     found: dict[str, type] = {}
-    for room in PUBLIC:
-        module = import_module(f"airflow_provider_schedulerx.{room}.schedulerx")
+    for name in (*(f"{room}.schedulerx" for room in PUBLIC), "triggers.event"):
+        module = import_module(f"airflow_provider_schedulerx.{name}")
         for name, value in vars(module).items():
             if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_"):
                 found[name] = value

@@ -32,7 +32,7 @@ class RunSearch:
         self._log = log
         self._faults = FaultLog(log, f"the list of runs of {self._what}")
         self._began = time.monotonic()
-        self.reach = ""
+        self.reach: str = ""
 
     def look(
         self, listed: Callable[[], Sequence[RunSummary]], tracker: RunTracker, waited: float

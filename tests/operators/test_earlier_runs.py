@@ -196,7 +196,7 @@ def test_failed_nodes_that_cannot_run_again_are_final() -> None:
 def test_a_rerun_that_does_not_show_may_have_happened() -> None:
     one = Try(on_retry="rerun_failed")
     one.answers(get=run(FAILED, 6), rerun=Rerun.UNSEEN)
-    why = "^Failed nodes of workflow instance 6 were requested to run again, but it shows no change after 60 s. A retry"
+    why = "^A rerun of the failed nodes of workflow instance 6 was requested, but it shows no change after 60 s. A retry"
     with pytest.raises(RunLostError, match=why):
         earlier_runs(one).reattach(OURS)
 

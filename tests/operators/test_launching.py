@@ -17,6 +17,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXUnavailableError,
 )
 from airflow_provider_schedulerx.api.runs.intents import MAX_KNOWN, parameters_digest
+from airflow_provider_schedulerx.api.runs.job_runs import JOB_RUNS
 from airflow_provider_schedulerx.api.runs.reconciling import Age, Reconciled
 from airflow_provider_schedulerx.api.wire.retrying import MAX_RETRY_SECONDS
 from airflow_provider_schedulerx.exceptions import (
@@ -24,6 +25,7 @@ from airflow_provider_schedulerx.exceptions import (
     RunNotStartedError,
     RunUndecidedError,
 )
+from airflow_provider_schedulerx.operators import launching
 from airflow_provider_schedulerx.operators import start as start_module
 from airflow_provider_schedulerx.operators.interrupts import Killed
 from airflow_provider_schedulerx.operators.start_policy import run_marker
@@ -185,15 +187,49 @@ def test_a_refusal_beside_the_runs_of_others_may_be_meant_for_the_moment() -> No
 
 
 def test_a_start_in_the_second_of_another_is_made_again_later() -> None:
+    """Such a refusal is certain, so there may be more of them than of lost starts."""
     one = Try()
-    one.answers(list=[[], [], []], start=[SchedulerXSameSecondError("one a second")] * 3)
-    with pytest.raises(RunNotStartedError, match="in 3 attempts: one a second"):
+    same_second = SchedulerXSameSecondError("one a second")
+    one.answers(list=[[]] * 20, start=[same_second] * 20)
+    with pytest.raises(RunNotStartedError, match="in 20 attempts: one a second"):
         one.launcher.find_or_start()
-    assert len(one.paused) == len(set(one.paused)) == 3, "at random moments"
-    assert all(1 < seconds <= 15 for seconds in one.paused)
+    assert len(one.paused) == len(set(one.paused)) == 20, "at random moments"
+    assert all(1 < seconds <= min(15 * times, 60) for times, seconds in enumerate(one.paused, 1))
     assert one.owner.phase is Phase.IDLE
     assert not one.kept
     assert "one a second\nAnother start came at about the same time" in one.text
+    one = Try()
+    one.answers(list=[[]] * 22, start=[LOST, same_second, LOST, same_second, 7], reconcile=[Reconciled()] * 2)
+    assert follows(one, 7), "each of the two has its own limit"
+
+
+def test_a_crowd_spreads_over_more_and_more_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    spreads: list[tuple[float, ...]] = []
+
+    def uniform(*spread: float) -> float:
+        spreads.append(spread)
+        return 2.0
+
+    monkeypatch.setattr(launching.random, "uniform", uniform)
+    one = Try()
+    one.answers(list=[[]] * 6, start=[SchedulerXSameSecondError("x")] * 5 + [7])
+    assert follows(one, 7)
+    assert spreads == [(1.1, 15.0), (1.1, 30.0), (1.1, 45.0), (1.1, 60.0), (1.1, 60.0)]
+    assert one.paused == [2.0] * 5
+
+
+@pytest.mark.parametrize(("code", "may_have_collided"), [("500", True), ("-1", False)])
+def test_where_a_second_takes_one_start_a_general_refusal_may_be_a_collision(
+    code: str, may_have_collided: bool
+) -> None:
+    one = Try()
+    one.calls.kind = JOB_RUNS
+    one.answers(list=[[], []], start=[SchedulerXAmbiguousError("x", code=code), 7], reconcile=Reconciled())
+    if may_have_collided:
+        assert follows(one, 7)
+    else:
+        with pytest.raises(RunNotStartedError, match="^Job 1 was not started: x"):
+            one.launcher.find_or_start()
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_a_start_is_announced_with_the_way_to_find_it(instance_id: int | None) -
 
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [("500", True), ("-1", True), ("InternalError", False), (None, False), ("1-", False)],
+    [("500", True), ("-1", True), ("InternalError", False), (None, False), ("1-", False), ("X-1", False)],
 )
 def test_the_service_itself_refuses_with_a_number(code: str | None, expected: bool) -> None:
     assert is_refusal(SchedulerXAmbiguousError("x", code=code)) is expected

@@ -258,7 +258,7 @@ def test_a_run_in_sight_while_the_limit_passes_is_stopped_too() -> None:
 @pytest.mark.parametrize("found", [None, SchedulerXUnavailableError("away"), Killed()])
 def test_a_start_that_is_not_known_when_the_limit_passes_is_left_to_a_retry(found: Any) -> None:
     one = starting(limited(), found)
-    text = "Within timeout=50 s it could not be learnt whether a run of workflow 1 was started. A retry takes it up again"
+    text = "It could not be determined within timeout=50 s whether a run of workflow 1 was started. A retry takes it up again"
     assert is_answer(end(one, TimeIsUp()), RETRYABLE, text)
     assert bool(one.log) is (found is not None)
     one = starting(limited(cancel_on_kill=False), 6)

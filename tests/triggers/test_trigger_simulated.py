@@ -71,7 +71,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             world = World(**service)
             loop = asyncio.get_running_loop()
             clock = SimpleNamespace(time=lambda: EPOCH + loop.time(), monotonic=loop.time)
-            for module in (triggers, stopping, stop_recipes):
+            for module in (triggers, stopping, stop_recipes, version_compat):
                 if hasattr(module, "time"):
                     monkeypatch.setattr(module, "time", clock)
             monkeypatch.setattr(SchedulerXHook, "aget_settings", lambda hook: world.aget_settings(hook))

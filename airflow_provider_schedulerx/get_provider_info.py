@@ -20,7 +20,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-schedulerx",
         "name": "Alibaba Cloud SchedulerX",
-        "description": "Start workflows of Alibaba Cloud SchedulerX 2.0 and follow them to their end.",
+        "description": "Start workflows and jobs of Alibaba Cloud SchedulerX 2.0 and follow them to their end.",
         "versions": [__version__],
         "integrations": [
             {
@@ -64,6 +64,7 @@ def get_provider_info() -> dict[str, Any]:
         "cli": [f"{_PACKAGE}.cli.get_schedulerx_cli_commands"],
         "extra-links": [
             f"{_PACKAGE}.links.schedulerx.WorkflowInstanceLink",
+            f"{_PACKAGE}.links.schedulerx.JobInstanceLink",
             f"{_PACKAGE}.links.schedulerx.RunPageLink",
         ],
         "config": {

@@ -37,26 +37,32 @@ EXAMPLES = (
     ("example_schedulerx_reattach", "nightly_etl", "success" if HAS_TASK_STATE_STORE else "failed"),
     ("example_schedulerx_rerun_failed", "report", "success" if HAS_TASK_STATE_STORE else "failed"),
     ("example_schedulerx_outcome", "last_event", "success"),
+    ("example_schedulerx_job", "refresh_cache", "success"),
+    ("example_schedulerx_job_failure", "import_invoices", "failed"),
 )
-#: Runs that all of them together start, by workflow.
+#: Runs that all of them together start, by workflow and by job.
 STARTS = {101: 8, 102: 2 if HAS_TASK_STATE_STORE else 3}
+JOB_STARTS = {201: 2, 202: 1}
 
 
 def _show(airflow: AirflowStack, dag_id: str, run_id: str, task_id: str, expected: str) -> bool:
     state = airflow.wait_for_run(dag_id, run_id, 240)
     print(f"\n== {dag_id}: DAG run {run_id}")
-    for (name, index), value in sorted(airflow.xcoms(dag_id, run_id, "WfInstanceId").items()):
-        print(f"WfInstanceId   {value} (task {name}{'' if index < 0 else f', map index {index}'})")
+    for key in ("WfInstanceId", "JobInstanceId"):
+        for (name, index), value in sorted(airflow.xcoms(dag_id, run_id, key).items()):
+            print(f"{key:<14} {value} (task {name}{'' if index < 0 else f', map index {index}'})")
     if dag_id != "example_schedulerx_mapped":
-        if link := airflow.links(dag_id, run_id, task_id).get("SchedulerX workflow instance"):
-            print(f"extra link     {link}")
+        links = airflow.links(dag_id, run_id, task_id)
+        for name in ("SchedulerX workflow instance", "SchedulerX job instance"):
+            if link := links.get(name):
+                print(f"extra link     {link}")
         tries = airflow.task(dag_id, run_id, task_id)["try_number"]
         for number in range(1, tries + 1):
             print(f"from the log of task {task_id}{f', try {number}' if tries > 1 else ''}:")
             for line in airflow.log(dag_id, run_id, task_id, number).splitlines():
                 if any(
                     word in line
-                    for word in ("orkflow instance", "Node ", "NODE ", "(job ", "Started workflow")
+                    for word in ("orkflow instance", "Node ", "NODE ", "(job ", "Started", "ob instance")
                 ):
                     print(f"  {line}")
     print(
@@ -77,8 +83,9 @@ def _check(airflow: AirflowStack, emulator: EmulatorProcess, runs: Mapping[str, 
     for dag_id, task_id, expected in EXAMPLES:
         good &= _show(airflow, dag_id, runs[dag_id], task_id, expected)
     starts = {workflow_id: emulator.starts(workflow_id) for workflow_id in STARTS}
-    print(f"\nThe emulator counts these starts by workflow: {starts}")
-    return good and starts == STARTS
+    job_starts = {job_id: emulator.job_starts(job_id) for job_id in JOB_STARTS}
+    print(f"\nThe emulator counts these starts by workflow: {starts}; by job: {job_starts}")
+    return good and (starts, job_starts) == (STARTS, JOB_STARTS)
 
 
 def tour(airflow: AirflowStack, emulator: EmulatorProcess, runs: Mapping[str, str]) -> str:

@@ -35,11 +35,18 @@ _ENGLISH_SENTENCE = re.compile(r"(?:\b[A-Za-z][a-z']*\b[ ,]+){7}")
 #: Between the editions of README.
 _SWITCH = re.compile(r"^.*\[(?:简体中文|English)\]\(README.*$", re.MULTILINE)
 
+#: Figures, versions, status codes: what must not differ between the editions.
+_NUMBER = re.compile(r"(?<![\w.])\d(?:[\d,.]*\d)?")
+
 both = pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
 
 
 def read(page: Path) -> str:
     return _SWITCH.sub("", page.read_text(encoding="utf-8"))
+
+
+def _without_links(text: str) -> str:
+    return re.sub(r"\]\([^)]*\)|<http[^>]*>", "]", _BLOCK.sub("", text))
 
 
 def tables(text: str) -> list[list[list[str]]]:
@@ -90,8 +97,15 @@ def test_the_tables_are_the_same(page: Path) -> None:
 
 
 @both
+def test_the_figures_are_the_same(page: Path) -> None:
+    ours, theirs = (Counter(_NUMBER.findall(_without_links(read(each)))) for each in (page, twin(page)))
+    assert ours - theirs == theirs - ours == Counter()
+
+
+@both
 def test_no_sentence_is_left_in_english(page: Path) -> None:
     text = _CODE.sub("", re.sub(r"\]\([^)]*\)", "]", prose(read(page))))
+    text = re.sub("\u201c[^\u201d]*\u201d", "", text)  # a quoted message
     assert not _ENGLISH_SENTENCE.findall(text)
     assert len(re.findall(r"[\u4e00-\u9fff]", text)) > 50
 

@@ -72,28 +72,33 @@ def log_run_summary(hook: SchedulerXHook, run: Run, log: Any, log_lines: int) ->
 
     :param log_lines: lines per failed node; 0 fetches no log.
     """
+    is_its_own_node = api.tracking.own_node(run) is not None
     if run.nodes:
-        _group(log, f"Nodes of {run.label}", api.tracking.node_table(run).splitlines())
+        title = api.tracking.sentence(run.label) if is_its_own_node else f"Nodes of {run.label}"
+        _group(log, title, api.tracking.node_table(run).splitlines())
     failed = run.status.is_terminal and not run.status.is_success
     bad = [node for node in run.nodes if node.status.is_bad] if failed and log_lines else []
     for node in bad[:_MAX_LOGS]:
-        _report_log(hook, node, log, log_lines)
+        _report_log(hook, node, node.label if is_its_own_node else f"node {node.label}", log, log_lines)
     if len(bad) > _MAX_LOGS:
         log.info("The logs of %d more failed nodes are in the SchedulerX console", len(bad) - _MAX_LOGS)
 
 
-def _report_log(hook: SchedulerXHook, node: WorkflowInstanceNode, log: Any, log_lines: int) -> None:
+def _report_log(
+    hook: SchedulerXHook, node: WorkflowInstanceNode, label: str, log: Any, log_lines: int
+) -> None:
+    """:param label: what a sentence calls the node."""
     if node.job_instance_id is None:
         return
     try:
         lines = hook.tail_job_instance_log(node.job_id, node.job_instance_id, log_lines)
     except SchedulerXError as error:
-        log.warning("Could not fetch the log of node %s: %s", node.label, error)
+        log.warning("Could not fetch the log of %s: %s", label, error)
         return
     if lines:
-        _group(log, f"Last {len(lines)} lines of the log of node {node.label}", lines)
+        _group(log, f"Last {len(lines)} lines of the log of {label}", lines)
     else:
-        log.info("The log service has no log of node %s", node.label)
+        log.info("The log service has no log of %s", label)
 
 
 def _group(log: Any, title: str, lines: list[str]) -> None:

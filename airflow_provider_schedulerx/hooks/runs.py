@@ -88,8 +88,9 @@ class RunCalls:
         return self._transport.perform(self.kind.get_call(self.scope, definition_id, instance_id))
 
     def list_newest(self, definition_id: int) -> Sequence[RunSummary]:
-        """List runs, newest first, as many as one call shows."""
-        return self._transport.perform(self.kind.list_call(self.scope, definition_id))
+        """List runs, newest first, as many as one call shows; more if only these are certain to have the newest."""
+        listed = self._drive(self.kind.list_since(self.scope, definition_id, lambda runs, is_whole: True))
+        return listed.runs
 
     def stop(self, definition_id: int, instance_id: int, *, timeout: float = 60.0) -> Run | None:
         """Stop a run, as far as that is possible. Faults are logged, not raised.

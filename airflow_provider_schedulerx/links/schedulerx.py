@@ -36,6 +36,26 @@ class WorkflowInstanceLink(BaseOperatorLink):
         return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
 
 
+class JobInstanceLink(BaseOperatorLink):
+    """Opens the job instance of a task, likewise."""
+
+    name = "SchedulerX job instance"
+
+    @property
+    def xcom_key(self) -> str:
+        """Where Airflow 3 looks for the URL."""
+        return "_link_JobInstanceLink"
+
+    @classmethod
+    def persist(cls, context: Context, url: str) -> None:
+        """Keep the URL for this task instance."""
+        context["ti"].xcom_push(key=cls().xcom_key, value=url)
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the URL, or an empty text if nothing was started."""
+        return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
+
+
 class RunPageLink(BaseOperatorLink):
     """Opens the run's page in Airflow, also for people who see no tabs of plugins (roles Viewer and User of FAB)."""
 
@@ -62,28 +82,46 @@ class RunPageLink(BaseOperatorLink):
 class _Console(Protocol):
     """What knows where a run is shown in the console: the hook."""
 
-    def console_link(self, workflow_id: int, wf_instance_id: int) -> str: ...
+    def console_link(self, definition_id: int, instance_id: int, kind: str) -> str: ...
+
+
+class _Kind(Protocol):
+    """A kind of run."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def instance_noun(self) -> str: ...
 
 
 def persist_links(
-    context: Context, console: _Console, workflow_id: int, wf_instance_id: int, log: Any
+    context: Context, console: _Console, kind: _Kind, definition_id: int, instance_id: int, *, log: Any
 ) -> None:
-    """Keep the URLs of all :data:`RUN_LINKS` for this task instance. A link is never worth a failed task.
+    """Keep the URLs of all links of a run for this task instance. A link is never worth a failed task.
 
     :param console: the hook.
     :param log: is told of the URL, or of why it could not be stored.
     """
     try:
-        url = console.console_link(workflow_id, wf_instance_id)
-        WorkflowInstanceLink.persist(context, url)
-        RunPageLink.persist(context)
+        url = console.console_link(definition_id, instance_id, kind.name)
+        _PERSIST[kind.name](context, url)
     except Exception as error:
         log.warning("The link to the console could not be stored: %s: %s", type(error).__name__, error)
     else:
-        log.info("Workflow instance %s in the console: %s", wf_instance_id, url)
+        log.info("%s %s in the console: %s", kind.instance_noun.capitalize(), instance_id, url)
 
 
-#: What an operator or sensor that follows a run has as ``operator_extra_links``.
+def _persist_workflow(context: Context, url: str) -> None:
+    WorkflowInstanceLink.persist(context, url)
+    RunPageLink.persist(context)
+
+
+_PERSIST = {"workflow": _persist_workflow, "job": JobInstanceLink.persist}
+
+#: What an operator or sensor that follows a run of a workflow has as ``operator_extra_links``.
 RUN_LINKS: tuple[BaseOperatorLink, ...] = (
     (WorkflowInstanceLink(), RunPageLink()) if version_compat.has_run_page() else (WorkflowInstanceLink(),)
 )
+#: The same for a run of a job, which has no page in Airflow: it has no nodes to draw.
+JOB_LINKS: tuple[BaseOperatorLink, ...] = (JobInstanceLink(),)

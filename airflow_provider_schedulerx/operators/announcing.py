@@ -23,7 +23,7 @@ def announce(context: Context, hook: SchedulerXHook, run: TaskRun, log: Any) -> 
     """Let everybody know of a run, before the wait."""
     context["ti"].xcom_push(key=run.kind.instance_field, value=run.instance_id)
     context["ti"].xcom_push(key=run.kind.definition_argument, value=run.definition_id)
-    persist_links(context, hook, run.definition_id, run.instance_id, log)
+    persist_links(context, hook, run.kind, run.definition_id, run.instance_id, log=log)
 
 
 class Followed(NamedTuple):
@@ -65,7 +65,7 @@ def update_assets(
             {
                 run.kind.instance_field: run.instance_id,
                 run.kind.definition_argument: run.definition_id,
-                "console_url": hook.console_link(run.definition_id, run.instance_id),
+                "console_url": hook.console_link(run.definition_id, run.instance_id, run.kind.name),
                 **outcome,
             }
         )

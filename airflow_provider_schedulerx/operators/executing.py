@@ -28,7 +28,6 @@ from airflow_provider_schedulerx.hooks.report import (
     with_nodes,
 )
 from airflow_provider_schedulerx.hooks.runs import RunCalls
-from airflow_provider_schedulerx.links.schedulerx import RUN_LINKS
 from airflow_provider_schedulerx.operators.announcing import announce, followed, update_assets
 from airflow_provider_schedulerx.operators.following import (
     after_trigger_gave_up,
@@ -61,7 +60,6 @@ class ExecuteOperator(ScopedOperator):
 
     kind_name: ClassVar[str]
     template_fields_renderers: ClassVar[dict[str, str]] = {"instance_parameters": "json"}
-    operator_extra_links = RUN_LINKS
     ui_color = "#ffe3c2"
 
     def __init__(
@@ -300,7 +298,7 @@ class ExecuteOperator(ScopedOperator):
             return None
         from airflow_provider_schedulerx.operators.lineage import run_lineage
 
-        return run_lineage(self.hook.settings, run.definition_id, run.instance_id)
+        return run_lineage(self.hook.settings, run.kind, run.definition_id, run.instance_id)
 
     def on_kill(self) -> None:
         """Stop the run if that is what the kill means: see ``cancel_on_kill``."""

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
 #: Starts in a row, each of which was not carried out, before the task gives up.
 _MAX_STARTS = 3
+#: Starts in a row that came in the same second as another. Such a refusal is certain, so there may be more of them.
+_MAX_COLLISIONS = 20
 #: Seconds within which a start is made again that came in the same second as another, at a random moment: tasks that
-#: collide once must not collide again.
-_LEAST_SPREAD, _SPREAD = 1.1, 15.0
+#: collide once must not collide again. A crowd that goes on colliding spreads over more of them.
+_LEAST_SPREAD, _SPREAD, _WIDEST_SPREAD = 1.1, 15.0, 60.0
 
 
 class Launcher:
@@ -68,7 +70,8 @@ class Launcher:
     def _start_new(self) -> TaskRun:
         start, owner = self._start, self._start.owner
         last: SchedulerXError | None = None
-        for _ in range(_MAX_STARTS):
+        starts = collisions = 0
+        while starts < _MAX_STARTS and collisions < _MAX_COLLISIONS:
             listed = self._list() if self._needs_list else None
             followed = self.apply_if_running(listed or [])
             if followed is not None:
@@ -84,22 +87,24 @@ class Launcher:
                 if not start.policy.durable:
                     raise self._lost.undecided(str(error)) from None
                 last = error
+                starts += 1
                 self._log.warning("%s. Looking for the run that may have been started", error)
                 intent, others = self._lost.find(intent, cause=error)
                 if intent.instance_id is not None:
                     return owner.follow(start.run(intent.instance_id))
                 self._nothing_started()
                 if is_refusal(error):
-                    if not others:
+                    if not others and not self._may_have_collided(error):
                         # The service means it: to ask again at once would be refused again.
                         raise self._refused(error) from None
                     # The service may take one start in a second only. It does so of jobs (API page "ExecuteJob").
-                    self._spread()
+                    self._spread(starts)
             except SchedulerXSameSecondError as error:
                 self._nothing_started()
                 last = error
+                collisions += 1
                 self._log.warning("%s", error)
-                self._spread()
+                self._spread(collisions)
             except SchedulerXError as error:
                 self._nothing_started()
                 limit = owner.limit
@@ -116,17 +121,24 @@ class Launcher:
                 start.store.keep(replace(intent, instance_id=instance_id))
                 return run
         raise RunNotStartedError(
-            f"{self._what} was not started in {_MAX_STARTS} attempts: {last}. No run was found afterwards, so a retry may "
+            f"{self._what} was not started in {starts + collisions} attempts: {last}. No run was found afterwards, so a retry may "
             "start one"
         )
+
+    def _may_have_collided(self, error: SchedulerXError) -> bool:
+        """Whether a refusal in the service's most general words may mean that another start came in the same second,
+        though that one was listed before ours.
+        """
+        return self._start.kind.starts_once_in_a_second and str(error.code).startswith("5")
 
     def _refused(self, error: SchedulerXError) -> RunNotStartedError:
         return RunNotStartedError(
             f"{self._what} was not started: {error}. No run was found afterwards, so a retry may start one"
         )
 
-    def _spread(self) -> None:
-        seconds = random.uniform(_LEAST_SPREAD, _SPREAD)  # noqa: S311
+    def _spread(self, times: int) -> None:
+        widest = min(_SPREAD * times, _WIDEST_SPREAD)
+        seconds = random.uniform(_LEAST_SPREAD, widest)  # noqa: S311
         self._log.info("Another start came at about the same time; starting again in %.0f s", seconds)
         self._start.owner.interrupts.bounded_pause(seconds)
 

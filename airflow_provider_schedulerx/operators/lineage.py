@@ -10,6 +10,7 @@ from airflow.providers.openlineage.extractors import OperatorLineage
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
+    from airflow_provider_schedulerx.api.runs.kinds import RunKind
 
 
 @attr.define
@@ -24,23 +25,38 @@ class SchedulerXRunFacet(RunFacet):
     externalUrl: str
 
 
+@attr.define
+class SchedulerXJobRunFacet(RunFacet):
+    """Which run of which job a task has followed, and where a person can look at it."""
+
+    jobId: int
+    jobInstanceId: int
+    namespace: str
+    groupId: str
+    regionId: str
+    externalUrl: str
+
+
+_FACETS = {"workflow": SchedulerXRunFacet, "job": SchedulerXJobRunFacet}
+
+
 def run_lineage(
-    settings: SchedulerXSettings, workflow_id: int, wf_instance_id: int
+    settings: SchedulerXSettings, kind: RunKind, definition_id: int, instance_id: int
 ) -> OperatorLineage[Any, Any]:
     """Return the facets ``externalQuery``, which OpenLineage knows, and ``schedulerx``, which is ours."""
     scope = settings.scope
     return OperatorLineage(
         run_facets={
             "externalQuery": ExternalQueryRunFacet(
-                externalQueryId=str(wf_instance_id), source=str(settings.endpoint)
+                externalQueryId=str(instance_id), source=str(settings.endpoint)
             ),
-            "schedulerx": SchedulerXRunFacet(
-                workflowId=workflow_id,
-                wfInstanceId=wf_instance_id,
+            "schedulerx": _FACETS[kind.name](
+                definition_id,
+                instance_id,
                 namespace=scope.namespace or "",
                 groupId=scope.group_id or "",
                 regionId=scope.region_id,
-                externalUrl=settings.console_link(workflow_id, wf_instance_id),
+                externalUrl=settings.console_link(definition_id, instance_id, kind.name),
             ),
         }
     )

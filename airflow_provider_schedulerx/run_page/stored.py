@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import String, cast, func, select
+from sqlalchemy import String, case, cast, func, null, select
 
 from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_RUN
 from airflow_provider_schedulerx.run_page.encoding import MAX_BYTES, MalformedSnapshotError, decode
@@ -25,52 +24,53 @@ MAX_RUNS = 100
 _MAX_LENGTH = 2 * MAX_BYTES
 
 
+#: What is too long is not even read: anyone with rights may have stored anything.
+_VALUE = case(
+    (func.length(cast(XComModel.value, String)) <= _MAX_LENGTH, XComModel.value), else_=null()
+).label("value")
+
+
 def task_view(session: Session, dag_id: str, run_id: str, task_id: str, map_index: int) -> TaskView | None:
     """Return what is known of a task instance, or None if there is none."""
-    row = session.execute(
-        select(TaskInstance.state).where(
-            TaskInstance.dag_id == dag_id,
-            TaskInstance.run_id == run_id,
-            TaskInstance.task_id == task_id,
-            TaskInstance.map_index == map_index,
-        )
-    ).first()
+
+    def of_task(model: Any) -> list[Any]:
+        return [*_of_run(model, dag_id, run_id), model.task_id == task_id, model.map_index == map_index]
+
+    row = session.execute(select(TaskInstance.state).where(*of_task(TaskInstance))).first()
     if row is None:
         return None
-    where = [*_of_run(dag_id, run_id), XComModel.task_id == task_id, XComModel.map_index == map_index]
-    (found,) = _snapshots(session, where, [(task_id, map_index)])
-    link = session.scalar(
-        select(XComModel.value).where(
-            *_of_run(dag_id, run_id, XCOM_CONSOLE_LINK),
-            XComModel.task_id == task_id,
-            XComModel.map_index == map_index,
+    keys = (XCOM_RUN, XCOM_CONSOLE_LINK)
+    stored = {
+        xcom.key: xcom.value
+        for xcom in session.execute(
+            select(XComModel.key, _VALUE).where(*of_task(XComModel), XComModel.key.in_(keys))
         )
-    )
+    }
+    snapshot = _snapshot(stored.get(XCOM_RUN))
     return TaskView(
         dag_id,
         run_id,
         task_id,
         map_index,
         state=_state(row.state),
-        snapshot=found[0],
-        is_unreadable=found[1],
-        console_url=link_of(link),
+        snapshot=snapshot,
+        is_unreadable=snapshot is None and XCOM_RUN in stored,
+        console_url=link_of(stored.get(XCOM_CONSOLE_LINK)),
     )
 
 
 def dag_run_views(session: Session, dag_id: str, run_id: str) -> tuple[list[TaskView], int, bool] | None:
-    """Return the first :data:`MAX_RUNS` task instances with something stored, how many there are, and whether the
-    DAG run is over. None if there is no such DAG run.
+    """Return task instances with something stored, how many there are, and whether the DAG run is over.
+
+    :return: at most :data:`MAX_RUNS` of them, those that have failed before all others. None if there is no such DAG run.
     """
-    row = session.execute(
-        select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-    ).first()
+    row = session.execute(select(DagRun.state).where(*_of_run(DagRun, dag_id, run_id))).first()
     if row is None:
         return None
-    where = _of_run(dag_id, run_id)
+    where = [*_of_run(XComModel, dag_id, run_id), XComModel.key == XCOM_RUN]
     total = session.scalar(select(func.count()).select_from(XComModel).where(*where)) or 0
     tasks = session.execute(
-        select(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state)
+        select(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state, _VALUE)
         .join(
             XComModel,
             (XComModel.dag_id == TaskInstance.dag_id)
@@ -79,48 +79,32 @@ def dag_run_views(session: Session, dag_id: str, run_id: str) -> tuple[list[Task
             & (XComModel.map_index == TaskInstance.map_index),
         )
         .where(*where)
-        .order_by(TaskInstance.task_id, TaskInstance.map_index)
-        .limit(MAX_RUNS)
-    ).all()
-    found = _snapshots(session, where, [(task.task_id, task.map_index) for task in tasks])
-    views = [
-        TaskView(
-            dag_id,
-            run_id,
-            task.task_id,
-            task.map_index,
-            _state(task.state),
-            snapshot,
-            is_unreadable=is_unreadable,
+        .order_by(
+            case((TaskInstance.state == "failed", 0), else_=1), TaskInstance.task_id, TaskInstance.map_index
         )
-        for task, (snapshot, is_unreadable) in zip(tasks, found, strict=True)
-    ]
+        .limit(MAX_RUNS)
+    )
+    views = []
+    for task in tasks:
+        snapshot = _snapshot(task.value)
+        state = _state(task.state)
+        views.append(
+            TaskView(
+                dag_id, run_id, task.task_id, task.map_index, state, snapshot, is_unreadable=snapshot is None
+            )
+        )
     return views, total, _state(row.state) in OVER
 
 
-def _of_run(dag_id: str, run_id: str, key: str = XCOM_RUN) -> list[Any]:
-    return [XComModel.dag_id == dag_id, XComModel.run_id == run_id, XComModel.key == key]
+def _of_run(model: Any, dag_id: str, run_id: str) -> list[Any]:
+    return [model.dag_id == dag_id, model.run_id == run_id]
 
 
-def _snapshots(
-    session: Session, where: list[Any], tasks: Iterable[tuple[str, int]]
-) -> list[tuple[Snapshot | None, bool]]:
-    """Return for each task its snapshot, and whether what is stored is none."""
-    # What is too long is not even read: anyone with rights may have stored anything.
-    length = func.length(cast(XComModel.value, String))
-    rows = session.execute(
-        select(XComModel.task_id, XComModel.map_index, XComModel.value).where(*where, length <= _MAX_LENGTH)
-    )
-    values = {(row.task_id, row.map_index): row.value for row in rows}
-    every = session.execute(select(XComModel.task_id, XComModel.map_index).where(*where))
-    stored = {(row.task_id, row.map_index) for row in every}
-    found: list[tuple[Snapshot | None, bool]] = []
-    for task in tasks:
-        try:
-            found.append((decode(values[task]), False))
-        except (KeyError, MalformedSnapshotError):
-            found.append((None, task in stored))
-    return found
+def _snapshot(value: object) -> Snapshot | None:
+    try:
+        return decode(value)
+    except MalformedSnapshotError:
+        return None
 
 
 def _state(value: object) -> str | None:

@@ -19,7 +19,7 @@ from airflow.models.base import Base
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import Table, create_engine, insert
+from sqlalchemy import Table, create_engine, event, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
@@ -118,6 +118,27 @@ def test_a_dag_run_has_those_of_its_tasks_that_have_something(session: Session) 
     assert (len(views), total, is_over) == (MAX_RUNS, MAX_RUNS + 6, False)
     assert [view.map_index for view in views] == list(range(MAX_RUNS))
     assert all(view.snapshot for view in views)
+
+
+def test_no_more_is_read_than_is_shown_and_what_failed_always_is(session: Session, database: Any) -> None:
+    for index in range(MAX_RUNS + 5):
+        task(session, "mapped", "success" if index < MAX_RUNS + 4 else "failed", index)
+        xcom(session, "mapped", GOOD, index)
+    asked: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        asked.append(str(arguments[2]))
+
+    event.listen(database, "before_cursor_execute", note)
+    try:
+        found = dag_run_views(session, "d", "r")
+    finally:
+        event.remove(database, "before_cursor_execute", note)
+    assert found is not None
+    assert (found[0][0].map_index, found[0][0].state) == (MAX_RUNS + 4, "failed")
+    values = [statement for statement in asked if "xcom.value" in statement]
+    assert values
+    assert all("LIMIT" in statement for statement in values)
 
 
 URL = 'https://console/?name="a"&x=1'

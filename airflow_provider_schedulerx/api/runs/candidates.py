@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 MAX_CANDIDATES = 100
 #: Older runs whose parameters are looked up, to see whether one carries the same.
 _MAX_TWINS = 20
-#: A list of at least this many runs may leave older ones out (``GetJobInstanceList`` shows 10 by default).
-_SHORTEST_LIMIT = 10
 #: Seconds by which a difference of the service's times may be wrong: they are whole seconds.
 _ROUNDING = 2.0
 
@@ -119,18 +117,16 @@ class Candidates:
         :param age: seconds, at most, since the request; None if unknown. It counts only where nobody has listed the
             runs before the request.
         """
-        listed: Sequence[RunSummary] = yield self._kind.list_call(self._scope, self._intent.definition_id)
-        older_by_time: set[int] = set()
-        if age is not None and not self._intent.known:
-            older_by_time = _older_by_time(listed, age + _ROUNDING)
-        older: list[RunSummary] = []
-        new: list[RunSummary] = []
-        for run in listed:
-            is_older = run.instance_id in older_by_time or self._intent.is_older(run.instance_id)
-            (older if is_older else new).append(run)
-        self._older = sorted({*(run.instance_id for run in older), *(self._intent.known or ())}, reverse=True)
-        is_whole = not self._intent.known and len(listed) < _SHORTEST_LIMIT
-        self.reaches_back = (bool(older) or is_whole) and len(new) <= MAX_CANDIDATES
+
+        def reaches(runs: Sequence[RunSummary], is_whole: bool) -> bool:
+            return bool(self._older_of(runs, age)) or (is_whole and not self._intent.known)
+
+        found = yield from self._kind.list_since(self._scope, self._intent.definition_id, reaches)
+        listed = found.runs
+        older = self._older_of(listed, age)
+        new = [run for run in listed if run.instance_id not in older]
+        self._older = sorted({*older, *(self._intent.known or ())}, reverse=True)
+        self.reaches_back = found.reaches_back and len(new) <= MAX_CANDIDATES
         self._active = sum(not run.status.is_terminal for run in listed)
         self._shows_waiting |= any(run.status.is_waiting for run in listed)
         for run in new[:MAX_CANDIDATES]:
@@ -138,6 +134,13 @@ class Candidates:
             candidate.status = run.status
             if candidate.match is Match.NOT_YET:
                 yield from self._compare(candidate)
+
+    def _older_of(self, listed: Sequence[RunSummary], age: float | None) -> set[int]:
+        """The runs that were there before the request."""
+        older = {run.instance_id for run in listed if self._intent.is_older(run.instance_id)}
+        if age is not None and not self._intent.known:
+            older |= _older_by_time(listed, age + _ROUNDING)
+        return older
 
     def _compare(self, candidate: Candidate) -> Recipe[None]:
         try:

@@ -6,8 +6,9 @@ A *definition* is what can be run, a workflow or a job; an *instance* is one run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol, Self
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
@@ -145,6 +146,24 @@ class ShownParameters:
     trigger_type: TriggerType | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RunList:
+    """Runs of a definition, newest first.
+
+    :ivar reaches_back: whether it certainly shows all runs back to what was asked for.
+    """
+
+    runs: Sequence[RunSummary]
+    reaches_back: bool
+
+
+#: Decides whether the newest runs, and possibly all there are, reach back far enough.
+Reaches = Callable[[Sequence[RunSummary], bool], bool]
+
+#: A list of at least this many runs may leave older ones out (``GetJobInstanceList`` shows 10 by default).
+SHORTEST_LIMIT = 10
+
+
 class RunKind(Protocol):
     """A kind of run: its words, its calls, and the recipes that are its own."""
 
@@ -185,6 +204,11 @@ class RunKind(Protocol):
     @property
     def instance_field(self) -> str:
         """What the service calls the instance's id, and under which it is pushed to XCom: ``WfInstanceId``."""
+        ...
+
+    @property
+    def starts_once_in_a_second(self) -> bool:
+        """Whether a definition is documented to start once in a second, so that a start may be refused for this alone."""
         ...
 
     # Operations, whose quotas are counted apart.
@@ -243,6 +267,14 @@ class RunKind(Protocol):
         """Return the parameters of a run; None while it has none to show. Yields calls only. Faults are raised."""
         ...
 
+    def list_since(self, scope: Scope, definition_id: int, reaches: Reaches) -> Recipe[RunList]:
+        """List runs, as far back as ``reaches`` asks for, if the service shows so many. Yields calls only. Faults are
+        raised.
+
+        :param reaches: is given the newest runs, and whether these are all there are.
+        """
+        ...
+
     def max_concurrency(self, scope: Scope, definition_id: int) -> Recipe[int | None]:
         """Return how many runs may be active at once; None if the service does not say. Faults are raised."""
         ...
@@ -277,6 +309,7 @@ class _WorkflowRuns:
     name_argument = "workflow_name"
     instance_argument = "wf_instance_id"
     instance_field = "WfInstanceId"
+    starts_once_in_a_second = False
     start_operation = calls.EXECUTE_WORKFLOW
     get_operation = calls.GET_WORKFLOW_INSTANCE
     list_operation = calls.LIST_WORKFLOW_INSTANCE
@@ -332,6 +365,10 @@ class _WorkflowRuns:
             raise refusal
         return None
 
+    def list_since(self, scope: Scope, definition_id: int, reaches: Reaches) -> Recipe[RunList]:
+        listed = yield self.list_call(scope, definition_id)
+        return RunList(listed, reaches(listed, len(listed) < SHORTEST_LIMIT))
+
     def max_concurrency(self, scope: Scope, definition_id: int) -> Recipe[int | None]:
         workflow = yield calls.get_workflow(scope, definition_id)
         limit: int | None = workflow.max_concurrency
@@ -348,7 +385,12 @@ class _WorkflowRuns:
 
 WORKFLOW_RUNS: RunKind = _WorkflowRuns()
 
-_KINDS = {kind.name: kind for kind in (WORKFLOW_RUNS,)}
+
+@cache
+def _kinds() -> dict[str, RunKind]:
+    from airflow_provider_schedulerx.api.runs.job_runs import JOB_RUNS
+
+    return {kind.name: kind for kind in (WORKFLOW_RUNS, JOB_RUNS)}
 
 
 def kind_named(name: str) -> RunKind:
@@ -356,4 +398,4 @@ def kind_named(name: str) -> RunKind:
 
     :raises KeyError: if there is none.
     """
-    return _KINDS[name]
+    return _kinds()[name]

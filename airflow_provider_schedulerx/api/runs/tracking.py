@@ -73,7 +73,8 @@ class RunTracker:
         self._failing_since = self._missing_since = None
         self._failed_polls = 0
         lines = []
-        for node in run.nodes:
+        own = own_node(run)
+        for node in run.nodes if own is None else ():
             if (before := self._nodes.get(node.job_id)) != node.status:
                 # A node that only waits says nothing at first sight.
                 if before is not None or node.status is not JobInstanceStatus.WAITING:
@@ -81,14 +82,15 @@ class RunTracker:
                 self._nodes[node.job_id] = node.status
         if run.status != self._status:
             self._status = run.status
-            line = f"{sentence(run.label)} is {run.status.name}"
+            line = f"{sentence(run.label)} is {run.status.name}{'' if own is None else _details(own)}"
             # In the order of things: a run begins before its nodes and ends after them.
             lines.insert(len(lines) if run.status.is_terminal else 0, line)
         if lines:  # as always at first, since the status is new
             self._spoke_at = now
         elif now - self._spoke_at >= HEARTBEAT_SECONDS:
             self._spoke_at = now
-            active = [node.label for node in run.nodes if node.status is JobInstanceStatus.RUNNING]
+            nodes = run.nodes if own is None else ()
+            active = [node.label for node in nodes if node.status is JobInstanceStatus.RUNNING]
             running = f"; running: {', '.join(active)}" if active else ""
             lines.append(f"{sentence(run.label)} is still {run.status.name}{running}")
         self._unknown_polls = 0 if run.status.is_known else self._unknown_polls + 1
@@ -158,10 +160,20 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def own_node(run: Run) -> WorkflowInstanceNode | None:
+    """The node that is the run itself, as of a job; None if the run consists of nodes."""
+    if len(run.nodes) != 1:
+        return None
+    (node,) = run.nodes
+    return node if (node.job_id, node.job_instance_id) == (run.definition_id, run.instance_id) else None
+
+
 def failure_message(run: Run) -> str:
     """Say that a run failed, and why: each bad node with its result, worker and attempt."""
     head = f"{sentence(run.label)} of {run.definition_label} failed"
     bad = [node for node in run.nodes if node.status.is_bad]
+    # One that was skipped, or removed, is no node to run again, but may be all there is to say.
+    bad = bad or [node for node in run.nodes if node.status.is_terminal and not node.status.is_success]
     if not bad:
         return f"{head}; the service names no failed node"
     return f"{head}: " + "; ".join(f"{node.label} {node.status.name}{_details(node)}" for node in bad)

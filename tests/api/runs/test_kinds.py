@@ -23,7 +23,7 @@ from airflow_provider_schedulerx.api.runs.recipes import drive
 from airflow_provider_schedulerx.api.runs.tracking import failure_message
 
 SCOPE = Scope(region_id="r", namespace="n", group_id="g")
-KINDS = tuple(kinds._KINDS.values())
+KINDS = tuple(kinds._kinds().values())
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

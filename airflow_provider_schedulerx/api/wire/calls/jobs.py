@@ -92,7 +92,7 @@ def get_job_instance_list(
     start_ms: int | None = None,
     end_ms: int | None = None,
 ) -> Call[list[models.JobInstance]]:
-    """One page of the runs of a job, newest first within the page; the service documents no order.
+    """One page of the runs of a job, in the service's order, which is not documented.
 
     A page that is not full need not be the last: the service may give less than was asked for, and before 2024
     it gave the 10 newest runs as every page.
@@ -105,8 +105,7 @@ def get_job_instance_list(
 
     def parse(body: Mapping[str, Any]) -> list[models.JobInstance]:
         records = models.records_field(data_of(body), "JobInstanceDetails", "Data")
-        instances = [models.JobInstance.parse_record(job_id, record) for record in records]
-        return sorted(instances, key=lambda instance: instance.job_instance_id, reverse=True)
+        return [models.JobInstance.parse_record(job_id, record) for record in records]
 
     return Call(
         GET_JOB_INSTANCE_LIST,

@@ -1,0 +1,312 @@
+"""Base of the sensors that wait for the end of a run, whatever kind of run it is."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXConfigurationError,
+    SchedulerXError,
+    SchedulerXNotFoundError,
+)
+from airflow_provider_schedulerx.api.parameters import (
+    MIN_POLL_INTERVAL,
+    check_count,
+    check_flag,
+    check_seconds,
+)
+from airflow_provider_schedulerx.base import ScopedOperator
+from airflow_provider_schedulerx.exceptions import (
+    RunFailedError,
+    RunNotFollowableError,
+    RunSensorError,
+    raise_unless_successful,
+)
+from airflow_provider_schedulerx.hooks.report import (
+    DEFAULT_LOG_LINES,
+    FaultLog,
+    learn_secrets,
+    log_run_summary,
+    with_nodes,
+)
+from airflow_provider_schedulerx.hooks.runs import RunCalls
+from airflow_provider_schedulerx.links.schedulerx import persist_links
+from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_task
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
+    from airflow_provider_schedulerx.triggers.run import RunTrigger
+
+
+class RunSensor(ScopedOperator, BaseSensorOperator):
+    """Wait until a run that something else has started has succeeded.
+
+    Subclasses say which run: they have the arguments that hold its ids, and document the arguments.
+
+    :cvar kind_name: name of the kind of run.
+    """
+
+    # Not start_from_trigger, though Airflow 3.3 renders the templates of a trigger: the arguments of such a
+    # trigger are fixed when the DAG is serialized, so they cannot say when this try times out. Airflow's own
+    # timeout would end the task without execute_complete, hence without soft_fail and the error of a sensor,
+    # and nobody would push the link.
+    kind_name: ClassVar[str]
+    ui_color = "#fff1df"
+
+    def __init__(
+        self,
+        *,
+        poke_interval: float | timedelta = 30,
+        poll_failure_tolerance: float | timedelta = 600,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        log_lines_on_failure: int = DEFAULT_LOG_LINES,
+        **kwargs: Any,
+    ) -> None:
+        interval = check_seconds("poke_interval", poke_interval, minimum=MIN_POLL_INTERVAL)
+        super().__init__(poke_interval=interval, **kwargs)
+        self.poll_failure_tolerance: float = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.deferrable: bool = check_flag("deferrable", deferrable)
+        self.log_lines_on_failure: int = check_count("log_lines_on_failure", log_lines_on_failure)
+        self._snapshots: SnapshotWriter = NullWriter()
+
+    # Which run.
+
+    @property
+    def kind(self) -> RunKind:
+        """Whether this waits for a run of a workflow or of a job."""
+        return api.kinds.kind_named(self.kind_name)
+
+    @abstractmethod
+    def definition_id(self) -> int:
+        """Return the id of what is run, checked.
+
+        :raises SchedulerXError: if there is none.
+        """
+
+    @abstractmethod
+    def instance_id(self) -> int:
+        """Return the id of the run, checked.
+
+        :raises SchedulerXError: if there is none.
+        """
+
+    @abstractmethod
+    def trigger_class(self) -> type[RunTrigger]:
+        """Return what waits for such a run in the triggerer; imported only here."""
+
+    @cached_property
+    def run_calls(self) -> RunCalls:
+        """The calls of the service about the run."""
+        return RunCalls(self.hook, self.kind)
+
+    def _label(self, instance_id: int) -> str:
+        """What a sentence calls the run."""
+        return f"{self.kind.instance_noun} {instance_id}"
+
+    def _title(self, instance_id: int) -> str:
+        return api.tracking.sentence(self._label(instance_id))
+
+    # A poll.
+
+    @cached_property
+    def _tracker(self) -> api.tracking.RunTracker:
+        return api.tracking.RunTracker(self.poll_failure_tolerance)
+
+    def _tracker_after(self, waited: float) -> api.tracking.RunTracker:
+        """What decides by a poll, ``waited`` seconds after the first one of another process."""
+        if not self.reschedule:
+            return self._tracker
+        # It cannot know for how long polls have failed, but how much of the settling time is left.
+        return api.tracking.RunTracker(float("inf"), api.tracking.SETTLING_SECONDS - waited)
+
+    def _waited(self, context: Context) -> float:
+        """Seconds since the first poke, in mode ``reschedule``; 0 in others, and for the first."""
+        began = version_compat.first_reschedule_date(context) if self.reschedule else None
+        return 0.0 if began is None else max(0.0, (datetime.now(UTC) - began).total_seconds())
+
+    @cached_property
+    def _faults(self) -> FaultLog:
+        return FaultLog(self.log, self._label(self.instance_id()))
+
+    def execute(self, context: Context) -> Any:
+        """Wait here or, if deferrable, in the triggerer.
+
+        :return: the id of the run.
+        :raises RunFailedError: if the run has failed.
+        :raises RunNotFollowableError: if no retry can follow it either: see there.
+        :raises RunSensorError: if it can no longer be followed.
+        """
+        try:
+            return self._wait(context)
+        except (RunFailedError, RunSensorError) as error:
+            # After a deferral Airflow does this for every error; before, only for some.
+            if self.soft_fail or getattr(self, "never_fail", False):
+                raise AirflowSkipException(f"Skipped because of soft_fail: {error}") from error
+            raise
+
+    def _wait(self, context: Context) -> Any:
+        with _configuration_faults_are_final():
+            definition_id, instance_id = self.definition_id(), self.instance_id()
+            # The connection first: what is wrong with it is no matter of the link.
+            _ = self.hook.settings
+        persist_links(context, self.hook, self.kind, definition_id, instance_id, log=self.log)
+        self._snapshots = for_task(context["ti"], self.log)
+        if not self.deferrable:
+            return super().execute(context)
+        # Polled here first, once: a run that has ended already never defers, and all else waits in the
+        # triggerer, whose calls keep to a budget.
+        if done := self._take(lambda: self._poll_once(definition_id, instance_id)):
+            return done.xcom_value
+        from airflow_provider_schedulerx.triggers.run import DEFERRAL_MARGIN
+
+        self.defer(
+            trigger=self.trigger_class().from_task(
+                self,
+                definition_id=definition_id,
+                instance_id=instance_id,
+                poll_interval=max(1.0, float(self.poke_interval)),
+                deadline=time.time() + self.timeout,
+                cancel_on_kill=False,
+            ),
+            method_name="execute_complete",
+            kwargs={"definition_id": definition_id, "instance_id": instance_id},
+            timeout=timedelta(seconds=self.timeout + DEFERRAL_MARGIN),
+        )
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Poll once.
+
+        :return: whether the run has succeeded, with its id then.
+        :raises RunFailedError: if the run has failed.
+        :raises RunNotFollowableError: if no retry can follow it either: see there.
+        :raises RunSensorError: if it can no longer be followed.
+        """
+        return self._take(
+            lambda: self.run_calls.get(self.definition_id(), self.instance_id()),
+            self._waited(context),
+        )
+
+    def _poll_once(self, definition_id: int, instance_id: int) -> Run:
+        """Poll in one try: a passing fault is the triggerer's to wait out."""
+        call = self.kind.get_call(self.hook.scope, definition_id, instance_id)
+        return self.hook.single_try_transport.perform(call)
+
+    def _take(self, poll: Callable[[], Run], waited: float = 0.0) -> PokeReturnValue:
+        """Poll, and decide.
+
+        :param waited: see :meth:`_waited`.
+        """
+        tracker = self._tracker_after(waited)
+        try:
+            with _configuration_faults_are_final():
+                run = poll()
+        except SchedulerXError as error:
+            if not tracker.observe_failure(error, time.monotonic()):
+                is_final = isinstance(error, SchedulerXNotFoundError)
+                kind = RunNotFollowableError if is_final else RunSensorError
+                raise kind(f"{self._title(self.instance_id())} can no longer be followed: {error}") from None
+            self._faults.failed(error)
+            return PokeReturnValue(is_done=False)
+        self._faults.succeeded()
+        self._snapshots.observe(run)
+        verdict, lines = tracker.observe(run, time.monotonic())
+        for line in lines:
+            self.log.info("%s", line)
+        if verdict is api.tracking.Verdict.UNDECIDED:
+            raise RunSensorError(
+                f"{api.tracking.sentence(run.label)} shows the status {run.status.value}, which is not documented"
+            )
+        # Polls in a row that show a status outside the documented ones cannot be counted across processes.
+        # What a run shows that has failed for certain does not pass, so one look is enough.
+        is_certain = waited > api.tracking.SETTLING_SECONDS and api.tracking.has_failed(run)
+        if verdict is api.tracking.Verdict.ACTIVE and not is_certain:
+            return PokeReturnValue(is_done=False)
+        return self._finish(run)
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: Any = None,
+        definition_id: int | None = None,
+        instance_id: int | None = None,
+    ) -> int:
+        """Finish after the wait in the triggerer, exactly as without one.
+
+        :param event: of the trigger.
+        :param definition_id: as it was at the first poll. ``dag.test()`` of Airflow 2.11 loses this and the
+            next one; then the sensor's own are taken.
+        :param instance_id: the run that was deferred for.
+        :return: the id of the run.
+        :raises AirflowSensorTimeout: if ``timeout`` has passed.
+        :raises RunFailedError: if the run has failed.
+        :raises RunNotFollowableError: if no retry can follow it either: see there.
+        :raises RunSensorError: if it can no longer be followed.
+        """
+        with _configuration_faults_are_final():
+            if definition_id is None:
+                definition_id = self.definition_id()
+            if instance_id is None:
+                instance_id = self.instance_id()
+        try:
+            ended = api.events.TerminalEvent.parse(
+                event,
+                self.kind,
+                definition_id=definition_id,
+                instance_id=instance_id,
+            )
+        except api.events.MalformedEventError as error:
+            raise RunSensorError(f"The trigger's event cannot be used: {error}") from None
+        if ended.outcome is api.events.Outcome.TIMEOUT:
+            raise AirflowSensorTimeout(
+                f"{self._title(instance_id)} has not ended within timeout={self.timeout:g} s ({ended.message})"
+            )
+        if ended.run is None:
+            raise self._after_trigger_gave_up(definition_id, instance_id)(
+                f"{self._title(instance_id)} can no longer be followed: {ended.message}"
+            )
+        self._snapshots = for_task(context["ti"], self.log)
+        self._finish(ended.run)
+        return instance_id
+
+    def _after_trigger_gave_up(self, definition_id: int, instance_id: int) -> type[RunSensorError]:
+        """Look once more, since the trigger's event does not say whether a retry can change anything."""
+        try:
+            self._poll_once(definition_id, instance_id)
+        except (SchedulerXConfigurationError, SchedulerXNotFoundError):
+            return RunNotFollowableError
+        except Exception as error:
+            self.log.warning("%s cannot be polled: %s", self._title(instance_id), error)
+        return RunSensorError
+
+    def _finish(self, run: Run) -> PokeReturnValue:
+        learn_secrets(self.hook)
+        run = with_nodes(self.run_calls, run, self.log)
+        self._snapshots.observe(run)
+        log_run_summary(self.hook, run, self.log, self.log_lines_on_failure)
+        raise_unless_successful(run)
+        return PokeReturnValue(is_done=True, xcom_value=run.instance_id)
+
+
+@contextmanager
+def _configuration_faults_are_final() -> Iterator[None]:
+    try:
+        yield
+    except SchedulerXConfigurationError as error:
+        raise RunNotFollowableError(str(error)) from None

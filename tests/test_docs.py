@@ -135,7 +135,8 @@ def test_a_dag_runs_and_succeeds(block: Block, environment: dict[str, str]) -> N
     with EmulatorProcess("--speed", "1000") as local:
         environment["AIRFLOW_CONN_SCHEDULERX_DEFAULT"] = json.dumps(local.connection())
         run([sys.executable, "-c", RUN_DAGS, str(dags / "block.py")], environment)
-        assert local.counters()["starts"], "a DAG of this provider starts a workflow, or waits for a run"
+        counted = local.counters()
+        assert counted["starts"] or counted["job_starts"], "a DAG of this provider starts something"
 
 
 @pytest.mark.airflow

@@ -1,7 +1,7 @@
 """How calls grow: with the number of workflows, not with that of runs.
 
-The emulator lists the 300 newest runs of a workflow, as the Professional edition keeps them; runs
-beyond that have to be asked for one by one, which the last line shows.
+The emulator lists the 300 newest runs of a workflow here; runs beyond that have to be asked for one by one, which the
+last line shows.
 
 python -m benchmarks.growth
 """

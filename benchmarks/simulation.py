@@ -19,7 +19,7 @@ from airflow_provider_schedulerx.api.polling import poller
 from airflow_provider_schedulerx.api.polling.poller import shared_poller
 from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.api.wire.calls import Call
-from airflow_provider_schedulerx.emulator import definitions
+from airflow_provider_schedulerx.emulator import definitions, profile
 from airflow_provider_schedulerx.emulator.arguments import Arguments
 from airflow_provider_schedulerx.emulator.authentication import Request
 from airflow_provider_schedulerx.emulator.engine import Engine
@@ -30,6 +30,8 @@ __all__ = ["run_simulated"]
 
 T = TypeVar("T")
 
+#: How the emulator's engine is to behave: how many runs the service lists is not documented.
+PROFILE = profile.parse("list_length=300")
 #: Seconds that a call takes.
 LATENCY = 0.05
 
@@ -55,7 +57,7 @@ class Service:
                 ],
             }
         )
-        self.engine = Engine(self.definitions.workflows.values(), clock=loop.time)
+        self.engine = Engine(self.definitions.workflows.values(), profile=PROFILE, clock=loop.time)
         self.ends: dict[int, float] = {}
         self.workflow_of: dict[int, int] = {}
         for workflow_id, durations in enumerate(self.durations, 1):

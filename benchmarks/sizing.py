@@ -31,7 +31,7 @@ def measure() -> None:
         f"{'waiting':>8} {'CPU of a core':>14} {'memory':>9} {'lag p99':>9} {'lag max':>9} {'calls a minute':>15}"
     )
     for waiting in WAITING:
-        with EmulatorProcess("--tls", "--quota", "1000000") as emulator:
+        with EmulatorProcess("--tls", "--quota", "1000000", "--profile", triggerer.PROFILE) as emulator:
             emulator.add_workflows(triggerer.workflows())
             triggers = triggerer.triggers_for(triggerer.start_runs(emulator, waiting))
             # Airflow takes up to 50 triggers a second.

@@ -117,6 +117,15 @@ def test_punctuation_is_chinese(page: Path) -> None:
     assert not re.findall(r".*[\u4e00-\u9fff]\.(?:\s|$).*", text)
 
 
+def test_every_entry_of_the_navigation_is_translated() -> None:
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    named = re.findall(r"^ +- ([^:\n]+):", config.partition("\nnav:")[2], re.MULTILINE)
+    translated = re.findall(
+        r"^ {12}([^:\n]+): ", config.partition("nav_translations:")[2].split("\n  - ")[0], re.MULTILINE
+    )
+    assert sorted(set(named)) == sorted(translated)
+
+
 def test_the_readmes_lead_to_each_other() -> None:
     assert "[简体中文](README.zh-CN.md)" in (ROOT / "README.md").read_text()
     assert "[English](README.md)" in (ROOT / "README.zh-CN.md").read_text()

@@ -38,6 +38,8 @@ QUOTA = 100
 TRIGGERERS = 2
 SHARE = 15
 WORKER_PROCESSES = 3
+#: How the emulator behaves: with a list of 10, the runs that wait beyond would need some ten times the quota.
+PROFILE = "list_length=300"
 #: Seconds that what was killed stays away: longer than it takes the others to notice.
 AWAY = 40
 
@@ -125,7 +127,8 @@ class Distributed:
         state = ("--state", str(self._home / "emulator.db"))
         with (
             EmulatorProcess(
-                "--workflows", str(self._home / "workflows.json"), "--quota", str(QUOTA), *state
+                *("--workflows", str(self._home / "workflows.json")),
+                *("--quota", str(QUOTA), "--profile", PROFILE, *state),
             ) as emulator,
             Postgres(self._home / "postgres") as database,
             redis.Redis(self._home / "redis") as broker,

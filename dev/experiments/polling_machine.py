@@ -6,7 +6,7 @@ for runs, and observers of lists, come, join, leave and are cancelled. Whatever 
 - every run that is followed and not over has a next poll, within 1.2 times of what was promised, or of what the
   budget allows if it is divided evenly, and is seen in that time while the service behaves; every observer likewise
   has a next list, and hears of it or of why there is none;
-- no minute has more calls of an operation than the budget;
+- no minute has more calls of an operation than the budget, nor more than a fifth of it for the nodes of running runs;
 - each wait has one end, and nothing after it;
 - at the end every run has ended for all who waited, and no task, session or budget is left over.
 
@@ -35,7 +35,8 @@ from hypothesis.stateful import (
 from airflow_provider_schedulerx.api import exceptions as errors
 from airflow_provider_schedulerx.api.models import WorkflowInstance
 from airflow_provider_schedulerx.api.polling import budgets, poller
-from airflow_provider_schedulerx.api.polling.rate_limit import WINDOW
+from airflow_provider_schedulerx.api.polling.rate_limit import SPARE_SHARE, WINDOW, Permit
+from airflow_provider_schedulerx.api.polling.sampling import Sampling
 from airflow_provider_schedulerx.api.polling.schedule import Schedule
 from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, Place
 from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
@@ -123,6 +124,14 @@ class PollingMachine(RuleBasedStateMachine):
         self.network = instead_of_the_network(poller, lambda _: self.service)
         self.network.__enter__()
         machine = self
+        self.sampled: list[float] = []
+        self.sample = Sampling._sample
+
+        async def sample(sampling: Sampling, run: FollowedRun, permit: Permit) -> None:
+            machine.sampled.append(machine.loop.time())
+            await machine.sample(sampling, run, permit)
+
+        Sampling._sample = sample  # type: ignore[method-assign,assignment]
 
         def checked(schedule: Schedule, run: FollowedRun, latest: float = float("inf")) -> None:
             machine.planned(schedule, run, latest)
@@ -308,8 +317,10 @@ class PollingMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_run_has_a_next_poll(self) -> None:
-        if not hasattr(self, "loop"):
-            return
+        if hasattr(self, "loop"):
+            self.do(self.check_next_polls())
+
+    async def check_next_polls(self) -> None:
         for made in poller._pollers.get(self.loop, {}).values():
             following = made._following
             if following is None:
@@ -322,7 +333,7 @@ class PollingMachine(RuleBasedStateMachine):
                             following.listing
                         )
                     case Place.SINGLE:
-                        assert schedule.singles.due_at <= run.due_at
+                        assert schedule.singles.due_at <= max(run.due_at, self.loop.time())
                     case Place.ASKED:
                         assert len(following.singles._tasks) > 1
                     case Place.ENDING:
@@ -377,6 +388,10 @@ class PollingMachine(RuleBasedStateMachine):
         if hasattr(self, "loop"):
             for operation in (LIST, GET):
                 assert self.service.most_in_a_minute(operation) <= self.limit
+            samples = self.sampled[-1000:]
+            for first, at in enumerate(samples):
+                in_a_minute = sum(1 for each in samples[first:] if each < at + 60)
+                assert in_a_minute <= self.limit * SPARE_SHARE
 
     async def end_observers(self) -> None:
         for observer in self.observers:
@@ -409,6 +424,7 @@ class PollingMachine(RuleBasedStateMachine):
                     assert not any(limiter._waiting.values())
             self.network.__exit__(None, None, None)
         finally:
+            Sampling._sample = self.sample  # type: ignore[method-assign]
             Schedule.plan, Schedule.plan_list = self.planned, self.planned_list  # type: ignore[method-assign]
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from airflow_provider_schedulerx.emulator.definitions import DEFAULT_GROUP, DEFAULT_NAMESPACE
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.get_provider_info import get_provider_info
+from dev.demo import tour
 from dev.harness.stack import AirflowStack
 from dev.harness.waiting import wait_for
 from tests.conftest import ROOT
@@ -278,3 +280,30 @@ def test_the_outcome_reaches_assets_and_openlineage(airflow: AirflowStack, runs:
     assert told
     assert told[-1]["wfInstanceId"] == run
     assert told[-1]["externalUrl"] == extra["console_url"]
+
+
+def test_what_make_ui_says_to_click(
+    page: Any,
+    airflow: AirflowStack,
+    emulator: EmulatorProcess,
+    runs: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    # As dev.demo does; other tests here use one from the environment, which the UI does not list.
+    airflow.add_connection("of_make_ui", emulator.connection())
+    links = re.findall(r"^ +(http\S+)$", tour(airflow, emulator, runs), re.MULTILINE)
+    assert len(links) == 5
+    connections, green, red, console, dags = links
+    page.goto(connections)
+    row = page.get_by_role("row").filter(has_text="of_make_ui")
+    row.get_by_role("button", name="Test Connection").click()
+    page.get_by_text(f"2 workflows in namespace {DEFAULT_NAMESPACE}").first.wait_for()
+    page.screenshot(path=tmp_path / "connections.png")
+    for link, state in ((green, "SUCCESS"), (red, "FAILED")):
+        page.goto(link)
+        page.get_by_text(re.compile(rf"Workflow instance \d+ is {state}")).first.wait_for()
+        assert page.get_by_text("too short").count() == 0, "a warning that a user can do nothing about"
+    page.goto(console)
+    page.get_by_text("nightly-etl").first.wait_for()
+    page.goto(dags)
+    page.get_by_role("link", name="example_schedulerx", exact=True).first.wait_for()

@@ -31,6 +31,8 @@ class Demands:
         self._buckets: dict[int, _Bucket] = {}
         self._wished = 0.0
         self._needed = 0.0
+        self._repeats: dict[Hashable, float] = {}
+        self._repeated = 0.0
         self._version = 0
         self._cached: tuple[tuple[int, int], float] | None = None
 
@@ -42,16 +44,28 @@ class Demands:
         """Calls a minute that keep every promise."""
         return max(0.0, self._needed) if self._demands else 0.0
 
-    def set(self, who: Hashable, wished: float, promised: float) -> None:
-        """Say the two intervals of someone, or correct them."""
-        if self._demands.get(who) == (wished, promised):
-            return
-        self.discard(who)
-        self._demands[who] = (wished, promised)
-        self._count(wished, promised, 1)
+    @property
+    def repeated(self) -> float:
+        """Calls in a minute that keep the promises, but for the first one of each; newcomers are not counted."""
+        return max(0.0, self._repeated) if self._demands else 0.0
+
+    def set(self, who: Hashable, wished: float, promised: float, *, is_new: bool = False) -> None:
+        """Say the two intervals of someone, or correct them.
+
+        :param is_new: nothing was polled for him yet.
+        """
+        if self._demands.get(who) != (wished, promised):
+            self.discard(who)
+            self._demands[who] = (wished, promised)
+            self._count(wished, promised, 1)
+        self._repeated -= self._repeats.pop(who, 0.0)
+        if not is_new and promised < 60:
+            self._repeats[who] = 60 / promised - 1
+            self._repeated += self._repeats[who]
 
     def discard(self, who: Hashable) -> None:
         """Forget someone, known or not."""
+        self._repeated -= self._repeats.pop(who, 0.0)
         if (demand := self._demands.pop(who, None)) is not None:
             self._count(*demand, -1)
 
@@ -74,7 +88,7 @@ class Demands:
         self._wished += sign * 60 / wished
         self._needed += sign * 60 / promised
         if not self._demands:
-            self._wished = self._needed = 0.0
+            self._wished = self._needed = self._repeated = 0.0
         key = _bucket_of(promised)
         bucket = self._buckets.setdefault(key, _Bucket())
         bucket.count += sign

@@ -9,6 +9,7 @@ from airflow_provider_schedulerx.api.polling.definition import PolledDefinition
 from airflow_provider_schedulerx.api.polling.details import Details
 from airflow_provider_schedulerx.api.polling.listing import Listing
 from airflow_provider_schedulerx.api.polling.runs import FollowedRuns
+from airflow_provider_schedulerx.api.polling.sampling import Sampling
 from airflow_provider_schedulerx.api.polling.singles import SinglePolls
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Following:
             kind, scope, definition_id, self.runs, transport, list_budget, get_budget
         )
         self.details: Details = Details(definition)
-        self.listing: Listing = Listing(definition, self.details)
+        self.sampling: Sampling = Sampling(definition)
+        self.listing: Listing = Listing(definition, self.details, self.sampling)
         self.singles: SinglePolls = SinglePolls(definition)
         schedule = self.runs.schedule
         schedule.on_list_due, schedule.singles.on_earlier = self.listing.wake, self.singles.wake
@@ -47,6 +49,7 @@ class Following:
 
         :return: the tasks that end now.
         """
-        tasks = self.details.cancel() | self.listing.cancel() | self.singles.cancel()
+        loops = (self.details, self.sampling, self.listing, self.singles)
+        tasks = set().union(*(loop.cancel() for loop in loops))
         self.runs.clear()
         return tasks

@@ -17,7 +17,9 @@ from airflow_provider_schedulerx.api.polling.definition import PolledDefinition
 from airflow_provider_schedulerx.api.polling.details import Details
 from airflow_provider_schedulerx.api.polling.intervals import usual_duration
 from airflow_provider_schedulerx.api.polling.loop import Loop
+from airflow_provider_schedulerx.api.polling.rate_limit import SPARE_SHARE
 from airflow_provider_schedulerx.api.polling.reporting import Metric, log_for_process, report
+from airflow_provider_schedulerx.api.polling.sampling import Sampling
 from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, ListedRuns, Place
 from airflow_provider_schedulerx.api.runs.kinds import RunSummary
 
@@ -28,16 +30,15 @@ _LIST_AGAIN = 3600.0
 #: Listings in a row that fail, before runs are polled one by one for so many seconds.
 _LIST_FAILURES = 3
 _LIST_SOON = 60.0
-#: Share of the rate up to which the nodes of a successful run are fetched too, for its log.
-_SPARE_SHARE = 0.2
 
 
 class Listing(Loop):
     """Lists the runs of the definition, so that one call shows many of them."""
 
-    def __init__(self, definition: PolledDefinition, details: Details) -> None:
+    def __init__(self, definition: PolledDefinition, details: Details, sampling: Sampling) -> None:
         super().__init__(definition)
         self._details = details
+        self._sampling = sampling
         self._call = definition.kind.list_call(definition.scope, definition.definition_id)
         self._failures = 0
         #: A refusal has been reported, and is not again until then.
@@ -54,7 +55,7 @@ class Listing(Loop):
         if not schedule.wants_list:
             schedule.leave_to_single_polls()
             return
-        permit = await budget.acquire(due_at=schedule.list_due_at)
+        permit = await budget.acquire(promised_at=lambda: schedule.list_promised_at)
         if not schedule.wants_list:
             # Meanwhile others have gone. What is due is still due.
             budget.give_back(permit)
@@ -69,6 +70,7 @@ class Listing(Loop):
         else:
             runs.publish_list(ListedRuns(tuple(summaries), asked_at), poll)
             self._take(summaries, poll)
+            self._sampling.wake()
         finally:
             schedule.plan_list()
 
@@ -127,12 +129,14 @@ class Listing(Loop):
                     schedule.plan(run)
             elif not summary.status.is_terminal:
                 run.is_doubted = False
-                runs.publish(run, self._definition.kind.from_summary(summary), poll)
+                seen = self._definition.kind.from_summary(summary)
+                run.lacks_nodes = not seen.nodes and not seen.status.is_waiting
+                runs.publish(run, seen, poll)
             elif not run.is_doubted:
                 self._take_end(run, summary, poll)
 
     def _take_end(self, run: FollowedRun, summary: RunSummary, poll: int) -> None:
-        permit = self._definition.get_budget.try_acquire(_SPARE_SHARE)
+        permit = self._definition.get_budget.try_acquire(SPARE_SHARE)
         if permit is not None or not summary.status.is_success:
             # To name the bad nodes; those of a success for the log, as long as that is cheap.
             self._details.begin(run, summary, poll, permit)

@@ -7,12 +7,12 @@ counts a minute is not documented, so the limit holds for any minute.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 from airflow_provider_schedulerx.api.polling.congestion import Congestion, now
 from airflow_provider_schedulerx.api.polling.demands import Demands
@@ -27,6 +27,8 @@ WINDOW = 62.0
 _STOPS_IN_A_ROW = 4
 #: Share of the spare calls that may be used.
 _SPARE = 0.9
+#: Share of the rate that calls may take which nobody waits for: the nodes of runs that go on, or have succeeded.
+SPARE_SHARE = 0.2
 #: Seconds after which those who wait for a spare call ask again.
 _SPARE_PAUSE = 1.0
 #: Calls that may follow each other at once where calls are spread out: so many, or this share of the limit.
@@ -55,12 +57,12 @@ class Permit:
     priority: Priority
 
 
-#: When it is due, the order in which it came, and what it waits for.
-_Waiter = tuple[float, int, asyncio.Future[Permit]]
+#: What says by when somebody is promised a call, and his turn.
+_Waiter = tuple[Callable[[], float], asyncio.Future[Permit]]
 
 
 class RateLimiter:
-    """Calls of one operation of one account. Of equal priority, whoever is due first is served first.
+    """Calls of one operation of one account. Of equal priority, whoever was promised a call first is served first.
 
     A throttled call halves the rate, which then grows back: see :class:`.Congestion`.
 
@@ -75,7 +77,7 @@ class RateLimiter:
         self._tags = {"operation": name, "account": account}
         self._sent: deque[float] = deque()
         self._spare_sent: deque[float] = deque()
-        self._waiting: dict[Priority, list[_Waiter]] = {priority: [] for priority in Priority}
+        self._waiting: dict[Priority, dict[int, _Waiter]] = {priority: {} for priority in Priority}
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._stops = 0
@@ -105,33 +107,42 @@ class RateLimiter:
 
     # Calls.
 
-    async def acquire(self, priority: Priority = Priority.POLL, due_at: float | None = None) -> Permit:
+    async def acquire(
+        self, priority: Priority = Priority.POLL, promised_at: Callable[[], float] | None = None
+    ) -> Permit:
         """Wait until one more call may be made, and count it.
 
-        :param due_at: in the event loop's time: of equal priority, the earliest is served first; None is now.
+        :param promised_at: says by when the call was promised, in the event loop's time, and may say another time
+            while it waits; None is now. Of equal priority, the earliest is served first; what is not promised yet
+            gets only what the promises to others leave over.
         """
-        if not any(self._waiting.values()) and self._wait(priority) <= 0:
+        if promised_at is None:
+            promised_at = partial(float, now())
+        if not any(self._waiting.values()) and self._wait(priority, promised_at()) <= 0:
             return self._take(priority)
         future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        waiter = (now() if due_at is None else due_at, next(self._order), future)
-        heapq.heappush(self._waiting[priority], waiter)
+        place = next(self._order)
+        self._waiting[priority][place] = (promised_at, future)
         self._dispatch()
         try:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
                 self.give_back(future.result())
-            elif waiter in self._waiting[priority]:
-                self._waiting[priority].remove(waiter)
-                heapq.heapify(self._waiting[priority])
+            elif self._waiting[priority].pop(place, None) is not None:
                 self._dispatch()
             raise
 
     def try_acquire(self, share: float) -> Permit | None:
-        """Count one more spare call, if less than this share of the rate is used and nobody waits."""
-        if any(self._waiting.values()) or self._wait(Priority.SPARE) > 0:
+        """Count one more spare call, if that is within this share of the rate, nobody waits, and nobody has to later.
+
+        While the quota is known to be used by others, none is spare.
+        """
+        if any(self._waiting.values()) or not self._congestion.is_over:
             return None
-        return self._take(Priority.SPARE) if len(self._sent) < self.rate * share else None
+        if self._wait(Priority.SPARE, float("inf")) > 0 or len(self._spare_sent) + 1 > self.rate * share:
+            return None
+        return self._take(Priority.SPARE)
 
     def give_back(self, permit: Permit) -> None:
         """Take back a permit that was not used."""
@@ -158,9 +169,9 @@ class RateLimiter:
 
     # Shares.
 
-    def demand(self, who: Hashable, wished: float, promised: float) -> None:
+    def demand(self, who: Hashable, wished: float, promised: float, *, is_new: bool = False) -> None:
         """Say how often someone polls: see :class:`.Demands`."""
-        self.demands.set(who, wished, promised)
+        self.demands.set(who, wished, promised, is_new=is_new)
         self._watch_promises()
 
     def leave(self, who: Hashable) -> None:
@@ -193,11 +204,12 @@ class RateLimiter:
             self._timer.cancel()
             self._timer = None
         while (priority := self._next_priority()) is not None:
-            if (wait := self._wait(priority)) > 0:
+            place, promised_at = self._first(priority)
+            if (wait := self._wait(priority, promised_at)) > 0:
                 # A wait that rounding has left over would not move the clock.
                 self._timer = asyncio.get_running_loop().call_later(max(wait, _SHORTEST_WAIT), self._dispatch)
                 return
-            future = heapq.heappop(self._waiting[priority])[2]
+            _, future = self._waiting[priority].pop(place)
             if not future.done():
                 self._stops = self._stops + 1 if priority is Priority.STOP else 0
                 future.set_result(self._take(priority))
@@ -208,6 +220,15 @@ class RateLimiter:
             return Priority.POLL
         return waiting[0] if waiting else None
 
+    def _first(self, priority: Priority) -> tuple[int, float]:
+        """Who of those that wait is served first, and by when he was promised a call."""
+        waiting = self._waiting[priority]
+        if priority is not Priority.POLL:
+            return next(iter(waiting)), now() if priority is Priority.STOP else float("inf")
+        promises = ((promised_at(), place) for place, (promised_at, _) in waiting.items())
+        promised_at, place = min(promises)
+        return place, promised_at
+
     def _take(self, priority: Priority) -> Permit:
         permit = Permit(now(), priority)
         self._sent.append(permit.sent_at)
@@ -216,41 +237,49 @@ class RateLimiter:
         self._congestion.on_sent()
         return permit
 
-    def _burst(self, priority: Priority, allowed: int) -> float:
-        """Calls that may be made at once: half of the budget, but only what the promises leave over.
-
-        A longer burst means silence until it is a minute old, in which promises are broken.
-        """
-        if priority is Priority.STOP:
-            return allowed / 2
-        return min(allowed / 2, allowed - self.demands.needed)
-
     def _forget_old(self) -> None:
         old = now() - WINDOW
         for sent in (self._sent, self._spare_sent):
             while sent and sent[0] <= old:
                 sent.popleft()
 
-    def _wait(self, priority: Priority) -> float:
+    def _wait(self, priority: Priority, promised_at: float) -> float:
         """Seconds until the next call; 0 or less means now."""
         self._forget_old()
-        at = now()
+        at, sent = now(), self._sent
         if at < self._congestion.paused_until:
             return self._congestion.paused_until - at
         rate = self.rate
         allowed = max(1, int(rate))
-        if len(self._sent) >= allowed:
-            return self._sent[-allowed] + WINDOW - at
+        if len(sent) >= allowed:
+            return sent[-allowed] + WINDOW - at
         if priority is Priority.SPARE and len(self._spare_sent) >= (rate - self.demands.needed) * _SPARE:
             return _SPARE_PAUSE
+        if not sent:
+            return 0.0
         if not self._congestion.is_over:
             # While the rate grows back, everything is spread out, so that a burst does not end in the next refusal.
-            spread = 1
-        elif len(self._sent) > self._burst(priority, allowed):
-            # A few at once, if there were none for a while, so that nobody waits without need.
-            spread = max(_FEW, int(allowed * _FEW_SHARE))
-        else:
+            return sent[-1] + 60.0 / allowed - at
+        if promised_at > at:
+            return min(self._wait_for_free_call(allowed), promised_at - at)
+        if len(sent) * 2 <= allowed or len(sent) < (few := max(_FEW, int(allowed * _FEW_SHARE))):
             return 0.0
-        if len(self._sent) < spread:
+        # The second half of the budget is spread out, so that a burst does not mean a minute of silence; but for a few
+        # calls, if there were none for a while, so that nobody waits without need.
+        return sent[-few] + few * 60.0 / allowed - at
+
+    def _wait_for_free_call(self, allowed: int) -> float:
+        """Seconds until a call that nobody was promised yet.
+
+        Half of what promises leave over may be used at once, and the rest evenly until that is free again; but for what
+        those who poll several times a minute need until then.
+        """
+        sent, needed = self._sent, self.demands.needed
+        if len(sent) * 2 <= allowed - needed:
             return 0.0
-        return self._sent[-spread] + spread * 60.0 / allowed - at
+        next_free = sent[0] + WINDOW - now()
+        # Where there is not enough for the promises, nothing is kept: all have to wait for their turns.
+        kept = self.demands.repeated * next_free / WINDOW if needed < allowed else 0.0
+        if (left := allowed - len(sent) - kept) < 1:
+            return next_free
+        return sent[-1] + max(60.0 / allowed, next_free / left) - now()

@@ -64,7 +64,7 @@ class FollowedRuns:
         subscription = Subscription(instance_id, poll_interval, started_at, self._last_poll)
         run = self._runs.get(instance_id)
         if run is None:
-            run = FollowedRun(instance_id, started_at, self._last_poll, float("inf"))
+            run = FollowedRun(instance_id, started_at, self._last_poll, now())
             self._runs[instance_id] = run
             count_followed(1)
             if len(self._runs) == 2:
@@ -93,7 +93,9 @@ class FollowedRuns:
         """Tell a poll to all who waited for the run when it was made, and plan the next if it is not over."""
         if not self.follows(run):
             return
-        before, run.seen_at = run.seen_at, now()
+        before, run.seen_at, run.last_poll = run.seen_at, now(), poll
+        if not isinstance(observation, SchedulerXError) and observation.nodes:
+            run.nodes_seen_at = run.seen_at
         status = None if isinstance(observation, SchedulerXError) else observation.status
         is_over = status is not None and status.is_terminal
         if is_over and before is not None:
@@ -112,7 +114,7 @@ class FollowedRuns:
     def hurry(self, subscription: Subscription | ListSubscription) -> None:
         """Poll the run of a subscription, or make the list, before all others."""
         if isinstance(subscription, ListSubscription):
-            self.schedule.expect_list(float("-inf"))
+            self.schedule.expect_list(float("-inf"), float("-inf"))
             return
         run = self._runs.get(subscription.instance_id)
         if run is not None:

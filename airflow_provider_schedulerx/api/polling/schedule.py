@@ -30,7 +30,8 @@ class Schedule:
     :param list_budget: of listing the definition's runs.
     :param get_budget: of polling a run by itself.
     :ivar singles: runs that are polled by themselves.
-    :ivar list_due_at: when the list is asked for next; infinite if nobody wants it.
+    :ivar list_due_at: from when the list is asked for next, if the budget has room; infinite if nobody wants it.
+    :ivar list_promised_at: by when that was promised.
     :ivar list_refused_until: until then runs are polled by themselves. Observers have nothing but the list, so it is
         asked for nevertheless, as often as they want it.
     :ivar usual_duration: seconds that runs take, as lists show; None if they do not.
@@ -49,6 +50,7 @@ class Schedule:
         self._get_budget = get_budget
         self.singles: DueRuns = DueRuns(self.follows)
         self.list_due_at: float = float("inf")
+        self.list_promised_at: float = float("inf")
         self.list_refused_until: float = float("-inf")
         self.usual_duration: float | None = None
         self._listed_at: float | None = None
@@ -105,18 +107,20 @@ class Schedule:
         """
         at, promised = now(), run.poll_interval
         wished = wished_interval(at - run.started_at, promised, self.usual_duration)
+        is_new = run.seen_at is None
         if self.uses_list(run):
             run.place, budget = Place.LIST, self._list_budget
             self._get_budget.leave(run)
             if not self.is_list_shared:
-                budget.demand(self, wished, promised)
+                budget.demand(self, wished, promised, is_new=is_new)
         else:
             run.place, budget = Place.SINGLE, self._get_budget
-            budget.demand(run, wished, promised)
+            budget.demand(run, wished, promised, is_new=is_new)
             if not self.is_list_shared:
                 self._list_budget.leave(self)
         interval = budget.interval(wished, promised)
         shortest = self._note_stretch(run.place, budget)
+        run.promised_at = (run.joined_at if run.seen_at is None else run.seen_at) + max(promised, shortest)
         if run.seen_at is None:
             due_at = at + _first_delay(promised, shortest)
         else:
@@ -134,6 +138,7 @@ class Schedule:
     def hurry(self, run: FollowedRun) -> None:
         """Poll a run before all others."""
         if run.place in (Place.LIST, Place.SINGLE):
+            run.promised_at = float("-inf")
             self._set_due(run, float("-inf"))
 
     def forget(self, run: FollowedRun) -> None:
@@ -171,7 +176,9 @@ class Schedule:
             self.plan_list()
             self.share_list()
         shortest = self._note_stretch(Place.LIST, self._list_budget)
-        self.expect_list(now() + _first_delay(observer.poll_interval, shortest))
+        at = now()
+        delay = _first_delay(observer.poll_interval, shortest)
+        self.expect_list(at + delay, at + max(observer.poll_interval, shortest))
 
     def plan_list(self) -> None:
         """Say how often the list is needed, and when it comes at the latest; also for runs that it did not show."""
@@ -188,19 +195,26 @@ class Schedule:
                     age = at - run.started_at
                     wishes.append(wished_interval(age, run.poll_interval, self.usual_duration))
         promised = min(promises)
-        self._list_budget.demand(self, min(wishes, default=promised), promised)
+        wished = min(wishes, default=promised)
+        self._list_budget.demand(self, wished, promised, is_new=self._listed_at is None)
         shortest = self._note_stretch(Place.LIST, self._list_budget)
+        interval = max(promised, shortest)
         if self._listed_at is None:
-            self.expect_list(at + _first_delay(promised, shortest))
+            self.expect_list(at + _first_delay(promised, shortest), at + interval)
         else:
-            self.expect_list(max(at, self._listed_at + self._list_budget.interval(promised, promised)))
+            self.expect_list(max(at, self._listed_at + interval), self._listed_at + interval)
 
     def begin_list(self) -> None:
         """Note that the list is asked for now."""
-        self.list_due_at, self._listed_at = float("inf"), now()
+        self.list_due_at = self.list_promised_at = float("inf")
+        self._listed_at = now()
 
-    def expect_list(self, at: float) -> None:
-        """Have the list made by this time."""
+    def expect_list(self, at: float, promised_at: float) -> None:
+        """Have the list made from this time on, if the budget has room.
+
+        :param promised_at: by when somebody was promised it.
+        """
+        self.list_promised_at = min(self.list_promised_at, promised_at)
         if at < self.list_due_at:
             self.list_due_at = at
             self.on_list_due()
@@ -208,12 +222,12 @@ class Schedule:
     def forget_list(self) -> None:
         """Take back the list, if nobody wants it any more."""
         if not self.wants_list:
-            self.list_due_at = float("inf")
+            self.list_due_at = self.list_promised_at = float("inf")
             self._list_budget.leave(self)
 
     def leave_to_single_polls(self) -> None:
         """Poll by themselves the runs that the list was to show, as far as it is not to show them any more."""
-        self.list_due_at = float("inf")
+        self.list_due_at = self.list_promised_at = float("inf")
         self.plan_list()
         for run in list(self._runs.values()):
             if run.place is Place.LIST:
@@ -227,7 +241,7 @@ class Schedule:
     def _set_due(self, run: FollowedRun, at: float) -> None:
         run.due_at = at
         if run.place is Place.LIST:
-            self.expect_list(at)
+            self.expect_list(at, run.promised_at)
         else:
             self.singles.add(run)
 

@@ -20,7 +20,7 @@ class SinglePolls(Loop):
             again = now() + schedule.catch_up(Place.SINGLE)
             await self._sleep_until(min(schedule.singles.due_at, again))
             return
-        permit = await budget.acquire(due_at=schedule.singles.due_at)
+        permit = await budget.acquire(promised_at=lambda: schedule.singles.promised_at)
         run = schedule.singles.pop()
         if run is None:
             budget.give_back(permit)

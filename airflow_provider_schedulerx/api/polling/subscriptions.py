@@ -86,24 +86,34 @@ class Place(Enum):
 class FollowedRun:
     """A run that somebody waits for.
 
-    :ivar due_at: when it is polled next, in the event loop's time.
+    :ivar joined: number of the last poll that was asked for before it was followed, and ``joined_at`` the time of that.
+    :ivar due_at: from when it is polled next, in the event loop's time, if the budget has room.
+    :ivar promised_at: by when that was promised: of all that are due, the earliest is polled first.
     :ivar seen_at: when it was polled last; None before the first time.
     :ivar is_unlisted: the last list did not show it.
     :ivar is_doubted: what the list says of it is not enough: its own poll says that it has not ended, or its status is
         not documented.
     :ivar was_active: it was seen active.
+    :ivar lacks_nodes: the last list showed it active, and nothing of its nodes.
+    :ivar nodes_seen_at: when its nodes were seen last.
+    :ivar last_poll: number of the last poll that was published.
     """
 
     instance_id: int
     started_at: float
     joined: int
-    due_at: float
+    joined_at: float
+    due_at: float = float("inf")
+    promised_at: float = float("inf")
     place: Place = Place.LIST
     subscriptions: dict[Subscription, None] = field(default_factory=dict)
     seen_at: float | None = None
     is_unlisted: bool = False
     is_doubted: bool = False
     was_active: bool = False
+    lacks_nodes: bool = False
+    nodes_seen_at: float = float("-inf")
+    last_poll: int = 0
     call: Call[Run] | None = None
 
     @property

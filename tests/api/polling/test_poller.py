@@ -280,6 +280,46 @@ def test_one_who_polls_seldom_is_not_slowed_down_by_many_who_poll_often() -> Non
     simulate(main)
 
 
+@pytest.mark.parametrize("crowd", [60, 120, 400])
+@pytest.mark.parametrize("poll_interval", [60, 600])
+def test_a_crowd_that_comes_at_once_does_not_hold_up_one_who_is_there(
+    crowd: int, poll_interval: float
+) -> None:
+    async def main(service: ScriptedService) -> None:
+        there = service.start(999, (10_000, SUCCESS))
+        one = asyncio.create_task(follow(999, there, 60, until=1500, age=10_000))
+        await asyncio.sleep(500)
+        runs = [service.start(number + 1, (10_000, SUCCESS)) for number in range(crowd)]
+        begun = now()
+        waits = await follow_all(
+            *(follow(number + 1, run, poll_interval, until=1000) for number, run in enumerate(runs))
+        )
+        even = (crowd + 1) / 100 * 62
+        gaps = [b - a for a, b in itertools.pairwise(at for at, _ in (await one).seen)]
+        assert max(gaps) <= 1.2 * max(60, even)
+        assert max(wait.longest_gap for wait in waits) <= 1.2 * max(poll_interval, even)
+        # What is free is used: half of it at once, all of it within a minute.
+        first = sorted(wait.seen[0][0] - begun for wait in waits)
+        if poll_interval == 600:
+            assert first[min(25, crowd - 1)] <= 2
+            assert first[min(80, crowd - 1)] <= 63
+
+    simulate(main)
+
+
+@pytest.mark.parametrize("crowd", [60, 120])
+def test_a_crowd_that_polls_seldom_does_not_hold_up_one_who_polls_often(crowd: int) -> None:
+    async def main(service: ScriptedService) -> None:
+        there = service.start(999, (10_000, SUCCESS))
+        one = asyncio.create_task(follow(999, there, 10, until=800, age=10_000))
+        await asyncio.sleep(400)
+        runs = [service.start(number + 1, (10_000, SUCCESS)) for number in range(crowd)]
+        await follow_all(*(follow(number + 1, run, 600, until=300) for number, run in enumerate(runs)))
+        assert (await one).longest_gap <= 1.2 * 10
+
+    simulate(main)
+
+
 # 5. The run is what is polled.
 
 

@@ -93,7 +93,8 @@ def test_the_nodes_of_a_failed_run_are_asked_for_once(emulator: EmulatorProcess)
                 made.subscribe(each, poll_interval=0.3 if each in other else 5, age=0) for each in ids + other
             ]
             await asyncio.gather(*map(ended, waits))
-            assert emulator.calls("GetWorkflowInstance") - gets == 4
+            # But for a sample of those that still run.
+            assert emulator.calls("GetWorkflowInstance") - gets in (4, 5)
 
     asyncio.run(main())
 

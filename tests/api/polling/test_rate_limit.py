@@ -55,7 +55,7 @@ def test_whoever_is_due_first_is_served_first() -> None:
         served: list[float] = []
 
         async def ask(due_at: float) -> None:
-            await limiter.acquire(due_at=due_at)
+            await limiter.acquire(promised_at=lambda: due_at)
             served.append(due_at)
 
         await limiter.acquire()

@@ -5,12 +5,14 @@ What has moved or been renamed comes from ``airflow.providers.common.compat.sdk`
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import importlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +70,19 @@ def seconds_until_a_deferral_is_known() -> float:
     from airflow.providers.common.compat.sdk import conf
 
     return float(conf.getint("workers", "min_heartbeat_interval", fallback=5)) + _REPORT_MARGIN
+
+
+async def until_a_deferral_is_known(deferred_at: float | None) -> None:
+    """Wait until an event of a trigger may come.
+
+    :param deferred_at: epoch seconds at which the task has deferred, by its worker's clock; None does not wait.
+    """
+    if deferred_at is None:
+        return
+    settled = seconds_until_a_deferral_is_known()
+    # At most so long: the clock of the worker may be ahead of ours.
+    if (seconds := min(settled, deferred_at + settled - time.time())) > 0:
+        await asyncio.sleep(seconds)
 
 
 async def user_acted_on(task_instance: Any) -> bool:

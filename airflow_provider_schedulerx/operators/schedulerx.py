@@ -121,8 +121,8 @@ class ExecuteJobOperator(ExecuteOperator):
     removed fails the task.
 
     :param job_id: id of the job. (templated)
-    :param job_name: its exact name instead, for ids that differ between environments; looked up with ``ListJobs``.
-        (templated)
+    :param job_name: its exact name instead, for ids that differ between environments; looked up with ``ListJobs`` once for
+        each start. None or several of that name fail the task, and a retry keeps the id that was found. (templated)
     :param instance_parameters: what the job gets from ``context.getInstanceParameters()``: a str, sent as it is, or a
         mapping, sequence, number or bool that becomes compact JSON; at most 1,000 bytes of UTF-8 (documented for
         workflows). (templated)
@@ -207,7 +207,7 @@ class ExecuteJobOperator(ExecuteOperator):
         return api.job_runs.JobRuns(self.check_job_status, designation)
 
     def definition_id(self) -> int:
-        """Return the id of the job, looked up by its name if need be.
+        """Return the id of the job, checked, or looked up by its name.
 
         :raises SchedulerXError: if there is none, or if no worker can be designated as the arguments say.
         """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -37,6 +37,7 @@ from airflow_provider_schedulerx.exceptions import (
     RunSensorError,
     raise_unless_successful,
 )
+from airflow_provider_schedulerx.hooks.definitions import definition_id_of
 from airflow_provider_schedulerx.hooks.report import (
     DEFAULT_LOG_LINES,
     FaultLog,
@@ -47,11 +48,13 @@ from airflow_provider_schedulerx.hooks.report import (
 from airflow_provider_schedulerx.hooks.runs import RunCalls
 from airflow_provider_schedulerx.links.schedulerx import persist_links
 from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_task
+from airflow_provider_schedulerx.sensors.searching import RunSearch
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
+    from airflow_provider_schedulerx.api.runs.scheduled import WantedTime
     from airflow_provider_schedulerx.triggers.run import RunTrigger
 
 
@@ -85,6 +88,10 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         self.deferrable: bool = check_flag("deferrable", deferrable)
         self.log_lines_on_failure: int = check_count("log_lines_on_failure", log_lines_on_failure)
         self._snapshots: SnapshotWriter = NullWriter()
+        #: What is run, once that is known, and which run is followed.
+        self._definition_id = 0
+        self._followed: int | None = None
+        self._search: RunSearch | None = None
 
     # Which run.
 
@@ -93,12 +100,12 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         """Whether this waits for a run of a workflow or of a job."""
         return api.kinds.kind_named(self.kind_name)
 
-    @abstractmethod
     def definition_id(self) -> int:
-        """Return the id of what is run, checked.
+        """Return the id of what is run, checked, or looked up by its name.
 
         :raises SchedulerXError: if there is none.
         """
+        return definition_id_of(self.kind, self, self.run_calls)
 
     @abstractmethod
     def instance_id(self) -> int:
@@ -106,6 +113,13 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
 
         :raises SchedulerXError: if there is none.
         """
+
+    def wanted_time(self) -> WantedTime | None:
+        """Return for which service time a run is waited for, checked; None if its id is given.
+
+        :raises SchedulerXConfigurationError: if that cannot be a time.
+        """
+        return None
 
     @abstractmethod
     def trigger_class(self) -> type[RunTrigger]:
@@ -116,11 +130,15 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         """The calls of the service about the run."""
         return RunCalls(self.hook, self.kind)
 
-    def _label(self, instance_id: int) -> str:
+    def _label(self, instance_id: int | None) -> str:
         """What a sentence calls the run."""
         return f"{self.kind.instance_noun} {instance_id}"
 
-    def _title(self, instance_id: int) -> str:
+    @cached_property
+    def _faults(self) -> FaultLog:
+        return FaultLog(self.log, self._label(self._followed))
+
+    def _title(self, instance_id: int | None) -> str:
         return api.tracking.sentence(self._label(instance_id))
 
     # A poll.
@@ -141,10 +159,6 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         began = version_compat.first_reschedule_date(context) if self.reschedule else None
         return 0.0 if began is None else max(0.0, (datetime.now(UTC) - began).total_seconds())
 
-    @cached_property
-    def _faults(self) -> FaultLog:
-        return FaultLog(self.log, self._label(self.instance_id()))
-
     def execute(self, context: Context) -> Any:
         """Wait here or, if deferrable, in the triggerer.
 
@@ -162,33 +176,128 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
             raise
 
     def _wait(self, context: Context) -> Any:
-        with _configuration_faults_are_final():
-            definition_id, instance_id = self.definition_id(), self.instance_id()
-            # The connection first: what is wrong with it is no matter of the link.
-            _ = self.hook.settings
-        persist_links(context, self.hook, self.kind, definition_id, instance_id, log=self.log)
-        self._snapshots = for_task(context["ti"], self.log)
-        if not self.deferrable:
+        self._identify(context)
+        if self.deferrable:
+            return self._wait_deferred(context, time.time() + self.timeout)
+        try:
             return super().execute(context)
-        # Polled here first, once: a run that has ended already never defers, and all else waits in the
-        # triggerer, whose calls keep to a budget.
-        if done := self._take(lambda: self._poll_once(definition_id, instance_id)):
-            return done.xcom_value
+        except AirflowSensorTimeout as error:
+            if self._search is None or self._followed is not None:
+                raise
+            raise AirflowSensorTimeout(f"{error}; {self._search.not_found()}") from None
+
+    def _identify(self, context: Context) -> None:
+        """Find out which run is waited for, or begin to look for it."""
+        with _configuration_faults_are_final():
+            wanted = self.wanted_time()
+            instance_id = None if wanted is not None else self.instance_id()
+            # The connection first: what is wrong with it is no matter of the link, nor of a name.
+            _ = self.hook.settings
+        try:
+            with _configuration_faults_are_final():
+                self._definition_id = self.definition_id()
+        except SchedulerXNotFoundError as error:
+            raise RunNotFollowableError(str(error)) from None
+        if wanted is None:
+            self._follow(context, cast("int", instance_id))
+        else:
+            self._search = RunSearch(self.kind, self._definition_id, wanted, self.log)
+
+    def _follow(self, context: Context, instance_id: int) -> None:
+        """Follow a run from now on."""
+        self._followed = instance_id
+        if self._search is not None:
+            context["ti"].xcom_push(key=self.kind.instance_field, value=instance_id)
+        persist_links(context, self.hook, self.kind, self._definition_id, instance_id, log=self.log)
+        self._snapshots = for_task(context["ti"], self.log)
+
+    def _wait_deferred(self, context: Context, deadline: float) -> Any:
+        """Poll once, and wait in the triggerer for all else, whose calls keep to a budget.
+
+        A run that has ended already never defers.
+        """
         from airflow_provider_schedulerx.triggers.run import DEFERRAL_MARGIN
 
+        limit = timedelta(seconds=max(0.0, deadline - time.time()) + DEFERRAL_MARGIN)
+        definition_id = self._definition_id
+        if self._followed is None:
+            self._look_for_it(context, self.hook.single_try_transport.perform)
+        if self._followed is None:
+            from airflow_provider_schedulerx.triggers.scheduled import ScheduledRunTrigger
+
+            self.defer(
+                trigger=ScheduledRunTrigger.from_task(
+                    self,
+                    definition_id=definition_id,
+                    wanted=cast("WantedTime", self.wanted_time()),
+                    deadline=deadline,
+                ),
+                method_name="execute_found",
+                kwargs={"definition_id": definition_id, "deadline": deadline},
+                timeout=limit,
+            )
+        instance_id = self._followed
+        if done := self._take(lambda: self._poll_once(definition_id, instance_id)):
+            return done.xcom_value
         self.defer(
             trigger=self.trigger_class().from_task(
                 self,
                 definition_id=definition_id,
                 instance_id=instance_id,
                 poll_interval=max(1.0, float(self.poke_interval)),
-                deadline=time.time() + self.timeout,
+                deadline=deadline,
                 cancel_on_kill=False,
             ),
             method_name="execute_complete",
             kwargs={"definition_id": definition_id, "instance_id": instance_id},
-            timeout=timedelta(seconds=self.timeout + DEFERRAL_MARGIN),
+            timeout=limit,
         )
+
+    def _look_for_it(self, context: Context, perform: Callable[[Any], Any]) -> None:
+        """Look once for the run of the service time."""
+        search, call = self._search, self.kind.list_call(self.hook.scope, self._definition_id)
+        waited = self._waited(context)
+        with _configuration_faults_are_final():
+            found = cast("RunSearch", search).look(lambda: perform(call), self._tracker_after(waited), waited)
+        if found is not None:
+            self._follow(context, found)
+
+    def execute_found(
+        self, context: Context, event: Any = None, definition_id: int | None = None, deadline: float = 0.0
+    ) -> Any:
+        """Continue once the triggerer has found the run, or not.
+
+        :param event: of :class:`~airflow_provider_schedulerx.triggers.scheduled.ScheduledRunTrigger`.
+        :param definition_id: as it was before the deferral; ``dag.test()`` of Airflow 2.11 loses this and the next one.
+        :param deadline: epoch seconds at which the sensor times out.
+        :return: the id of the run.
+        :raises AirflowSensorTimeout: if ``timeout`` has passed.
+        :raises RunFailedError: if the run has failed.
+        :raises RunNotFollowableError: if no list will show the run.
+        :raises RunSensorError: if the runs can no longer be listed.
+        """
+        if definition_id is None:
+            self._identify(context)
+            deadline = time.time() + self.timeout
+        else:
+            self._definition_id = definition_id
+        with _configuration_faults_are_final():
+            wanted = cast("WantedTime", self.wanted_time())
+        search = self._search = RunSearch(self.kind, self._definition_id, wanted, self.log)
+        try:
+            ended = api.scheduled.SearchEvent.parse(event, definition_id=self._definition_id)
+        except api.scheduled.MalformedSearchEventError as error:
+            raise RunSensorError(f"The trigger's event cannot be used: {error}") from None
+        search.reach = ended.message
+        if ended.outcome is api.scheduled.SearchOutcome.TIMEOUT:
+            raise AirflowSensorTimeout(f"Within timeout={self.timeout:g} s {search.not_found()}")
+        if ended.outcome is api.scheduled.SearchOutcome.BEYOND:
+            raise search.beyond(ended.message)
+        if ended.instance_id is None:
+            raise RunSensorError(f"The run with {wanted} can no longer be looked for: {ended.message}")
+        self.log.info("%s", ended.message)
+        self._follow(context, ended.instance_id)
+        return self._wait_deferred(context, deadline)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once.
@@ -198,10 +307,14 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         :raises RunNotFollowableError: if no retry can follow it either: see there.
         :raises RunSensorError: if it can no longer be followed.
         """
-        return self._take(
-            lambda: self.run_calls.get(self.definition_id(), self.instance_id()),
-            self._waited(context),
-        )
+        if self._definition_id == 0:
+            self._identify(context)
+        if self._followed is None:
+            self._look_for_it(context, self.hook.get_conn().perform)
+        if self._followed is None:
+            return PokeReturnValue(is_done=False)
+        instance_id = self._followed
+        return self._take(lambda: self.run_calls.get(self._definition_id, instance_id), self._waited(context))
 
     def _poll_once(self, definition_id: int, instance_id: int) -> Run:
         """Poll in one try: a passing fault is the triggerer's to wait out."""
@@ -221,7 +334,7 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
             if not tracker.observe_failure(error, time.monotonic()):
                 is_final = isinstance(error, SchedulerXNotFoundError)
                 kind = RunNotFollowableError if is_final else RunSensorError
-                raise kind(f"{self._title(self.instance_id())} can no longer be followed: {error}") from None
+                raise kind(f"{self._title(self._followed)} can no longer be followed: {error}") from None
             self._faults.failed(error)
             return PokeReturnValue(is_done=False)
         self._faults.succeeded()
@@ -263,7 +376,7 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
             if definition_id is None:
                 definition_id = self.definition_id()
             if instance_id is None:
-                instance_id = self.instance_id()
+                instance_id = self.instance_id() if self.wanted_time() is None else self._pulled(context)
         try:
             ended = api.events.TerminalEvent.parse(
                 event,
@@ -284,6 +397,11 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         self._snapshots = for_task(context["ti"], self.log)
         self._finish(ended.run)
         return instance_id
+
+    def _pulled(self, context: Context) -> int:
+        """The run that was found, as it was published."""
+        ti = context["ti"]
+        return int(ti.xcom_pull(task_ids=ti.task_id, key=self.kind.instance_field, map_indexes=ti.map_index))
 
     def _after_trigger_gave_up(self, definition_id: int, instance_id: int) -> type[RunSensorError]:
         """Look once more, since the trigger's event does not say whether a retry can change anything."""

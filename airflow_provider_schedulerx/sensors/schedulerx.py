@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow_provider_schedulerx.api.parameters import check_id, check_literal_id
+from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
+from airflow_provider_schedulerx.api.parameters import check_id, check_literal_id, is_literal
+from airflow_provider_schedulerx.hooks.definitions import check_literal_definition
 from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS
 from airflow_provider_schedulerx.links.schedulerx import JOB_LINKS, RUN_LINKS
 from airflow_provider_schedulerx.sensors.run import RunSensor
 
 if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.runs.scheduled import WantedTime
     from airflow_provider_schedulerx.triggers.run import RunTrigger
+
+#: How a sensor may be told which run to wait for.
+_RunArgument = Literal["wf_instance_id", "data_time", "schedule_time"]
+_RUN_ARGUMENTS: tuple[_RunArgument, ...] = get_args(_RunArgument)
 
 
 class WorkflowInstanceSensor(RunSensor):
@@ -29,7 +37,14 @@ class WorkflowInstanceSensor(RunSensor):
     ``timeout``.
 
     :param workflow_id: id of the workflow. (templated)
-    :param wf_instance_id: id of the run, such as ``operator.output`` of an
+    :param workflow_name: its exact name instead. (templated)
+    :param data_time: wait for the run whose ``DataTime`` begins with this text, such as ``{{ ds }}`` or
+        ``2026-11-25 02:00``: the one that the service's own schedule starts, say. The zone of the service's times is not
+        documented, so they are compared as text and never converted. Of several runs the newest is taken, and its id is
+        pushed to XCom as ``WfInstanceId``. (templated)
+    :param schedule_time: likewise, by ``ScheduleTime``. If the list of runs does not reach back to it, the sensor fails.
+        (templated)
+    :param wf_instance_id: instead, the id of the run, such as ``operator.output`` of an
         :class:`~airflow_provider_schedulerx.operators.schedulerx.ExecuteWorkflowOperator` with
         ``wait_for_completion=False``. (templated)
     :param schedulerx_conn_id: the connection. (templated)
@@ -48,22 +63,56 @@ class WorkflowInstanceSensor(RunSensor):
     """
 
     kind_name = "workflow"
-    template_fields: Sequence[str] = ("workflow_id", "wf_instance_id", *SCOPE_ARGUMENTS)
+    template_fields: Sequence[str] = (
+        "workflow_id",
+        "workflow_name",
+        "wf_instance_id",
+        "data_time",
+        "schedule_time",
+        *SCOPE_ARGUMENTS,
+    )
     operator_extra_links = RUN_LINKS
 
-    def __init__(self, *, workflow_id: int | str, wf_instance_id: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        workflow_id: int | str | None = None,
+        workflow_name: str | None = None,
+        wf_instance_id: Any = None,
+        data_time: str | None = None,
+        schedule_time: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
+        self.workflow_name = workflow_name
         self.wf_instance_id = wf_instance_id
-        check_literal_id("workflow_id", workflow_id)
-        check_literal_id("wf_instance_id", wf_instance_id)
+        self.data_time = data_time
+        self.schedule_time = schedule_time
+        check_literal_definition(self.kind, self)
+        given: list[_RunArgument] = [name for name in _RUN_ARGUMENTS if getattr(self, name) is not None]
+        if len(given) != 1:
+            problem = f"got {' and '.join(given)}: leave one" if given else "got none of them"
+            raise SchedulerXConfigurationError(
+                f"say which run to wait for with one of {', '.join(_RUN_ARGUMENTS)}; {problem}",
+                field=given[0] if given else "wf_instance_id",
+            )
+        # By this, and not by what a template gives: an empty one must not turn into another way to wait.
+        self._run_argument = given[0]
+        if wf_instance_id is not None:
+            check_literal_id("wf_instance_id", wf_instance_id)
+        elif is_literal(getattr(self, given[0])):
+            api.scheduled.check_time(given[0], getattr(self, given[0]))
 
-    def definition_id(self) -> int:
-        """Return the id of the workflow.
+    def wanted_time(self) -> WantedTime | None:
+        """Return for which service time a run is waited for.
 
-        :raises SchedulerXConfigurationError: if it is none.
+        :raises SchedulerXConfigurationError: if it cannot begin a time of the service.
         """
-        return check_id("workflow_id", self.workflow_id)
+        field = self._run_argument
+        if field == "wf_instance_id":
+            return None
+        return api.scheduled.WantedTime(field, api.scheduled.check_time(field, getattr(self, field)))
 
     def instance_id(self) -> int:
         """Return the ``WfInstanceId``.
@@ -89,6 +138,7 @@ class JobInstanceSensor(RunSensor):
     (seconds, at least 0.1), ``timeout``, ``soft_fail``. All others are those of :class:`WorkflowInstanceSensor`.
 
     :param job_id: id of the job. (templated)
+    :param job_name: its exact name instead. (templated)
     :param job_instance_id: id of the run, such as ``operator.output`` of an
         :class:`~airflow_provider_schedulerx.operators.schedulerx.ExecuteJobOperator` with ``wait_for_completion=False``.
         (templated)
@@ -108,22 +158,23 @@ class JobInstanceSensor(RunSensor):
     """
 
     kind_name = "job"
-    template_fields: Sequence[str] = ("job_id", "job_instance_id", *SCOPE_ARGUMENTS)
+    template_fields: Sequence[str] = ("job_id", "job_name", "job_instance_id", *SCOPE_ARGUMENTS)
     operator_extra_links = JOB_LINKS
 
-    def __init__(self, *, job_id: int | str, job_instance_id: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        job_instance_id: Any,
+        job_id: int | str | None = None,
+        job_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.job_id = job_id
+        self.job_name = job_name
         self.job_instance_id = job_instance_id
-        check_literal_id("job_id", job_id)
+        check_literal_definition(self.kind, self)
         check_literal_id("job_instance_id", job_instance_id)
-
-    def definition_id(self) -> int:
-        """Return the id of the job.
-
-        :raises SchedulerXConfigurationError: if it is none.
-        """
-        return check_id("job_id", self.job_id)
 
     def instance_id(self) -> int:
         """Return the ``JobInstanceId``.

@@ -166,12 +166,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
             return self._event(api.events.Outcome.TIMEOUT, message="it could not be polled once more in time")
 
     async def _hold_back(self) -> None:
-        if self.deferred_at is None:
-            return
-        settled = version_compat.seconds_until_a_deferral_is_known()
-        # At most so long: the clock of the worker may be ahead of ours.
-        if (seconds := min(settled, self.deferred_at + settled - time.time())) > 0:
-            await asyncio.sleep(seconds)
+        await version_compat.until_a_deferral_is_known(self.deferred_at)
 
     async def _follow(self) -> TerminalEvent:
         tracker = api.tracking.RunTracker(self.poll_failure_tolerance)

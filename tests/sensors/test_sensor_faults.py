@@ -87,9 +87,14 @@ def answer(emulator: EmulatorProcess, status: int, *nodes: int) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["workflow_id", "wf_instance_id"])
-def test_a_wrong_id_from_a_template_is_final(hook: SchedulerXHook, mode: dict[str, Any], name: str) -> None:
-    with pytest.raises(RunNotFollowableError, match=f"{name} is empty") as caught:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("workflow_id", "no workflow is given: set workflow_id"), ("wf_instance_id", "wf_instance_id is empty")],
+)
+def test_a_wrong_id_from_a_template_is_final(
+    hook: SchedulerXHook, mode: dict[str, Any], name: str, says: str
+) -> None:
+    with pytest.raises(RunNotFollowableError, match=says) as caught:
         run(rendered={name: None}, **mode)
     assert isinstance(caught.value, AirflowFailException)
     assert isinstance(caught.value, RunSensorError)

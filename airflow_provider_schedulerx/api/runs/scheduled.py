@@ -9,10 +9,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from enum import Enum
+from typing import Any, Literal, Self
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
-from airflow_provider_schedulerx.api.models import WorkflowInstanceSummary
+from airflow_provider_schedulerx.api.runs.kinds import RunSummary
 
 TimeField = Literal["data_time", "schedule_time"]
 
@@ -33,7 +34,7 @@ def check_time(field: str, value: Any) -> str:
     :raises SchedulerXConfigurationError: naming ``field``, what is wrong, and the remedy.
     """
     if value is None or value in ("", "None"):
-        problem = "is empty; was the template that should give it rendered?"
+        problem = "is empty: check that its template is rendered"
     elif not isinstance(value, str):
         problem = f"must be a str, not {value!r:.80}"
     elif _TIME.fullmatch(value) and _is_in_calendar(value):
@@ -71,11 +72,11 @@ class WantedTime:
     def __str__(self) -> str:
         return f"{SERVICE_NAMES[self.field]} {self.beginning}"
 
-    def of(self, summary: WorkflowInstanceSummary) -> str | None:
+    def of(self, summary: RunSummary) -> str | None:
         """Return the service's text that is compared."""
         return summary.data_time if self.field == "data_time" else summary.schedule_time
 
-    def matches(self, summary: WorkflowInstanceSummary) -> bool:
+    def matches(self, summary: RunSummary) -> bool:
         """Return whether a run is for this time."""
         return (self.of(summary) or "").startswith(self.beginning)
 
@@ -90,13 +91,13 @@ class Search:
     :ivar reach: what the list shows, in a sentence, where nothing matches.
     """
 
-    found: WorkflowInstanceSummary | None = None
+    found: RunSummary | None = None
     others: int = 0
     is_beyond: bool = False
     reach: str = ""
 
 
-def search(wanted: WantedTime, listed: Sequence[WorkflowInstanceSummary]) -> Search:
+def search(wanted: WantedTime, listed: Sequence[RunSummary]) -> Search:
     """Look for a run in a list.
 
     :param listed: the newest first.
@@ -124,3 +125,72 @@ def search(wanted: WantedTime, listed: Sequence[WorkflowInstanceSummary]) -> Sea
     # A run of an older DataTime may still be started: by a schedule with an offset, or again by hand. One of an older
     # ScheduleTime was, or never is.
     return Search(is_beyond=wanted.field == "schedule_time", reach=reach)
+
+
+class SearchOutcome(Enum):
+    """How the search of a trigger ended."""
+
+    FOUND = "found"
+    #: No list will show it.
+    BEYOND = "beyond"
+    #: The deadline passed.
+    TIMEOUT = "timeout"
+    #: The runs can no longer be listed.
+    UNDECIDED = "undecided"
+
+
+class MalformedSearchEventError(ValueError):
+    """An event is not that of a search, or not of this one."""
+
+
+@dataclass(frozen=True)
+class SearchEvent:
+    """What a trigger tells the task that waits for a run to be found.
+
+    :ivar instance_id: the run, with :attr:`SearchOutcome.FOUND`.
+    :ivar message: for people.
+    """
+
+    outcome: SearchOutcome
+    definition_id: int
+    instance_id: int | None = None
+    message: str = ""
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the event as JSON."""
+        return {
+            "version": 1,
+            "outcome": self.outcome.value,
+            "definition_id": self.definition_id,
+            "instance_id": self.instance_id,
+            "message": self.message,
+        }
+
+    @classmethod
+    def parse(cls, payload: Any, *, definition_id: int) -> Self:
+        """Take in an event.
+
+        :raises MalformedSearchEventError: if it is missing, unknown, or of something else.
+        """
+        if not isinstance(payload, dict):
+            raise MalformedSearchEventError(f"there is no event, but {type(payload).__name__}")
+        try:
+            outcome = SearchOutcome(payload.get("outcome"))
+        except ValueError:
+            raise MalformedSearchEventError(f"its outcome is {payload.get('outcome')!r:.80}") from None
+        found = payload.get("instance_id")
+        if payload.get("definition_id") != definition_id:
+            raise MalformedSearchEventError(
+                f"it is of {payload.get('definition_id')!r:.80}, not {definition_id}"
+            )
+        if isinstance(found, int) is not (outcome is SearchOutcome.FOUND):
+            raise MalformedSearchEventError(f"its outcome is {outcome.value}, and its run {found!r:.80}")
+        return cls(outcome, definition_id, found, str(payload.get("message") or ""))
+
+
+def found_message(wanted: WantedTime, seen: Search, noun: str) -> str:
+    """Say which run was found, and whether it was the only one."""
+    if seen.found is None:
+        raise ValueError("nothing was found")
+    text = f"The run with {wanted} is {noun} {seen.found.instance_id}"
+    return text if not seen.others else f"{text}, the newest of {seen.others + 1}"

@@ -72,7 +72,7 @@ LISTED = [
 def test_the_newest_that_begins_so_is_found(wanted: WantedTime, found: int, others: int) -> None:
     seen = search(wanted, LISTED)
     assert seen.found is not None
-    assert (seen.found.wf_instance_id, seen.others) == (found, others)
+    assert (seen.found.instance_id, seen.others) == (found, others)
 
 
 @pytest.mark.parametrize(

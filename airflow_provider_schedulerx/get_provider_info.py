@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from airflow_provider_schedulerx import __version__
@@ -44,7 +45,12 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": "Alibaba Cloud SchedulerX",
-                "python-modules": [f"{_PACKAGE}.triggers.schedulerx"],
+                "python-modules": [
+                    f"{_PACKAGE}.triggers.schedulerx",
+                    f"{_PACKAGE}.triggers.scheduled",
+                    # Airflow 2 has no watchers of assets.
+                    *([f"{_PACKAGE}.triggers.event"] if find_spec("airflow.sdk") else []),
+                ],
             }
         ],
         "hooks": [

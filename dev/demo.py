@@ -37,11 +37,13 @@ EXAMPLES = (
     ("example_schedulerx_reattach", "nightly_etl", "success" if HAS_TASK_STATE_STORE else "failed"),
     ("example_schedulerx_rerun_failed", "report", "success" if HAS_TASK_STATE_STORE else "failed"),
     ("example_schedulerx_outcome", "last_event", "success"),
+    ("example_schedulerx_schedule", "by_name", "success"),
+    *(() if IS_AIRFLOW_2 else (("example_schedulerx_event", "report", "success"),)),
     ("example_schedulerx_job", "refresh_cache", "success"),
     ("example_schedulerx_job_failure", "import_invoices", "failed"),
 )
 #: Runs that all of them together start, by workflow and by job.
-STARTS = {101: 8, 102: 2 if HAS_TASK_STATE_STORE else 3}
+STARTS = {101: 10, 102: 2 if HAS_TASK_STATE_STORE else 3}
 JOB_STARTS = {201: 2, 202: 1}
 
 
@@ -146,6 +148,8 @@ def main() -> int:
         try:
             with airflow:
                 airflow.add_connection("schedulerx_default", emulator.connection())
+                # The one that example_schedulerx_schedule waits for.
+                emulator.set_schedule(101, "fixed_rate", 1, runs=1)
                 runs = _run_examples(airflow)
                 if arguments.ui:
                     print(

@@ -83,7 +83,7 @@ def retries(session: nox.Session, airflow: str) -> None:
     session.run(*PYTEST, "tests/system/test_real_retries.py", *session.posargs)
 
 
-def install_wheel(session: nox.Session) -> None:
+def install_wheel(session: nox.Session, extra: str = "") -> None:
     """Build the wheel, and install it with the constraints of the newest Airflow."""
     folder = Path(session.create_tmp()) / "dist"
     session.run("uv", "build", "--wheel", "--clear", "--out-dir", str(folder), str(HERE), external=True)
@@ -91,7 +91,8 @@ def install_wheel(session: nox.Session) -> None:
     url = f"https://raw.githubusercontent.com/apache/airflow/constraints-{NEWEST}/constraints-3.11.txt"
     # Of the environment, for where that cannot be had: a copy of it.
     constraints = os.environ.get("AIRFLOW_CONSTRAINTS", url)
-    session.install(f"apache-airflow=={NEWEST}", str(wheel), "--constraint", constraints)
+    ours = f"{wheel}[{extra}]" if extra else str(wheel)
+    session.install(f"apache-airflow=={NEWEST}", ours, "--constraint", constraints)
 
 
 @nox.session(python="3.11")
@@ -100,6 +101,13 @@ def package(session: nox.Session) -> None:
     install_wheel(session)
     session.run("uv", "pip", "check", external=True)
     session.run("airflow", "providers", "get", "airflow-provider-schedulerx")
+
+
+@nox.session(python="3.11")
+def tutorial(session: nox.Session) -> None:
+    """The tutorial, followed as it is printed, with the wheel and nothing of this checkout."""
+    install_wheel(session, "emulator")
+    session.run("python", "dev/follow_tutorial.py")
 
 
 @nox.session(python="3.11")

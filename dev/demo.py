@@ -17,7 +17,7 @@ from pathlib import Path
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.version_compat import has_run_page
-from dev.harness.rest import HAS_TASK_STATE_STORE, IS_AIRFLOW_2
+from dev.harness.rest import IS_AIRFLOW_2
 from dev.harness.stack import COMPONENTS, AirflowStack
 from dev.harness.waiting import StackError
 
@@ -33,9 +33,8 @@ EXAMPLES = (
     ("example_schedulerx_deferrable", "nightly_etl", "success"),
     ("example_schedulerx_sensor", "wait", "success"),
     ("example_schedulerx_mapped", "load", "success"),
-    # Where a retry knows nothing of the previous try, these two cannot do what they are there for.
-    ("example_schedulerx_reattach", "nightly_etl", "success" if HAS_TASK_STATE_STORE else "failed"),
-    ("example_schedulerx_rerun_failed", "report", "success" if HAS_TASK_STATE_STORE else "failed"),
+    ("example_schedulerx_reattach", "nightly_etl", "success"),
+    ("example_schedulerx_rerun_failed", "report", "success"),
     ("example_schedulerx_outcome", "last_event", "success"),
     ("example_schedulerx_schedule", "by_name", "success"),
     *(() if IS_AIRFLOW_2 else (("example_schedulerx_event", "report", "success"),)),
@@ -43,7 +42,7 @@ EXAMPLES = (
     ("example_schedulerx_job_failure", "import_invoices", "failed"),
 )
 #: Runs that all of them together start, by workflow and by job.
-STARTS = {101: 10, 102: 2 if HAS_TASK_STATE_STORE else 3}
+STARTS = {101: 10, 102: 2}
 JOB_STARTS = {201: 2, 202: 1}
 
 

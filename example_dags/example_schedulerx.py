@@ -1,4 +1,4 @@
-"""Start a SchedulerX workflow and wait for its end; the second DAG shows what a failure looks like.
+"""Use this to start a SchedulerX workflow and wait for its end; the second DAG shows what a failure looks like.
 
 Runs against the local emulator (``make demo``) as it is. For your own SchedulerX, set up the
 connection ``schedulerx_default`` and put your workflow ids in.

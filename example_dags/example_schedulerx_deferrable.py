@@ -1,4 +1,4 @@
-"""Wait for a SchedulerX run in the triggerer: the task holds no worker slot while it waits."""
+"""Use this if a run takes minutes or more: the task waits in the triggerer, and holds no worker slot meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a SchedulerX job by itself, wait for another in the triggerer, and see what a failure looks like.
+"""Use this for a SchedulerX job that is in no workflow: run it, wait for another in the triggerer, see a failure.
 
 Runs against the local emulator (``make demo``) as it is. For your own SchedulerX, set up the
 connection ``schedulerx_default`` and put your job ids in.

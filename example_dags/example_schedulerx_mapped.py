@@ -1,4 +1,4 @@
-"""Start one SchedulerX run for each set of parameters, and wait for all of them with one poller."""
+"""Use this to start one SchedulerX run for each set of parameters; all of them are waited for by one poller."""
 
 from __future__ import annotations
 

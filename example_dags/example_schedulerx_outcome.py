@@ -1,4 +1,4 @@
-"""Read the outcome of a SchedulerX run downstream: from the service by its id, and from the asset event."""
+"""Use this if later tasks or DAGs need the outcome of a run: from the service by its id, or from the asset event."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a retry does: it takes up the run of the previous try (first DAG), or runs only its failed nodes again (second).
+"""Use this to choose what a retry does: follow the previous try's run (first DAG), or rerun its failed nodes (second).
 
-Needs Airflow 3.3, which keeps the id of the run over tries.
+By its marker, a retry finds the run on every version of Airflow; Airflow 3.3 also keeps the run's id over tries.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ with DAG(
         poll_interval=1,
         timeout=3,
         cancel_on_kill=False,
+        run_marker=True,
         retries=5,
         retry_delay=timedelta(seconds=1),
     )
@@ -44,6 +45,7 @@ with DAG(
         poll_interval=1,
         timeout=120,
         on_retry="rerun_failed",
+        run_marker=True,
         retries=1,
         retry_delay=timedelta(seconds=1),
     )

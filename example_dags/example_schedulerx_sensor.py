@@ -1,4 +1,4 @@
-"""Start a SchedulerX run in one task, and wait for it in another."""
+"""Use this to wait for a SchedulerX run that another task, or something outside of Airflow, has started."""
 
 from __future__ import annotations
 

@@ -323,3 +323,11 @@ def test_the_script_fails_with_the_reason() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "the tag is v999" in done.stderr
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "example_dags").glob("*.py")), ids=lambda file: file.name)
+def test_an_example_says_when_to_use_it_and_imports_as_the_docs_do(file: Path) -> None:
+    code = file.read_text()
+    assert code.startswith('"""Use this ')
+    assert "from airflow.providers.common.compat.sdk import DAG" in code
+    assert "import airflow.sdk" not in code

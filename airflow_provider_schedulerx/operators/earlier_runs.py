@@ -175,7 +175,7 @@ class EarlierRuns:
         self._log.info("The task was cleared, so a new run is started; the run before %s", known)
         if earlier.instance_id is None or not earlier.is_own or earlier.is_over:
             return
-        run = TaskRun(calls.kind, earlier.definition_id, earlier.instance_id, is_new=False)
+        run = TaskRun(calls.kind, earlier.definition_id, earlier.instance_id)
         try:
             seen = calls.get(run.definition_id, run.instance_id)
         except SchedulerXError as error:

@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
-from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
-from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+from airflow_provider_schedulerx.operators.executing import ExecuteOperator
+from airflow_provider_schedulerx.triggers import schedulerx as triggers
+from airflow_provider_schedulerx.triggers.run import RunTrigger
 from dev.experiments.virtual import VirtualClock
 
 #: Seconds that Airflow gives a killed task, and a trigger's on_kill.
@@ -97,7 +98,7 @@ class Task:
     def __init__(
         self,
         clock: VirtualClock,
-        make: Callable[[], ExecuteWorkflowOperator],
+        make: Callable[[], ExecuteOperator],
         *,
         retries: int = 3,
         retry_delay: float = 60.0,
@@ -168,7 +169,7 @@ class Task:
         else:
             self.state = "success"
 
-    def _process(self, work: Callable[[ExecuteWorkflowOperator], None]) -> None:
+    def _process(self, work: Callable[[ExecuteOperator], None]) -> None:
         """A process of the task: until it ends, or defers and another goes on."""
         task = self._make()
         while True:
@@ -183,17 +184,17 @@ class Task:
                 self._new_process()
                 task = self._make()
 
-                def work(task: ExecuteWorkflowOperator, method: str = method, kwargs: Any = kwargs) -> None:
+                def work(task: ExecuteOperator, method: str = method, kwargs: Any = kwargs) -> None:
                     task.resume_execution(method, kwargs, self.context)
 
-    def _begin(self, task: ExecuteWorkflowOperator) -> None:
+    def _begin(self, task: ExecuteOperator) -> None:
         if self.user_ends_after is not None and not task.deferrable:
             self._clock.alarm(self.user_ends_after, lambda: self._kill(task))
         if self.dies_after is not None and not task.deferrable:
             self._clock.alarm(self.dies_after, self.die)
         task.execute(self.context)
 
-    def _kill(self, task: ExecuteWorkflowOperator) -> None:
+    def _kill(self, task: ExecuteOperator) -> None:
         """SIGTERM, with a moment to end."""
         self.was_ended_by_user = True
         self._clock.alarm(_KILL_GRACE, self.die)
@@ -204,10 +205,10 @@ class Task:
         limit = None if deferral.timeout is None else self._clock.now + deferral.timeout.total_seconds()
         path, kwargs = deferral.trigger.serialize()
         stored = json.dumps(kwargs)
-        assert path.endswith(f".{WorkflowInstanceTrigger.__name__}")
+        trigger_class: type[RunTrigger] = getattr(triggers, path.rpartition(".")[2])
         event = None
         while event is None and not self.was_ended_by_user:
-            trigger = WorkflowInstanceTrigger(**json.loads(stored))
+            trigger = trigger_class(**json.loads(stored))
             try:
                 event = self._clock.run(self._trigger(trigger, limit))
             except Killed:  # the triggerer died; another takes the trigger up
@@ -217,7 +218,7 @@ class Task:
                 return "__fail__", {"error": "Trigger timeout"}
         return deferral.method_name, {**(deferral.kwargs or {}), "event": event}
 
-    async def _trigger(self, trigger: WorkflowInstanceTrigger, limit: float | None) -> Any:
+    async def _trigger(self, trigger: RunTrigger, limit: float | None) -> Any:
         async def first_event() -> Any:
             async for event in trigger.run():
                 return event.payload
@@ -248,7 +249,7 @@ class Task:
             return None
         raise TimeoutError
 
-    async def _told(self, trigger: WorkflowInstanceTrigger) -> None:
+    async def _told(self, trigger: RunTrigger) -> None:
         stopping = asyncio.ensure_future(trigger.on_kill())
         until = self._clock.now + _ON_KILL_TIMEOUT
         while not stopping.done() and self._clock.now < until:

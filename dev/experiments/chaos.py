@@ -23,6 +23,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_schedulerx.api.runs.kinds import kind_named
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from dev.experiments import faulty
 from dev.experiments.experiment import Verdict, conclude, definitions, give_history, judge, show
@@ -54,28 +55,41 @@ FLAVORS = ("durable", "marked", "waiting", "plain")
 def workflows(slow_seconds: float) -> dict[str, Any]:
     good = {GOOD + number: (6.0, "success") for number in range(_ALIKE)}
     bad = {BAD + number: (3.0, "failed") for number in range(_ALIKE)}
-    return definitions({**good, **bad, SLOW: (slow_seconds, "success")})
+    return definitions({**good, **bad, SLOW: (slow_seconds, "success")}, jobs={**good, **bad})
 
 
 def make_plan(seed: int, cases: int, waiting: int) -> dict[str, Any]:
-    """Every fault equally often, in a random order, over both ways of waiting and both ends of a run."""
+    """Every fault equally often, in a random order, over both ways of waiting, both ends and both kinds of a run."""
     chance = random.Random(seed)
     faults = [FAULTS[number % len(FAULTS)] for number in range(cases)]
     chance.shuffle(faults)
+
+    def case(number: int, fault: str) -> dict[str, Any]:
+        deferrable = number % 2 == 1
+        # A third of them.
+        kind = "job" if number % 6 > 3 else "workflow"
+        return {
+            "case": number,
+            "fault": fault,
+            "kind": kind,
+            "definition_id": (BAD if chance.random() < 0.2 else GOOD) + number % _ALIKE,
+            "deferrable": deferrable,
+            "task_id": ("deferred" if deferrable else "sync") + ("_job" if kind == "job" else ""),
+        }
+
     return {
         "seed": seed,
         "retries": RETRIES,
-        "cases": [
+        "cases": [case(number, fault) for number, fault in enumerate(faults)],
+        "waiting": [
             {
                 "case": number,
-                "fault": fault,
-                "workflow_id": (BAD if chance.random() < 0.2 else GOOD) + number % _ALIKE,
-                "deferrable": number % 2 == 1,
+                "fault": "",
+                "kind": "workflow",
+                "definition_id": SLOW,
+                "deferrable": True,
+                "task_id": "waiting",
             }
-            for number, fault in enumerate(faults)
-        ],
-        "waiting": [
-            {"case": number, "fault": "", "workflow_id": SLOW, "deferrable": True}
             for number in range(waiting)
         ],
     }
@@ -138,7 +152,12 @@ class Chaos:
         ):
             self._emulator, self._airflow, self._database = emulator, airflow, database
             emulator.set_profile("documented")
-            give_history(emulator, [workflow["id"] for workflow in workflows(0)["workflows"]])
+            known = workflows(0)
+            give_history(
+                emulator,
+                [workflow["id"] for workflow in known["workflows"]],
+                [job["id"] for job in known["jobs"]],
+            )
             emulator.set_profile(self.profile)
             return [self._flavor(flavor) for flavor in FLAVORS if self._is_wanted(flavor)]
 
@@ -173,11 +192,12 @@ class Chaos:
 
     def _arm(self, case: dict[str, Any], flavor: str) -> None:
         mine = json.dumps({"case": case["case"], "flavor": flavor}, separators=(",", ":"))[:-1]
+        start = kind_named(case["kind"]).start_operation.name
         if case["fault"] in LOST_ANSWERS:
-            self._emulator.add_fault("ExecuteWorkflow", parameters=mine, **LOST_ANSWERS[case["fault"]])
+            self._emulator.add_fault(start, parameters=mine, **LOST_ANSWERS[case["fault"]])
         if case["fault"] == "kill_during_request":
             held: dict[str, Any] = {"effect": "delay", "when": "after", "seconds": faulty.ANSWER_DELAY}
-            self._emulator.add_fault("ExecuteWorkflow", parameters=mine, **held)
+            self._emulator.add_fault(start, parameters=mine, **held)
         if case["fault"]:
             self.injected[f"{flavor}: {case['fault']}"] += 1
 
@@ -195,13 +215,14 @@ class Chaos:
     ) -> dict[int, tuple[str, int | None]]:
         found: dict[int, tuple[str, int | None]] = {}
         listed = self._airflow.task_instances(dag_id, run_id)
-        ids = self._airflow.xcoms(dag_id, run_id, "WfInstanceId")
-        for task_id, of_task in (
-            ("sync", [case for case in cases if not case["deferrable"]]),
-            ("deferred", [case for case in cases if case["deferrable"]]),
-            ("waiting", cases),
-            ("plain", cases),
-        ):
+        ids = {
+            **self._airflow.xcoms(dag_id, run_id, "WfInstanceId"),
+            **self._airflow.xcoms(dag_id, run_id, "JobInstanceId"),
+        }
+        of_tasks: dict[str, list[dict[str, Any]]] = {"plain": cases}
+        for case in cases:
+            of_tasks.setdefault(case["task_id"], []).append(case)
+        for task_id, of_task in of_tasks.items():
             for index, case in enumerate(of_task):
                 state = listed.get((task_id, index))
                 if state is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,18 @@ from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 
 SUCCESS, FAILED = 4, 5
+#: How a job that was stopped may end, besides.
+_KILLED = 6
 
 
-def definitions(workflows: Mapping[int, tuple[float, str]]) -> dict[str, Any]:
-    """For the emulator: workflows of two nodes. :param workflows: id -> seconds and outcome of its runs."""
+def definitions(
+    workflows: Mapping[int, tuple[float, str]], jobs: Mapping[int, tuple[float, str]] | None = None
+) -> dict[str, Any]:
+    """For the emulator: workflows of two nodes, and jobs.
+
+    :param workflows: id -> seconds and outcome of its runs.
+    :param jobs: likewise.
+    """
     return {
         "accounts": [{"access_key_id": "emulator", "access_key_secret": "emulator-secret"}],
         "namespaces": [{"id": "demo", "groups": ["etl"]}],
@@ -34,6 +43,17 @@ def definitions(workflows: Mapping[int, tuple[float, str]]) -> dict[str, Any]:
             }
             for workflow_id, (seconds, outcome) in workflows.items()
         ],
+        "jobs": [
+            {
+                "id": job_id,
+                "namespace": "demo",
+                "group": "etl",
+                "max_concurrency": 100_000,
+                "duration": seconds,
+                "outcome": outcome,
+            }
+            for job_id, (seconds, outcome) in (jobs or {}).items()
+        ],
     }
 
 
@@ -49,12 +69,17 @@ def service_of(emulator: EmulatorProcess) -> tuple[SyncTransport, Scope]:
     return SyncTransport(settings), settings.scope
 
 
-def give_history(emulator: EmulatorProcess, workflow_ids: Iterable[int]) -> None:
-    """Make earlier runs, as every workflow in use has: they show that parameters differ between runs."""
+def give_history(emulator: EmulatorProcess, workflow_ids: Iterable[int], job_ids: Iterable[int] = ()) -> None:
+    """Make earlier runs, as every workflow and job in use has: they show that parameters differ between runs."""
     service, scope = service_of(emulator)
+    job_ids = list(job_ids)
     for workflow_id in workflow_ids:
         for number in range(2):
             service.perform(calls.execute_workflow(scope, workflow_id, {"history": number}))
+    for number in range(2 if job_ids else 0):
+        for job_id in job_ids:
+            service.perform(calls.execute_job(scope, job_id, {"history": number}))
+        time.sleep(1)  # two starts of a job in a second are refused
 
 
 @dataclass
@@ -104,7 +129,8 @@ def judge(
     for run in instances:
         parameters = json.loads(run["parameters"] or "{}")
         if parameters.get("flavor") == flavor:
-            by_case[parameters["case"]].append(run)
+            status = FAILED if run["status"] == _KILLED else run["status"]
+            by_case[parameters["case"]].append({**run, "status": status})
     verdict.runs = sum(map(len, by_case.values()))
     for case, (state, wf_instance_id) in tasks.items():
         runs = by_case.pop(case, [])

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
-from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
+from airflow_provider_schedulerx.api.runs.kinds import kind_named
 from airflow_provider_schedulerx.hooks.runs import RunCalls
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
+from airflow_provider_schedulerx.operators.executing import ExecuteOperator
+from airflow_provider_schedulerx.operators.schedulerx import ExecuteJobOperator, ExecuteWorkflowOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -68,12 +69,10 @@ class FaultyCalls(RunCalls):
         return instance_id
 
 
-class FaultyOperator(ExecuteWorkflowOperator):
+class _Faulty(ExecuteOperator):
     """:param fault: one of :data:`KILLS` or :data:`EVICTIONS`, or anything else for none. (templated)
     :param has_store: False hides Airflow's task state store, as if there were none.
     """
-
-    template_fields = (*ExecuteWorkflowOperator.template_fields, "fault")
 
     def __init__(self, *, fault: str = "", has_store: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -105,6 +104,14 @@ class FaultyOperator(ExecuteWorkflowOperator):
         return context
 
 
+class FaultyOperator(_Faulty, ExecuteWorkflowOperator):
+    template_fields = (*ExecuteWorkflowOperator.template_fields, "fault")
+
+
+class FaultyJobOperator(_Faulty, ExecuteJobOperator):
+    template_fields = (*ExecuteJobOperator.template_fields, "fault")
+
+
 class PlainOperator(BaseOperator):
     """What a start-and-poll operator does: start, push the id to XCom, poll until the end, fail if it failed."""
 
@@ -113,14 +120,16 @@ class PlainOperator(BaseOperator):
     def __init__(
         self,
         *,
-        workflow_id: int,
+        definition_id: int,
+        kind_name: str,
         instance_parameters: Any,
         fault: str = "",
         poll_interval: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.workflow_id = workflow_id
+        self.definition_id = definition_id
+        self.kind_name = kind_name
         self.instance_parameters = instance_parameters
         self.fault = fault
         self.poll_interval = poll_interval
@@ -128,15 +137,17 @@ class PlainOperator(BaseOperator):
     def execute(self, context: Context) -> int:
         hook = FaultyHook()
         hook.fault = self.fault if context["ti"].try_number == 1 else ""
-        wf_instance_id = FaultyCalls(hook, WORKFLOW_RUNS).start(self.workflow_id, self.instance_parameters)
-        context["ti"].xcom_push(key="WfInstanceId", value=wf_instance_id)
+        kind = kind_named(self.kind_name)
+        calls = FaultyCalls(hook, kind)
+        instance_id = calls.start(self.definition_id, self.instance_parameters)
+        context["ti"].xcom_push(key=kind.instance_field, value=instance_id)
         if hook.fault == "kill_after_record":
             die()
         while True:
-            status = hook.get_workflow_instance(self.workflow_id, wf_instance_id).status
+            status = calls.get(self.definition_id, instance_id).status
             if status.is_terminal:
                 break
             time.sleep(self.poll_interval)
-        if status != 4:
-            raise AirflowException(f"workflow instance {wf_instance_id} is {status.name}")
-        return wf_instance_id
+        if not status.is_success:
+            raise AirflowException(f"{kind.instance_noun} {instance_id} is {status.name}")
+        return instance_id

@@ -11,7 +11,7 @@ import json
 import os
 import random
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -25,6 +25,7 @@ from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.authentication import Authenticator, Request
 from airflow_provider_schedulerx.emulator.connection import connection_to
+from airflow_provider_schedulerx.emulator.definitions import Job, Workflow
 from airflow_provider_schedulerx.emulator.engine import Engine, InstanceRun
 from airflow_provider_schedulerx.emulator.faults import Fault
 from airflow_provider_schedulerx.emulator.profile import Profile
@@ -34,6 +35,8 @@ from dev.experiments.virtual import VirtualClock, real_time
 ENDPOINT = "http://schedulerx.test"
 CONN_ID = "schedulerx_default"
 START = "ExecuteWorkflow"
+#: Kind of run -> the operation that starts one.
+STARTS = {"workflow": START, "job": "ExecuteJob"}
 
 
 class LocalService:
@@ -41,6 +44,7 @@ class LocalService:
 
     :param known: accounts, namespaces and workflows, as in the emulator's YAML file.
     :ivar at: called with the operation and ``before``, ``after`` (it was carried out) or ``answered``.
+    :ivar kind: ``workflow`` or ``job``: what the task and strangers run.
     :ivar starts: how many requests to start a run the provider has made.
     :ivar own: runs that the provider has started, in their order; others were started by strangers.
     """
@@ -58,16 +62,35 @@ class LocalService:
         # Requests are dated by the C library, which no patch reaches.
         self.emulator.authenticator = Authenticator(self._known.accounts, real_time)
         self.own: list[InstanceRun] = []
+        self.kind = "workflow"
         self.starts = 0
         self.at: Callable[[str, str], None] = lambda operation, stage: None
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
 
-    def start_as_a_stranger(self, workflow_id: int, parameters: str | None = None) -> InstanceRun | None:
-        return self.engine.execute(self.engine.workflows[workflow_id], parameters)
+    @property
+    def start_operation(self) -> str:
+        """What starts a run."""
+        return STARTS[self.kind]
+
+    def start_as_a_stranger(self, definition_id: int, parameters: str | None = None) -> InstanceRun | None:
+        return self.start(self.definition(definition_id), parameters)
+
+    def definition(self, definition_id: int) -> Workflow | Job:
+        """The workflow or the job of an id."""
+        known: Mapping[int, Workflow | Job] = (
+            self.engine.jobs if self.kind == "job" else self.engine.workflows
+        )
+        return known[definition_id]
+
+    def start(self, definition: Workflow | Job, parameters: str | None) -> InstanceRun | None:
+        """Start a run without a call."""
+        if isinstance(definition, Job):
+            return self.engine.execute_job(definition, parameters, check_status=False)
+        return self.engine.execute(definition, parameters)
 
     def add_fault(self, effect: str, **details: Any) -> None:
-        self.emulator.faults.pending.append(Fault(START, effect, **details))
+        self.emulator.faults.pending.append(Fault(self.start_operation, effect, **details))
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -119,7 +142,7 @@ class LocalService:
             {},
         )
         name = call.operation.name
-        self.starts += name == START
+        self.starts += name == self.start_operation
         self.at(name, "before")
         yield self._chance.uniform(0.01, 0.2)
         answer = yield from self._handle(request, name)
@@ -141,7 +164,7 @@ class LocalService:
                     answer: Answer = stop.value
                     return answer
                 finally:
-                    if operation == START:
+                    if operation == self.start_operation:
                         runs = self.engine.instances.items()
                         self.own += [run for run_id, run in runs if run_id not in before]
             yield seconds

@@ -28,16 +28,16 @@ from airflow_provider_schedulerx.emulator.engine import InstanceRun
 from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS, PROFILES, Profile
 from airflow_provider_schedulerx.exceptions import RunUndecidedError
 from dev.experiments.inprocess import LocalService
-from dev.experiments.scenarios import HISTORIES, SCENARIOS, Scenario, Variant, World, workflows
+from dev.experiments.scenarios import BAD, HISTORIES, SCENARIOS, Scenario, Variant, World, workflows
 from dev.experiments.virtual import VirtualClock
 
 #: The provider needs the Professional edition: without it no run can be followed.
 FIXED = {"edition": "professional"}
 
 VARIANTS = tuple(
-    Variant(deferrable, parameters, marker, history)
-    for deferrable, (parameters, marker), history in itertools.product(
-        (False, True), ((True, False), (False, False), (True, True), (False, True)), HISTORIES
+    Variant(deferrable, parameters, marker, history, job)
+    for deferrable, (parameters, marker), history, job in itertools.product(
+        (False, True), ((True, False), (False, False), (True, True), (False, True)), HISTORIES, (False, True)
     )
 )
 
@@ -98,7 +98,7 @@ def _judge(world: World, result: Result) -> Iterator[str]:
             yield f"duplicate: {later.wf_instance_id} was started while {earlier.wf_instance_id} was active"
         elif earlier.status == 4 and not is_cleared:
             yield f"duplicate: {later.wf_instance_id} was started after {earlier.wf_instance_id} had succeeded"
-    told = task.ti.xcoms.get("WfInstanceId")
+    told = world.told
     if result.doubt:
         if why := _needless(world, result):
             yield f"needless doubt ({why}): {result.doubt[:300]}"
@@ -138,6 +138,9 @@ def _is_ambiguous_by_itself(result: Result) -> bool:
     is_full = result.scenario.name == "workflow is full"
     # The stranger's run, which fills it, is listed only after the task has asked which runs there are.
     is_late = result.profile["list_lag"] != "0"
+    is_same_second = "same second" in result.scenario.name and result.variant.job
+    if is_same_second and result.profile["same_second"] == "error":
+        return True
     return result.profile["late_refusal"] != "never" or (
         is_full and (is_late or result.profile["when_full"] == "skip")
     )
@@ -147,13 +150,13 @@ def _should_succeed(world: World, result: Result) -> str:
     """Why the task should have succeeded; empty if a failure is right."""
     name = result.scenario.name
     own = world.service.own
-    if name == "disabled" and result.profile["disabled_workflow"] == "refuse":
+    if name == "disabled" and (result.variant.job or result.profile["disabled_workflow"] == "refuse"):
         return ""
-    if name in ("kill", "timeout", "failure and retry") or (own and own[-1].workflow_id == 2):
+    if name in ("kill", "timeout", "failure and retry") or (own and own[-1].key[1] == BAD):
         return ""
-    if own and own[-1].status not in (1, 2, 3, 4, 5):
+    if own and own[-1].status not in (1, 2, 3, 4, 5) and not result.variant.job:
         return ""  # it was stopped, and has a status that nobody knows
-    if name == "clear while it runs" and result.profile["stopped_state"] != "5":
+    if name == "clear while it runs" and result.profile["stopped_state"] != "5" and not result.variant.job:
         return ""  # nobody can say that the stopped run has ended
     return "nothing kept it from succeeding"
 
@@ -229,7 +232,7 @@ def main() -> int:
     parser.add_argument("--scenario", action="append", choices=[each.name for each in SCENARIOS])
     parser.add_argument("--variant", action="append", choices=[str(each) for each in VARIANTS])
     parser.add_argument(
-        "--variants", type=int, default=4, help="how many of 16, in turn (default: %(default)s)"
+        "--variants", type=int, default=4, help="how many of 32, in turn (default: %(default)s)"
     )
     parser.add_argument("--verbose", action="store_true", help="show what the provider logs")
     arguments = parser.parse_args()

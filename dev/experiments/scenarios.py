@@ -11,9 +11,10 @@ from typing import Any
 
 from airflow_provider_schedulerx.emulator.profile import Profile
 from airflow_provider_schedulerx.exceptions import RunUndecidedError
-from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
+from airflow_provider_schedulerx.operators.executing import ExecuteOperator
+from airflow_provider_schedulerx.operators.schedulerx import ExecuteJobOperator, ExecuteWorkflowOperator
 from dev.experiments.airflow_stand_in import Task
-from dev.experiments.inprocess import START, LocalService
+from dev.experiments.inprocess import LocalService
 from dev.experiments.virtual import VirtualClock
 
 GOOD, BAD, SLOW, ONE, OFF = 1, 2, 3, 4, 5
@@ -28,16 +29,19 @@ class Variant:
 
     :ivar parameters: whether it has instance parameters, which no other run has.
     :ivar marker: whether it adds a marker to them.
+    :ivar history: how many runs there were before.
+    :ivar job: whether it runs a job rather than a workflow.
     """
 
     deferrable: bool
     parameters: bool
     marker: bool
     history: int
+    job: bool = False
 
     def __str__(self) -> str:
         words = ["deferred" if self.deferrable else "sync"]
-        words += [name for name in ("parameters", "marker") if getattr(self, name)]
+        words += [name for name in ("parameters", "marker", "job") if getattr(self, name)]
         return f"{'+'.join(words)}/{self.history}"
 
 
@@ -65,6 +69,18 @@ def workflows() -> dict[str, Any]:
             **details,
         }
 
+    def job(job_id: int, seconds: float, **details: Any) -> dict[str, Any]:
+        return {
+            "id": job_id,
+            "namespace": "demo",
+            "group": "etl",
+            "max_concurrency": 100,
+            "preparing": 1,
+            "duration": seconds * 5 / 6,
+            "parameters": json.dumps({"of": "the job"}),
+            **details,
+        }
+
     return {
         "accounts": [{"access_key_id": "emulator", "access_key_secret": "emulator-secret"}],
         "namespaces": [{"id": "demo", "groups": ["etl"]}],
@@ -74,6 +90,13 @@ def workflows() -> dict[str, Any]:
             workflow(SLOW, 7200),
             workflow(ONE, 90, max_concurrency=1),
             workflow(OFF, 30, enabled=False),
+        ],
+        "jobs": [
+            job(GOOD, 90),
+            job(BAD, 60, outcome="failed"),
+            job(SLOW, 7200),
+            job(ONE, 90, max_concurrency=1),
+            job(OFF, 30, enabled=False),
         ],
     }
 
@@ -94,28 +117,38 @@ class World:
     task: Task = field(init=False)
     is_for_a_person: bool = False
 
-    def define(self, workflow_id: int, *, retries: int = 3, **arguments: Any) -> None:
-        """Make earlier runs of a workflow, and the task that starts it."""
+    def __post_init__(self) -> None:
+        self.service.kind = "job" if self.variant.job else "workflow"
+
+    @property
+    def told(self) -> Any:
+        """The run that the task tells of."""
+        return self.task.ti.xcoms.get("JobInstanceId" if self.variant.job else "WfInstanceId")
+
+    def define(self, definition_id: int, *, retries: int = 3, **arguments: Any) -> None:
+        """Make earlier runs of a workflow or a job, and the task that starts it."""
         engine = self.service.engine
-        workflow = engine.workflows[workflow_id]
+        definition = self.service.definition(definition_id)
         profile, engine.profile = engine.profile, Profile({"when_full": "queue", "disabled_workflow": "run"})
         for number in range(self.variant.history):
             given: dict[str, Any] = {"day": number} if self.variant.parameters else {}
             # Earlier DAG runs of the task had markers of their own.
             given |= {"airflow_run": f"{number:016}"} if self.variant.marker else {}
             shown = json.dumps(given) if given else None
-            run = engine.execute(workflow, shown)
+            run = self.service.start(definition, shown)
             assert run is not None
             self.clock.now += 10_000
-            engine.advance(workflow)
+            engine.advance(definition)
         engine.profile = profile
         delay = self.chance.choice((1, 60, 300))
         parameters = {"day": self.variant.history, "text": "é"} if self.variant.parameters else None
 
-        def make() -> ExecuteWorkflowOperator:
-            return ExecuteWorkflowOperator(
+        def make() -> ExecuteOperator:
+            operator = ExecuteJobOperator if self.variant.job else ExecuteWorkflowOperator
+            what: dict[str, Any] = {"job_id" if self.variant.job else "workflow_id": definition_id}
+            return operator(
                 task_id="run",
-                workflow_id=workflow_id,
+                **what,
                 instance_parameters=parameters,
                 poll_interval=15,
                 deferrable=self.variant.deferrable,
@@ -148,7 +181,7 @@ class World:
     def knows_its_run(self) -> bool:
         """Whether the task knows what it has started last, or could learn it."""
         own = self.service.own
-        is_known = not own or own[-1].wf_instance_id == self.task.ti.xcoms.get("WfInstanceId")
+        is_known = not own or own[-1].wf_instance_id == self.told
         return is_known or self.can_tell
 
     @property
@@ -161,7 +194,7 @@ class World:
         """Let the worker die at a stage of its first start."""
 
         def at(operation: str, now: str) -> None:
-            if operation == START and now == stage:
+            if operation == self.service.start_operation and now == stage:
                 self.service.at = self.alive
                 self.task.die()
 
@@ -175,7 +208,7 @@ class World:
         """Let the worker die after the answer of its first start, before it is written down."""
 
         def at(operation: str, stage: str) -> None:
-            if operation == START and stage == "answered":
+            if operation == self.service.start_operation and stage == "answered":
                 self.task.store.before_set = die
 
         def die() -> None:
@@ -189,7 +222,7 @@ class World:
         """Let somebody else start the workflow at a stage of the task's first start."""
 
         def at(operation: str, now: str) -> None:
-            if operation == START and now == stage:
+            if operation == self.service.start_operation and now == stage:
                 self.service.at = self.alive
                 self.clock.now += 1  # never in the same second
                 self.service.start_as_a_stranger(workflow_id, parameters)
@@ -251,7 +284,7 @@ def _same_second(world: World) -> None:
 
     def at(operation: str, now: str) -> None:
         world.alive(operation, now)
-        if operation == START and now == "before":
+        if operation == world.service.start_operation and now == "before":
             world.service.at = world.alive
             world.service.start_as_a_stranger(GOOD, '{"day":99}')
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_provider_schedulerx.emulator import profile as profiles
+from airflow_provider_schedulerx.operators import start
 from airflow_provider_schedulerx.operators.run_owner import RunOwner
 from dev.experiments import matrix
 from dev.experiments.airflow_stand_in import Task
 from dev.experiments.inprocess import START, LocalService
-from dev.experiments.scenarios import GOOD, OFF, Variant, World, workflows
+from dev.experiments.scenarios import GOOD, OFF, SLOW, Variant, World, workflows
 from dev.experiments.virtual import VirtualClock
 
 pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
@@ -92,6 +94,32 @@ def test_a_run_of_somebody_else_meanwhile_makes_ours_no_older(
         )
         world.task.run()
     assert len(world.service.own) == 1
+    assert world.task.state == "success"
+
+
+@pytest.mark.parametrize("behind", [-14_400, 14_400])
+def test_clocks_of_two_workers_that_differ_by_hours_start_no_second_run(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, behind: int
+) -> None:
+    """By the clock of the second worker, the first run in sight would be older than the request that started it."""
+    world = make()
+    with world.service.in_force():
+        world.define(SLOW, retries=1)
+        world.task._retry_delay = 3600
+        world.die_at("after")
+        one_try = world.task._try
+
+        def try_elsewhere() -> None:
+            if world.task.ti.try_number == 2:
+                elsewhere = SimpleNamespace(time=lambda: world.clock.time() - behind)
+                monkeypatch.setattr(start, "time", elsewhere)
+                world.service.start_as_a_stranger(SLOW, '{"day":99}')
+                world.clock.sleep(10)
+            one_try()
+
+        monkeypatch.setattr(world.task, "_try", try_elsewhere)
+        world.task.run()
+    assert [run.status for run in world.service.own] == [SUCCESS]
     assert world.task.state == "success"
 
 

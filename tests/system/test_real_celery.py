@@ -14,7 +14,7 @@ from dev.harness import postgres, redis
 from dev.harness.rest import HAS_TASK_STATE_STORE
 from dev.harness.stack import AirflowStack
 from dev.harness.waiting import wait_for
-from tests.conftest import ROOT
+from tests.conftest import ROOT, WORKFLOWS
 
 pytestmark = [
     pytest.mark.airflow,
@@ -33,8 +33,10 @@ _DURATION = 25
 def emulator() -> Iterator[EmulatorProcess]:
     node = {"name": "only", "duration": _DURATION}
     workflow = {"id": 92, "namespace": "demo", "group": "etl", "max_concurrency": 100, "nodes": [node]}
-    with EmulatorProcess("--quota", "100000") as emulator:
-        emulator.add_workflows({"namespaces": [{"id": "demo", "groups": ["etl"]}], "workflows": [workflow]})
+    with EmulatorProcess("--workflows", str(WORKFLOWS), "--quota", "100000") as emulator:
+        emulator.add_workflows(
+            {"namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}], "workflows": [workflow]}
+        )
         yield emulator
 
 

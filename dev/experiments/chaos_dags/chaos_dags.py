@@ -10,22 +10,28 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
 
-from dev.experiments.faulty import FaultyOperator, PlainOperator
+from dev.experiments.faulty import FaultyJobOperator, FaultyOperator, PlainOperator
 from dev.harness.rest import HAS_TASK_STATE_STORE
 
 plan: dict[str, Any] = json.loads(Path(os.environ["CHAOS_PLAN"]).read_text())
 RETRYING = {"retries": plan["retries"], "retry_delay": timedelta(seconds=2)}
 
 
-def expanded(cases: list[dict[str, Any]], flavor: str) -> list[dict[str, Any]]:
+def expanded(cases: list[dict[str, Any]], flavor: str, name: str) -> list[dict[str, Any]]:
+    """Arguments of each case. :param name: of the one that holds the id."""
     return [
         {
-            "workflow_id": case["workflow_id"],
+            name: case["definition_id"],
             "fault": case["fault"],
             "instance_parameters": {"case": case["case"], "flavor": flavor},
+            **({"kind_name": case["kind"]} if name == "definition_id" else {}),
         }
         for case in cases
     ]
+
+
+#: Kind of run -> the operator, and its argument.
+OPERATORS = {"workflow": (FaultyOperator, "workflow_id"), "job": (FaultyJobOperator, "job_id")}
 
 
 def dag(dag_id: str) -> DAG:
@@ -35,21 +41,22 @@ def dag(dag_id: str) -> DAG:
 # "marked" lives by its marker alone, as on an Airflow that keeps nothing between tries.
 for flavor, how in (("durable", {}), ("marked", {"run_marker": True, "has_store": False})):
     with dag(f"chaos_{flavor}"):
-        for task_id, deferrable in (("sync", False), ("deferred", True)):
-            cases = [case for case in plan["cases"] if case["deferrable"] is deferrable]
-            FaultyOperator.partial(
+        for task_id in dict.fromkeys(case["task_id"] for case in plan["cases"]):
+            cases = [case for case in plan["cases"] if case["task_id"] == task_id]
+            operator, argument = OPERATORS[cases[0]["kind"]]
+            operator.partial(
                 task_id=task_id,
-                deferrable=deferrable,
+                deferrable=cases[0]["deferrable"],
                 poll_interval=1,
                 settling_time=3,
                 poll_failure_tolerance=120,
                 **how,
                 **RETRYING,
-            ).expand_kwargs(expanded(cases, flavor))
+            ).expand_kwargs(expanded(cases, flavor, argument))
 
 with dag("chaos_plain"):
     PlainOperator.partial(task_id="plain", poll_interval=1, **RETRYING).expand_kwargs(
-        expanded(plan["cases"], "plain")
+        expanded(plan["cases"], "plain", "definition_id")
     )
 
 with dag("chaos_waiting"):
@@ -61,4 +68,4 @@ with dag("chaos_waiting"):
         poll_failure_tolerance=120,
         run_marker=not HAS_TASK_STATE_STORE,
         **RETRYING,
-    ).expand_kwargs(expanded(plan["waiting"], "waiting"))
+    ).expand_kwargs(expanded(plan["waiting"], "waiting", "workflow_id"))

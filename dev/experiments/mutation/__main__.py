@@ -36,27 +36,21 @@ AT_LEAST = 90
 CACHE = Path(".mutation")
 
 _RECONCILING = "tests/api/runs/test_reconciling.py"
-_STORE = "tests/operators/test_start_store.py"
-_TRIES = [
-    "tests/matrix/test_adversary.py",
-    "tests/test_durable.py",
-    "tests/test_one_run.py",
-    "tests/test_operator.py",
-]
+_ADVERSARY, _DURABLE = "tests/matrix/test_adversary.py", "tests/test_durable.py"
 #: Modules, and the test files that may notice their changes, the quick ones first.
 TESTS = {
     "api/runs/tracking.py": ["tests/api/runs/test_tracking.py"],
     "api/runs/intents.py": ["tests/api/runs/test_intents.py", _RECONCILING],
-    "api/runs/candidates.py": [_RECONCILING, "tests/api/runs/test_kinds.py", *_TRIES[:2]],
-    "api/runs/reconciling.py": [_RECONCILING, *_TRIES[:2]],
-    "operators/start_store.py": [_STORE, *_TRIES],
-    "operators/launching.py": _TRIES,
-    "operators/start.py": _TRIES,
-    "operators/lost_starts.py": _TRIES,
-    "operators/earlier_runs.py": _TRIES,
-    "operators/retries_without_store.py": _TRIES,
-    "operators/run_owner.py": _TRIES,
-    "operators/try_end.py": _TRIES,
+    "api/runs/candidates.py": [_RECONCILING, "tests/api/runs/test_kinds.py", _ADVERSARY, _DURABLE],
+    "api/runs/reconciling.py": [_RECONCILING, _ADVERSARY, _DURABLE],
+    "operators/start_store.py": ["tests/operators/test_start_store.py", _DURABLE],
+    "operators/launching.py": ["tests/operators/test_launching.py", _DURABLE],
+    "operators/start.py": ["tests/operators/test_launching.py", _DURABLE],
+    "operators/lost_starts.py": ["tests/operators/test_lost_starts.py", _DURABLE],
+    "operators/retries_without_store.py": ["tests/operators/test_launching.py", "tests/test_one_run.py"],
+    "operators/earlier_runs.py": ["tests/operators/test_earlier_runs.py", _DURABLE],
+    "operators/run_owner.py": ["tests/operators/test_run_owner.py", "tests/test_one_run.py"],
+    "operators/try_end.py": ["tests/operators/test_run_owner.py", "tests/test_one_run.py"],
 }
 
 

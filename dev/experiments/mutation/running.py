@@ -40,7 +40,7 @@ PACKAGE = "airflow_provider_schedulerx"
 _FACTOR, _SECONDS = 4, 3
 #: And, where it waits for something that never comes, seconds of any clock: these, and so many times the clean run's.
 _WAIT, _WAIT_FACTOR = 60, 10
-_JOBS = 4
+_JOBS = 8
 _NEEDS_IMPORT = "needs import"
 TIMEOUT, CRASH = "timeout", "crash"
 
@@ -65,7 +65,7 @@ class CleanRun:
         reached = self.reached.get(mutant.path, {})
         tests = [test for test, lines in reached.items() if test and _touches(mutant, lines)]
         if not tests and _touches(mutant, reached.get("", [])):
-            tests = [test for test in reached if test]  # the line runs when the module is imported
+            tests = list(self.seconds)  # the line runs when the module is imported
         return sorted((test for test in tests if test in self.seconds), key=self.seconds.__getitem__)
 
 

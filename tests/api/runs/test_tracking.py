@@ -16,6 +16,7 @@ from airflow_provider_schedulerx.api.runs.tracking import (
     MAX_UNKNOWN_STATUS_POLLS,
     RunTracker,
     Verdict,
+    aligned,
     failure_message,
     has_failed,
     is_over,
@@ -246,6 +247,11 @@ def test_a_node_of_which_little_is_known_has_empty_cells() -> None:
         "job1 (job 1)  WAITING\n"
         "job2 (job 2)  RUNNING  0                         w:1"
     )
+
+
+def test_rows_of_different_lengths_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        aligned([("a", "b"), ("c",)])
 
 
 def test_the_node_table_lines_up() -> None:

@@ -518,3 +518,33 @@ def test_the_sensor_is_final_about_bad_input(emulator: EmulatorProcess) -> None:
     made.job_instance_id = "None"
     with pytest.raises(RunNotFollowableError, match="job_instance_id is empty"):
         made.execute(CONTEXT)
+
+
+# The hook.
+
+
+def test_the_hook_lists_runs_through_all_pages(emulator: EmulatorProcess) -> None:
+    job_id = new_job(emulator, history=0)
+    hook = SchedulerXHook()
+    runs = []
+    for _ in range(12):
+        runs.append(hook.execute_job(job_id))
+        time.sleep(0.11)
+    emulator.set_profile("list_order=oldest_first")
+    newest_first = runs[::-1]
+    assert [each.job_instance_id for each in hook.list_job_instances(job_id)] == newest_first
+    middle = emulator.job_instances(job_id)[6]["created"]
+    assert [each.job_instance_id for each in hook.list_job_instances(job_id, start=middle)] == newest_first[
+        :6
+    ]
+    hook.stop_job_instance(job_id, runs[3])
+    assert [each.job_instance_id for each in hook.list_job_instances(job_id, status=5)] == [runs[3]]
+
+
+def test_the_hook_lists_jobs(emulator: EmulatorProcess) -> None:
+    job_id = new_job(emulator, history=0, name="listed by the hook", enabled=False)
+    hook = SchedulerXHook()
+    (found,) = hook.list_jobs("listed by the hook")
+    assert (found.job_id, found.is_enabled, found.max_concurrency) == (job_id, False, 1000)
+    assert job_id not in {each.job_id for each in hook.list_jobs(is_enabled=True)}
+    assert hook.get_job(job_id) == found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx import api
@@ -90,8 +91,8 @@ class JobsMixin:
                     job_id,
                     page_num,
                     status=None if status is None else int(status),
-                    start_ms=None if start is None else round(start * 1000),
-                    end_ms=None if end is None else round(end * 1000),
+                    start_ms=None if start is None else math.floor(start * 1000),
+                    end_ms=None if end is None else math.ceil(end * 1000),
                 )
             )
             before = len(found)

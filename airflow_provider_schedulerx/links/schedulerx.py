@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
 from airflow_provider_schedulerx import version_compat
-from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK
+from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
@@ -44,7 +44,7 @@ class JobInstanceLink(BaseOperatorLink):
     @property
     def xcom_key(self) -> str:
         """Where Airflow 3 looks for the URL."""
-        return "_link_JobInstanceLink"
+        return XCOM_JOB_CONSOLE_LINK
 
     @classmethod
     def persist(cls, context: Context, url: str) -> None:
@@ -105,23 +105,21 @@ def persist_links(
     """
     try:
         url = console.console_link(definition_id, instance_id, kind.name)
-        _PERSIST[kind.name](context, url)
+        _CONSOLE_LINKS[kind.name].persist(context, url)
+        RunPageLink.persist(context)
     except Exception as error:
         log.warning("The link to the console could not be stored: %s: %s", type(error).__name__, error)
     else:
         log.info("%s %s in the console: %s", kind.instance_noun.capitalize(), instance_id, url)
 
 
-def _persist_workflow(context: Context, url: str) -> None:
-    WorkflowInstanceLink.persist(context, url)
-    RunPageLink.persist(context)
-
-
-_PERSIST = {"workflow": _persist_workflow, "job": JobInstanceLink.persist}
+_CONSOLE_LINKS: dict[str, type[WorkflowInstanceLink] | type[JobInstanceLink]] = {
+    "workflow": WorkflowInstanceLink,
+    "job": JobInstanceLink,
+}
+_PAGE_LINKS: tuple[BaseOperatorLink, ...] = (RunPageLink(),) if version_compat.has_run_page() else ()
 
 #: What an operator or sensor that follows a run of a workflow has as ``operator_extra_links``.
-RUN_LINKS: tuple[BaseOperatorLink, ...] = (
-    (WorkflowInstanceLink(), RunPageLink()) if version_compat.has_run_page() else (WorkflowInstanceLink(),)
-)
-#: The same for a run of a job, which has no page in Airflow: it has no nodes to draw.
-JOB_LINKS: tuple[BaseOperatorLink, ...] = (JobInstanceLink(),)
+RUN_LINKS: tuple[BaseOperatorLink, ...] = (WorkflowInstanceLink(), *_PAGE_LINKS)
+#: The same for a run of a job.
+JOB_LINKS: tuple[BaseOperatorLink, ...] = (JobInstanceLink(), *_PAGE_LINKS)

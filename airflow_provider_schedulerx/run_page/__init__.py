@@ -7,8 +7,9 @@ stored (``app``, ``content``). It never calls SchedulerX: that would need creden
 #: Key of the XCom that holds the snapshot (:mod:`~airflow_provider_schedulerx.run_page.snapshot`).
 XCOM_RUN = "schedulerx_run"
 
-#: Key of the XCom that holds the URL of the run in the console, as Airflow names those of extra links.
-XCOM_CONSOLE_LINK = "_link_WorkflowInstanceLink"
+#: Keys of the XComs that hold the URL of a run in the console, as Airflow names those of extra links: of a workflow, of a
+#: job.
+XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK = "_link_WorkflowInstanceLink", "_link_JobInstanceLink"
 
 #: Where the API server mounts the page, below the path of ``[api] base_url``.
 URL_PREFIX = "/schedulerx"

@@ -10,7 +10,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import String, case, cast, func, null, select
 
-from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_RUN
+from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK, XCOM_RUN
 from airflow_provider_schedulerx.run_page.encoding import MAX_BYTES, MalformedSnapshotError, decode
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.view import OVER, TaskView
@@ -39,7 +39,7 @@ def task_view(session: Session, dag_id: str, run_id: str, task_id: str, map_inde
     row = session.execute(select(TaskInstance.state).where(*of_task(TaskInstance))).first()
     if row is None:
         return None
-    keys = (XCOM_RUN, XCOM_CONSOLE_LINK)
+    keys = (XCOM_RUN, XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK)
     stored = {
         xcom.key: xcom.value
         for xcom in session.execute(
@@ -55,7 +55,7 @@ def task_view(session: Session, dag_id: str, run_id: str, task_id: str, map_inde
         state=_state(row.state),
         snapshot=snapshot,
         is_unreadable=snapshot is None and XCOM_RUN in stored,
-        console_url=link_of(stored.get(XCOM_CONSOLE_LINK)),
+        console_url=link_of(stored.get(XCOM_CONSOLE_LINK) or stored.get(XCOM_JOB_CONSOLE_LINK)),
     )
 
 

@@ -64,7 +64,7 @@ class RunSearch:
             self._log.info("%s", api.scheduled.found_message(self._wanted, seen, self._kind.instance_noun))
             return seen.found.instance_id
         if seen.reach != self.reach:
-            self.reach = seen.reach
+            self.reach: str = seen.reach
             self._log.info("There is no run with %s yet: %s", self._wanted, self.reach)
         # It may be listed late.
         if seen.is_beyond and max(waited, time.monotonic() - self._began) > api.tracking.SETTLING_SECONDS:

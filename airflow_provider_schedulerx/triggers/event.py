@@ -108,15 +108,15 @@ class WorkflowEventTrigger(BaseEventTrigger):
                 + ("and got neither" if workflow_id is None else "and got both: remove one"),
                 field="workflow_id",
             )
-        self.workflow_id = None if workflow_id is None else check_id("workflow_id", workflow_id)
-        self.workflow_name = None if workflow_name is None else check_name("workflow_name", workflow_name)
-        self.statuses = _check_statuses(statuses)
+        self.workflow_id: int | None = None if workflow_id is None else check_id("workflow_id", workflow_id)
+        self.workflow_name: str | None = None if workflow_name is None else check_name("workflow_name", workflow_name)
+        self.statuses: list[Status] = _check_statuses(statuses)
         self.schedulerx_conn_id = schedulerx_conn_id
         self.region_id = region_id
         self.namespace = namespace
         self.namespace_source = namespace_source
         self.group_id = group_id
-        self.poll_interval = check_seconds("poll_interval", poll_interval, minimum=MIN_POLL_INTERVAL)
+        self.poll_interval: float = check_seconds("poll_interval", poll_interval, minimum=MIN_POLL_INTERVAL)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path of this class, and the arguments that make an equal trigger."""

@@ -10,15 +10,18 @@ import argparse
 import json
 import tempfile
 import time
+import urllib.error
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from dev.harness.stack import AirflowStack
 from dev.harness.waiting import wait_for
+
+T = TypeVar("T")
 
 _HERE = Path(__file__).resolve().parent
 _FIRST = 7000
@@ -144,11 +147,29 @@ def _ended(emulator: EmulatorProcess) -> set[int]:
 
 
 def _events(airflow: AirflowStack) -> list[int]:
-    found: list[Mapping[str, Any]] = list(airflow._pages("/assets/events", "asset_events"))
+    found: list[Mapping[str, Any]] = _patiently(
+        lambda: list(airflow._pages("/assets/events", "asset_events"))
+    )
     return [event["extra"]["payload"]["WfInstanceId"] for event in found]
 
 
+def _patiently(ask: Callable[[], T]) -> T:
+    """Ask again where SQLite was locked, which the API answers with 500."""
+    for _ in range(30):
+        try:
+            return ask()
+        except urllib.error.HTTPError as error:
+            if error.code != 500:
+                raise
+            time.sleep(1)
+    return ask()
+
+
 def _processed(airflow: AirflowStack, workflows: int) -> set[int]:
+    return _patiently(lambda: _seen_by_tasks(airflow, workflows))
+
+
+def _seen_by_tasks(airflow: AirflowStack, workflows: int) -> set[int]:
     found: set[int] = set()
     for number in range(_FIRST, _FIRST + workflows):
         path = f"/dags/after_{number}/dagRuns/~/taskInstances"
@@ -159,7 +180,7 @@ def _processed(airflow: AirflowStack, workflows: int) -> set[int]:
 
 
 def _dag_runs(airflow: AirflowStack) -> int:
-    return len(list(airflow._pages("/dags/~/dagRuns", "dag_runs")))
+    return _patiently(lambda: len(list(airflow._pages("/dags/~/dagRuns", "dag_runs"))))
 
 
 def main() -> None:

@@ -137,18 +137,6 @@ class AirflowStack(_RestApi):  # type: ignore[misc, valid-type]  # which of the 
                 start_new_session=True,
             )
 
-    def add_component(self, component: str, arguments: tuple[str, ...]) -> None:
-        """Make a component known, which :meth:`start_component` can start then."""
-        self._components = {**self._components, component: arguments}
-
-    def pid(self, component: str) -> int:
-        """The process of a component."""
-        return self._processes[component].pid
-
-    def is_alive(self, component: str) -> bool:
-        """Whether the process of a component has not ended."""
-        return self._processes[component].poll() is None
-
     def revive(self) -> list[str]:
         """Start again what has ended by itself, as a service manager does. :return: its names.
 

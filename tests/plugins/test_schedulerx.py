@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx.links.schedulerx import RUN_LINKS, RunPageLink
+from airflow_provider_schedulerx.links.schedulerx import JOB_LINKS, RUN_LINKS, RunPageLink
 from airflow_provider_schedulerx.plugins.schedulerx import SchedulerXPlugin
 from airflow_provider_schedulerx.run_page import paths
 from airflow_provider_schedulerx.version_compat import has_run_page
@@ -43,6 +43,7 @@ def test_the_setting_removes_the_tabs_and_not_the_page(monkeypatch: pytest.Monke
     (app,) = SchedulerXPlugin().fastapi_apps
     assert app["url_prefix"] == "/schedulerx"
     assert [link.name for link in RUN_LINKS] == ["SchedulerX workflow instance", "SchedulerX run"]
+    assert [link.name for link in JOB_LINKS] == ["SchedulerX job instance", "SchedulerX run"]
 
 
 @from_3_1

@@ -23,7 +23,7 @@ from sqlalchemy import Table, create_engine, event, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_RUN
+from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK, XCOM_RUN
 from airflow_provider_schedulerx.run_page.encoding import encode
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.stored import MAX_RUNS, dag_run_views, link_of, task_view
@@ -74,10 +74,11 @@ def xcom(session: Session, name: str, value: Any, index: int = -1, key: str = XC
     add(session, XCOM, **ids, key=key, value=value)
 
 
-def test_a_task_with_its_snapshot_and_its_link(session: Session) -> None:
+@pytest.mark.parametrize("link", [XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK])
+def test_a_task_with_its_snapshot_and_its_link(session: Session, link: str) -> None:
     task(session, "t", "deferred")
     xcom(session, "t", GOOD)
-    xcom(session, "t", json.dumps("https://console/7"), key=XCOM_CONSOLE_LINK)
+    xcom(session, "t", json.dumps("https://console/7"), key=link)
     view = task_view(session, "d", "r", "t", -1)
     assert view is not None
     assert view.snapshot is not None

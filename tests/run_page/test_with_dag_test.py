@@ -15,12 +15,13 @@ from airflow_provider_schedulerx.run_page.encoding import decode
 from airflow_provider_schedulerx.version_compat import has_run_page
 from tests.conftest import ROOT
 
-#: dag id -> how the run of its last task ended.
+#: dag id -> how the run of its last task that waits ended.
 DAGS = {
     "example_schedulerx": "SUCCESS",
     "example_schedulerx_failure": "FAILED",
     "example_schedulerx_deferrable": "SUCCESS",
     "example_schedulerx_sensor": "SUCCESS",
+    "example_schedulerx_job": "SUCCESS",
 }
 
 
@@ -61,4 +62,5 @@ def test_each_of_them_leaves_a_final_picture_and_a_link(tmp_path: Path) -> None:
         snapshot = decode(json.loads(stored[dag_id]))
         assert snapshot.status.name == status
         assert snapshot.nodes, dag_id
+        assert snapshot.kind == ("job" if dag_id.endswith("_job") else "workflow")
         assert json.loads(links[dag_id]).startswith(f"https://x.example/airflow/schedulerx/run/{dag_id}/")

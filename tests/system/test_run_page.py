@@ -103,6 +103,16 @@ WORKFLOWS = {
             106, "relay", [{"name": "one", "duration": 20}, {"name": "two", "after": "one", "duration": 900}]
         ),
     ],
+    "jobs": [
+        {
+            "id": 301,
+            "name": "nightly-report",
+            "namespace": "demo",
+            "group": "etl",
+            "duration": 6,
+            "result": "4 pages",
+        }
+    ],
 }
 
 
@@ -156,7 +166,7 @@ def page(chromium: Any, airflow: AirflowStack) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def runs(airflow: AirflowStack) -> dict[str, str]:
     """DAG runs that go on while the first of them are looked at."""
-    names = ("page_failed", "page_mapped", "page_long", "page_long_deferred", "page_large")
+    names = ("page_failed", "page_mapped", "page_long", "page_long_deferred", "page_large", "page_job")
     return {name: airflow.trigger(name) for name in names}
 
 
@@ -343,6 +353,25 @@ def test_each_mapped_task_has_its_own_run_and_the_dag_run_has_all(
     shoot(page, "run-dag-run")
     frame.get_by_role("link", name="load [2]").click()
     frame.locator("h1", has_text=str(ids[2])).wait_for()
+
+
+@pytest.mark.parametrize("task_id", ["waiting", "deferred"])
+def test_a_run_of_a_job_has_a_state_times_and_a_result(
+    page: Any, airflow: AirflowStack, runs: dict[str, str], task_id: str, shoot: Callable[..., None]
+) -> None:
+    run = Run(airflow, "page_job", runs["page_job"], task_id)
+    assert airflow.wait_for_run("page_job", run.run_id) == "success"
+    frame = run.open_tab(page)
+    title = f"Job 301, instance {run.stored()['instance_id']} SUCCESS"
+    assert frame.locator("h1").inner_text() == title
+    assert re.search(r"Seen .* ago\. Start .*\. End .*\. Took \d+ s\.", frame.locator(".note").inner_text())
+    assert "nightly-report (job 301)" in frame.locator("tbody").inner_text()
+    assert "4 pages" in frame.locator("tbody").inner_text()
+    assert frame.locator("svg.dag").count() == 0
+    shoot(page, "run-job")
+    page.goto(run.of_ours)
+    console = page.get_by_role("link", name="Open in the console").get_attribute("href")
+    assert console == airflow.links("page_job", run.run_id, task_id)["SchedulerX job instance"]
 
 
 def test_another_operators_task_gets_a_quiet_sentence(page: Any, airflow: AirflowStack) -> None:

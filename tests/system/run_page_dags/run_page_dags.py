@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import PythonOperator
 
-from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
+from airflow_provider_schedulerx.operators.schedulerx import ExecuteJobOperator, ExecuteWorkflowOperator
 
 
 def dag(dag_id: str) -> DAG:
@@ -47,6 +47,11 @@ with dag("page_mapped"):
     ExecuteWorkflowOperator.partial(
         task_id="load", workflow_id=105, poll_interval=1, deferrable=True, durable=False
     ).expand(instance_parameters=[{"shard": number} for number in range(3)])
+
+with dag("page_job"):
+    ExecuteJobOperator(task_id="waiting", job_id=301, poll_interval=1, durable=False) >> ExecuteJobOperator(
+        task_id="deferred", job_id=301, poll_interval=1, durable=False, deferrable=True
+    )
 
 with dag("page_many"):
     ExecuteWorkflowOperator.partial(

@@ -109,7 +109,9 @@ class WorkflowEventTrigger(BaseEventTrigger):
                 field="workflow_id",
             )
         self.workflow_id: int | None = None if workflow_id is None else check_id("workflow_id", workflow_id)
-        self.workflow_name: str | None = None if workflow_name is None else check_name("workflow_name", workflow_name)
+        self.workflow_name: str | None = (
+            None if workflow_name is None else check_name("workflow_name", workflow_name)
+        )
         self.statuses: list[Status] = _check_statuses(statuses)
         self.schedulerx_conn_id = schedulerx_conn_id
         self.region_id = region_id

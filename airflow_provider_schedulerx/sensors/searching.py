@@ -32,7 +32,7 @@ class RunSearch:
         self._log = log
         self._faults = FaultLog(log, f"the list of runs of {self._what}")
         self._began = time.monotonic()
-        self.reach = ""
+        self.reach: str = ""
 
     def look(
         self, listed: Callable[[], Sequence[RunSummary]], tracker: RunTracker, waited: float
@@ -64,7 +64,7 @@ class RunSearch:
             self._log.info("%s", api.scheduled.found_message(self._wanted, seen, self._kind.instance_noun))
             return seen.found.instance_id
         if seen.reach != self.reach:
-            self.reach: str = seen.reach
+            self.reach = seen.reach
             self._log.info("There is no run with %s yet: %s", self._wanted, self.reach)
         # It may be listed late.
         if seen.is_beyond and max(waited, time.monotonic() - self._began) > api.tracking.SETTLING_SECONDS:

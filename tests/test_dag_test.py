@@ -27,7 +27,7 @@ def test_the_example_dag_runs_inline_with_dag_test(tmp_path: Path) -> None:
             "from airflow.models.dagbag import DagBag\n"
             f"dags = DagBag({str(ROOT / 'example_dags')!r}).dags\n"
             "for dag_id in ('example_schedulerx', 'example_schedulerx_failure', 'example_schedulerx_deferrable', "
-            "'example_schedulerx_sensor'):\n"
+            "'example_schedulerx_sensor', 'example_schedulerx_job', 'example_schedulerx_job_failure'):\n"
             "    run = dags[dag_id].test()\n"
             "    print(dag_id, 'ended as', run.state)\n"
         )
@@ -38,4 +38,7 @@ def test_the_example_dag_runs_inline_with_dag_test(tmp_path: Path) -> None:
         assert "example_schedulerx_failure ended as failed" in done.stdout, done.stdout + done.stderr
         assert "example_schedulerx_deferrable ended as success" in done.stdout, done.stdout + done.stderr
         assert "example_schedulerx_sensor ended as success" in done.stdout, done.stdout + done.stderr
+        assert "example_schedulerx_job ended as success" in done.stdout, done.stdout + done.stderr
+        assert "example_schedulerx_job_failure ended as failed" in done.stdout, done.stdout + done.stderr
         assert (local.starts(101), local.starts(102)) == (3, 1)
+        assert (local.job_starts(201), local.job_starts(202)) == (2, 1)

@@ -69,3 +69,14 @@ def test_the_service_is_as_closed_as_before(emulator: EmulatorProcess) -> None:
     for path in ("/", "/consol", "/counters"):
         with pytest.raises(urllib.error.HTTPError):
             page(emulator, path)
+
+
+def test_a_job_has_its_page_and_is_in_the_index(emulator: EmulatorProcess, hook: SchedulerXHook) -> None:
+    run = hook.execute_job(21, {"text": "<b>&"})
+    text = page(emulator, f"/console/21/{run}")
+    assert f"Job instance {run}" in text
+    assert "&lt;b&gt;&amp;" in text
+    assert "<svg" not in text, "a job has no DAG"
+    assert f'<a href="/console/21/{run}">{run}</a>' in page(emulator, "/console/")
+    with pytest.raises(urllib.error.HTTPError):
+        page(emulator, f"/console/22/{run}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,8 +30,9 @@ from airflow_provider_schedulerx.exceptions import (
 from airflow_provider_schedulerx.operators import launching
 from airflow_provider_schedulerx.operators import start as start_module
 from airflow_provider_schedulerx.operators.interrupts import Killed
-from airflow_provider_schedulerx.operators.start_policy import run_marker
-from airflow_provider_schedulerx.operators.task_run import Phase
+from airflow_provider_schedulerx.operators.start import Start
+from airflow_provider_schedulerx.operators.start_policy import StartPolicy, run_marker
+from airflow_provider_schedulerx.operators.task_run import Phase, TaskRun
 from tests.operators.played import Try, intent, left_by, listed, needs_store, run
 
 pytestmark = needs_store
@@ -49,7 +52,7 @@ def follows(one: Try, instance_id: int, **more: Any) -> bool:
     found = one.launcher.find_or_start()
     assert one.owner.run == found
     assert one.owner.phase is Phase.FOLLOWING
-    return found == one.start.run(instance_id, **more)
+    return found == TaskRun(one.calls.kind, 1, instance_id, **more)
 
 
 # A new run.
@@ -174,6 +177,7 @@ def test_a_refusal_without_a_run_is_believed() -> None:
     why = r"^Workflow 1 was not started: full \(Code=500\). No run was found afterwards, so a retry may start one$"
     with pytest.raises(RunNotStartedError, match=why):
         one.launcher.find_or_start()
+    assert one.calls.asked[-1][2]["patience"] == 0.0, "most likely it is true"
     assert one.owner.phase is Phase.IDLE
     assert not one.kept
 
@@ -444,6 +448,31 @@ def test_where_airflow_does_not_say_how_many_tries_there_are_a_later_one_is_a_re
 
 
 # What a start says of itself.
+
+
+def test_a_start_takes_what_the_operator_says() -> None:
+    one = Try()
+    task = SimpleNamespace(
+        instance_parameters={"a": 1},
+        log=one.log,
+        definition_name="nightly",
+        on_retry="restart",
+        if_running="skip",
+        run_marker="key",
+        settling_time=1.0,
+        poll_failure_tolerance=2.0,
+        durable=False,
+        wait_for_completion=False,
+        cancel_on_kill=False,
+        retries=None,
+        retry_delay=timedelta(seconds=9),
+    )
+    policy = StartPolicy("restart", "skip", "key", 1.0, 2.0, False, False, False, 0, 9.0)
+    start = Start.from_task(task, one.context, one.owner, one.store)
+    assert start == Start(
+        one.calls, 1, {"a": 1}, policy, one.owner, one.store, one.context, one.log, (), "nightly"
+    )
+    assert start.intent(None).definition_name == "nightly"
 
 
 def test_the_age_of_an_earlier_request_is_in_doubt_small() -> None:

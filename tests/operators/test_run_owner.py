@@ -130,6 +130,10 @@ def test_the_last_try_is_known(try_number: Any, max_tries: Any, is_last: bool) -
     assert Try(try_number=try_number, max_tries=max_tries).owner.is_last_try is is_last
 
 
+def test_what_is_lost_for_now_says_who_takes_it_up() -> None:
+    assert is_answer(Try().owner.lost("It is away"), RETRYABLE, "It is away. A retry takes it up again")
+
+
 # Nothing ends it.
 
 
@@ -334,7 +338,7 @@ def test_a_limit_may_have_a_reason() -> None:
 
 
 def test_without_a_run_no_time_is_up() -> None:
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="no run is followed"):
         Try().owner.time_is_up("x")
 
 
@@ -436,8 +440,10 @@ def test_a_stop_is_tried_once() -> None:
 
 
 def test_a_kill_after_the_stop_of_a_run_tells_how_it_ended() -> None:
-    assert type(end(ended(Try(), FAILED), Killed())) is RunStoppedError
-    assert type(end(ended(Try(), SUCCESS), Killed())) is RETRYABLE
+    text = "The task was killed while workflow instance 6 ran"
+    assert is_answer(end(ended(Try(), FAILED), Killed()), RunStoppedError, f"{text}, and it was stopped")
+    error = end(ended(Try(), SUCCESS), Killed())
+    assert is_answer(error, RETRYABLE, f"{text}, {SUCCEEDED}. A retry returns it, and starts none")
 
 
 # A kill of which the main flow hears nothing: below Airflow 3, or where nothing outlives the try.
@@ -448,6 +454,8 @@ def test_where_the_main_flow_does_not_continue_the_handler_stops_the_run(
 ) -> None:
     for one in (following(Try(is_kept=False)), following(Try())):
         one.answers(stop=run(FAILED, 6))
+        with one.owner.guard():
+            pass
         one.owner.on_kill()  # outside of the guard, or not kept
         assert one.calls.asked == [("stop", 6)]
         assert one.owner.phase is Phase.ENDED

@@ -66,11 +66,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("module", nargs="*", help="such as api/runs/tracking.py (default: all)")
     parser.add_argument("--again", action="store_true", help="also those that were killed before")
+    parser.add_argument("--quick", action="store_true", help="run the first test file of each module only")
     parser.add_argument("--only", help="functions whose name contains this")
     arguments = parser.parse_args()
     modules = arguments.module or list(TESTS)
     prepare()
-    files = list(dict.fromkeys(file for module in modules for file in TESTS[module]))
+    tests = {module: TESTS[module][: 1 if arguments.quick else None] for module in modules}
+    files = list(dict.fromkeys(file for each in tests.values() for file in each))
     clean = _clean_runs(files, modules)
     preload({name for each in clean.values() for name in each.imported})
     explained = tomllib.loads(SURVIVORS.read_text("utf-8")) if SURVIVORS.exists() else {}
@@ -80,9 +82,11 @@ def main() -> int:
         if arguments.only:
             mutants = [each for each in mutants if arguments.only in each.function]
         outcomes = _run_all(
-            module, mutants, {file: clean[file] for file in TESTS[module]}, again=arguments.again
+            module, mutants, {file: clean[file] for file in tests[module]}, again=arguments.again
         )
-        bad += _report(module, outcomes, explained.get(module, {}), is_whole=not arguments.only)
+        bad += _report(
+            module, outcomes, explained.get(module, {}), is_whole=not arguments.only and not arguments.quick
+        )
     return 1 if bad else 0
 
 

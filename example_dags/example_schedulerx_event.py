@@ -1,12 +1,14 @@
-"""Run whenever a run of a SchedulerX workflow has succeeded, whoever has started it. Airflow 3 only."""
+"""Use this to run a DAG whenever a run of a SchedulerX workflow has succeeded, whoever started it. Airflow 3 only."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
+from airflow.providers.common.compat.sdk import DAG, Asset, task
+
 try:
-    from airflow.sdk import DAG, Asset, AssetWatcher, task
+    from airflow.sdk import AssetWatcher
 
     from airflow_provider_schedulerx.triggers.event import WorkflowEventTrigger
 except ImportError:  # Airflow 2 has no watchers

@@ -23,7 +23,7 @@ with DAG(
     refresh = ExecuteJobOperator(
         task_id="refresh_cache",
         job_id=201,
-        instance_parameters={"day": "{{ ds }}"},
+        instance_parameters={"run": "{{ run_id }}"},
         poll_interval=1,
         timeout=120,
         deferrable=True,

@@ -1,4 +1,4 @@
-"""Wait for the run that SchedulerX's own schedule has started today, and start a workflow by its name after it."""
+"""Use this to wait for the run that SchedulerX's own schedule has started today, then start a workflow by its name."""
 
 from __future__ import annotations
 

@@ -117,6 +117,10 @@ def test_punctuation_is_chinese(page: Path) -> None:
     assert not re.findall(r".*[\u4e00-\u9fff]\.(?:\s|$).*", text)
 
 
+def test_both_editions_have_the_same_pages() -> None:
+    assert sorted(twin(page) for page in CHINESE) == sorted(ENGLISH)
+
+
 def test_every_entry_of_the_navigation_is_translated() -> None:
     config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     named = re.findall(r"^ +- ([^:\n]+):", config.partition("\nnav:")[2], re.MULTILINE)

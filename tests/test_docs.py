@@ -240,7 +240,8 @@ def test_connection(
 
 
 def test_every_type_of_credential_has_a_section_with_an_example() -> None:
-    pages = sorted((ROOT / "docs").glob("connect-*.md"))
+    # Those in English: a name has one section, which the Chinese page has as well.
+    pages = [page for page in sorted((ROOT / "docs").glob("connect-*.md")) if ".zh." not in page.name]
     sections = [
         section for page in pages for section in re.split(r"^#+ ", page.read_text(), flags=re.MULTILINE)
     ]

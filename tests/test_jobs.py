@@ -229,7 +229,7 @@ def test_a_job_is_found_by_its_exact_name(emulator: EmulatorProcess) -> None:
     ti.run(operator(job_id=None, job_name="by its name"))
     assert (emulator.job_starts(job_id), ti.xcoms["job_id"]) == (1, job_id)
     with pytest.raises(RunNotStartableError, match=f"'by its name' \\({job_id}\\)"):
-        operator(job_id=None, job_name="by its nane").execute(kept().context)
+        operator(job_id=None, job_name="by its other name").execute(kept().context)
 
 
 @pytest.mark.parametrize("arguments", [{"job_id": None}, {"job_name": "tidy"}])

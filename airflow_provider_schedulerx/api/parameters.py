@@ -76,6 +76,20 @@ def _shown(value: Any) -> str:
     return f"{value!r:.80}"
 
 
+def check_name(field: str, value: Any) -> str:
+    """Return a name, which is compared as it is.
+
+    :raises SchedulerXConfigurationError: if it is empty or no text.
+    """
+    if not isinstance(value, str):
+        raise SchedulerXConfigurationError(f"{field} must be a str, not {value!r:.80}", field=field)
+    if not value.strip() or value == "None":
+        raise SchedulerXConfigurationError(
+            f"{field} is empty; was the XCom or template that should give it rendered?", field=field
+        )
+    return value
+
+
 def check_seconds(name: str, value: float | timedelta, minimum: float = 0.0) -> float:
     """Return a duration in seconds.
 

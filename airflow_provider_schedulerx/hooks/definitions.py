@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
-from airflow_provider_schedulerx.api.parameters import check_id, check_literal_id, is_literal
-from airflow_provider_schedulerx.api.runs.names import check_name
+from airflow_provider_schedulerx.api.parameters import check_id, check_literal_id, check_name, is_literal
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.kinds import RunKind

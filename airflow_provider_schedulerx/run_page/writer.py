@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.run_page import XCOM_RUN
-from airflow_provider_schedulerx.run_page.cadence import Cadence
-from airflow_provider_schedulerx.run_page.encoding import MalformedSnapshotError, decode, encode
-from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.kinds import Run
+    from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 
 #: Seconds that a task waits for a write: usually it takes a few hundredths. How a run ended is worth more.
 PATIENCE, PATIENCE_AT_THE_END = 1.0, 5.0
@@ -88,6 +86,9 @@ class TaskSnapshotWriter:
     def __init__(
         self, ti_key: dict[str, Any], log: Any, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
+        # Imported here, since every DAG file imports this module and few of its tasks run.
+        from airflow_provider_schedulerx.run_page.cadence import Cadence
+
         self._ti_key = ti_key
         self._log = log
         self._monotonic = monotonic
@@ -131,6 +132,9 @@ class TaskSnapshotWriter:
         return True
 
     def _store(self, instance: Run, observed_at: float) -> None:
+        from airflow_provider_schedulerx.run_page.encoding import encode
+        from airflow_provider_schedulerx.run_page.snapshot import Snapshot
+
         snapshot = Snapshot.of(instance, observed_at, mask=masked)
         if snapshot.is_partial and self._last is None:
             # The trigger may have stored them.
@@ -183,6 +187,8 @@ class _Write:
 
 def parsed(value: Any) -> Snapshot | None:
     """Return a stored snapshot, or None if there is none that can be used."""
+    from airflow_provider_schedulerx.run_page.encoding import MalformedSnapshotError, decode
+
     try:
         return decode(value)
     except MalformedSnapshotError:

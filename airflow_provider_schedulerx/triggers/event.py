@@ -20,9 +20,9 @@ from airflow_provider_schedulerx.api.parameters import (
     MIN_POLL_INTERVAL,
     check_choice,
     check_id,
+    check_name,
     check_seconds,
 )
-from airflow_provider_schedulerx.api.runs.names import check_name
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers import definitions
 from airflow_provider_schedulerx.triggers.cursors import CursorStore, source_of

@@ -17,7 +17,9 @@ from airflow_provider_schedulerx.api import exceptions as errors
 from airflow_provider_schedulerx.api.polling import poller
 from airflow_provider_schedulerx.api.polling.reporting import Metric, set_reporter
 from airflow_provider_schedulerx.api.runs import stopping as stop_recipes
+from airflow_provider_schedulerx.api.runs import tracking
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers import run as triggers
 from airflow_provider_schedulerx.triggers import stopping
@@ -69,7 +71,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             world = World(**service)
             loop = asyncio.get_running_loop()
             clock = SimpleNamespace(time=lambda: EPOCH + loop.time(), monotonic=loop.time)
-            for module in (triggers, stopping, stop_recipes):
+            for module in (triggers, stopping, stop_recipes, version_compat):
                 if hasattr(module, "time"):
                     monkeypatch.setattr(module, "time", clock)
             monkeypatch.setattr(SchedulerXHook, "aget_settings", lambda hook: world.aget_settings(hook))
@@ -436,3 +438,65 @@ def test_lines_of_the_poller_are_not_written_in_the_context_of_a_trigger(simulat
     said = " ".join(line for _, line in lines)
     assert "cannot be listed" in said
     assert "polled later than poll_interval" in said
+
+
+# Nodes of a run among many.
+
+
+def test_the_log_of_a_run_among_many_reads_like_that_of_a_worker(simulate: Any) -> None:
+    """A worker polls the run itself each time; the trigger sees it in lists, and its nodes in samples."""
+    spans = {"load": (0, 150, 4), "wait": (150, 500, 4), "mail": (500, 600, 5)}
+
+    async def main(world: World) -> None:
+        run, *others = (
+            world.service.start(1, (600, status)) for status in (FAILED, SUCCESS, SUCCESS, SUCCESS)
+        )
+
+        def nodes(call: Any) -> Any:
+            if call.operation.name != GET or call.query["WfInstanceId"] != str(run):
+                return None
+            shown = [
+                {
+                    "JobId": number,
+                    "JobInstanceId": 10 + number,
+                    "JobName": name,
+                    "Status": 1 if now() < begin else 3 if now() < end else ended,
+                    "WorkAddr": "10.0.0.1:1" if now() >= begin else "",
+                    "Result": "no relay" if now() >= end and ended == 5 else "",
+                }
+                for number, (name, (begin, end, ended)) in enumerate(spans.items(), 1)
+            ]
+            status = 3 if now() < 600 else FAILED
+            return {"WfInstanceInfo": {"Status": status}, "WfInstanceDag": {"Nodes": shown, "Edges": []}}
+
+        world.service.faults.append(nodes)
+
+        async def of_a_worker() -> list[str]:
+            tracker, said = tracking.RunTracker(600), []
+            while True:
+                call = WORKFLOW_RUNS.get_call(world.settings.scope, 1, run)
+                verdict, lines = tracker.observe(await world.service.perform(call), now())
+                said += lines
+                if verdict is tracking.Verdict.FAILED:
+                    return said
+                await asyncio.sleep(10)
+
+        async def of_the_trigger() -> list[str]:
+            said: list[str] = []
+            made = trigger(run)
+            made._log = SimpleNamespace(info=lambda *a: said.append(a[0] % a[1:]), warning=lambda *a: None)
+            await fire(made)
+            return said
+
+        (worker, triggerer), _ = await asyncio.gather(
+            asyncio.gather(of_a_worker(), of_the_trigger()),
+            asyncio.gather(*(fire(trigger(other)) for other in others)),
+        )
+        assert worker == triggerer
+        assert worker[0] == "Workflow instance 1000 is RUNNING"
+        assert worker[1] == "Node load (job 1) is RUNNING (worker: 10.0.0.1:1)"
+        assert any("is still RUNNING; running: wait (job 2)" in line for line in worker)
+        assert any("Node mail (job 3) is FAILED (result: no relay" in line for line in worker)
+        assert world.service.calls[LIST] > 50
+
+    simulate(main)

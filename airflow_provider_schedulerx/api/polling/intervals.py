@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,6 +16,8 @@ SHORTEST = 1.0
 _EAGERNESS = 4.0
 _USUAL_FROM, _USUAL_TO = 0.8, 1.2
 _HISTORY = 20
+#: Seconds within which a run that is new here is polled, so that a crowd that arrives together is seen by one list.
+_FIRST_POLL = 1.0
 
 
 def wished_interval(age: float, poll_interval: float, usual_duration: float | None) -> float:
@@ -30,6 +33,14 @@ def wished_interval(age: float, poll_interval: float, usual_duration: float | No
     if usual_duration is not None and _USUAL_FROM * usual_duration <= age <= _USUAL_TO * usual_duration:
         interval = min(interval, max(shortest, poll_interval / _EAGERNESS))
     return interval
+
+
+def first_delay(poll_interval: float, shortest: float) -> float:
+    """Seconds until a first poll. A crowd takes its turns among the others, if there is not enough for all.
+
+    :param shortest: seconds between two polls that the budget has room for.
+    """
+    return random.uniform(0, max(shortest, min(_FIRST_POLL, poll_interval / 10)))  # noqa: S311
 
 
 def usual_duration(history: Iterable[RunSummary]) -> float | None:

@@ -10,18 +10,16 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from enum import IntEnum
 from functools import partial
 
 from airflow_provider_schedulerx.api.polling.congestion import Congestion, now
 from airflow_provider_schedulerx.api.polling.demands import Demands
+from airflow_provider_schedulerx.api.polling.pacing import WINDOW, pause_between
+from airflow_provider_schedulerx.api.polling.permits import Permit, Priority
 from airflow_provider_schedulerx.api.polling.reporting import Metric, report
 from airflow_provider_schedulerx.api.polling.shortage import ShortageLog
 
-#: Seconds in which the budget may be used once. More than a minute, because two calls can arrive
-#: closer together than they were sent.
-WINDOW = 62.0
+__all__ = ["SPARE_SHARE", "WINDOW", "Permit", "Priority", "RateLimiter"]
 
 #: Calls for stops in a row before one poll has its turn.
 _STOPS_IN_A_ROW = 4
@@ -31,30 +29,8 @@ _SPARE = 0.9
 SPARE_SHARE = 0.2
 #: Seconds after which those who wait for a spare call ask again.
 _SPARE_PAUSE = 1.0
-#: Calls that may follow each other at once where calls are spread out: so many, or this share of the limit.
-_FEW, _FEW_SHARE = 2, 0.1
 #: Seconds.
 _SHORTEST_WAIT = 1e-6
-
-
-class Priority(IntEnum):
-    """Who goes first."""
-
-    STOP = 0
-    POLL = 1
-    #: Only what the polls, as promised, leave over.
-    SPARE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """Leave to make one call.
-
-    :ivar sent_at: when it was given, in the event loop's time.
-    """
-
-    sent_at: float
-    priority: Priority
 
 
 #: What says by when somebody is promised a call, and his turn.
@@ -255,31 +231,10 @@ class RateLimiter:
             return sent[-allowed] + WINDOW - at
         if priority is Priority.SPARE and len(self._spare_sent) >= (rate - self.demands.needed) * _SPARE:
             return _SPARE_PAUSE
-        if not sent:
-            return 0.0
-        if not self._congestion.is_over:
-            # While the rate grows back, everything is spread out, so that a burst does not end in the next refusal.
-            return sent[-1] + 60.0 / allowed - at
-        if promised_at > at:
-            return min(self._wait_for_free_call(allowed), promised_at - at)
-        if len(sent) * 2 <= allowed or len(sent) < (few := max(_FEW, int(allowed * _FEW_SHARE))):
-            return 0.0
-        # The second half of the budget is spread out, so that a burst does not mean a minute of silence; but for a few
-        # calls, if there were none for a while, so that nobody waits without need.
-        return sent[-few] + few * 60.0 / allowed - at
-
-    def _wait_for_free_call(self, allowed: int) -> float:
-        """Seconds until a call that nobody was promised yet.
-
-        Half of what promises leave over may be used at once, and the rest evenly until that is free again; but for what
-        those who poll several times a minute need until then.
-        """
-        sent, needed = self._sent, self.demands.needed
-        if len(sent) * 2 <= allowed - needed:
-            return 0.0
-        next_free = sent[0] + WINDOW - now()
-        # Where there is not enough for the promises, nothing is kept: all have to wait for their turns.
-        kept = self.demands.repeated * next_free / WINDOW if needed < allowed else 0.0
-        if (left := allowed - len(sent) - kept) < 1:
-            return next_free
-        return sent[-1] + max(60.0 / allowed, next_free / left) - now()
+        return pause_between(
+            self._sent,
+            allowed,
+            self.demands,
+            is_recovering=not self._congestion.is_over,
+            promised_at=promised_at,
+        )

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_schedulerx.api.polling.congestion import now
 from airflow_provider_schedulerx.api.polling.due import DueRuns
-from airflow_provider_schedulerx.api.polling.intervals import wished_interval
+from airflow_provider_schedulerx.api.polling.intervals import first_delay, wished_interval
 from airflow_provider_schedulerx.api.polling.subscriptions import FollowedRun, ListSubscription, Place
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.polling.rate_limit import RateLimiter
 
-#: Seconds within which a run that is new here is polled, so that a crowd that arrives together is seen by one list.
-_FIRST_POLL = 1.0
 #: Seconds at least between two checks whether a shortage has become smaller.
 _CATCH_UP = 5.0
 #: Share of the budget of single polls from which on the list is used even for the only run of a definition.
@@ -122,7 +120,7 @@ class Schedule:
         shortest = self._note_stretch(run.place, budget)
         run.promised_at = (run.joined_at if run.seen_at is None else run.seen_at) + max(promised, shortest)
         if run.seen_at is None:
-            due_at = at + _first_delay(promised, shortest)
+            due_at = at + first_delay(promised, shortest)
         else:
             # Only downwards, since poll_interval is a promise.
             spread = random.uniform(0.8 if interval <= promised else 0.95, 1.0)  # noqa: S311
@@ -177,7 +175,7 @@ class Schedule:
             self.share_list()
         shortest = self._note_stretch(Place.LIST, self._list_budget)
         at = now()
-        delay = _first_delay(observer.poll_interval, shortest)
+        delay = first_delay(observer.poll_interval, shortest)
         self.expect_list(at + delay, at + max(observer.poll_interval, shortest))
 
     def plan_list(self) -> None:
@@ -200,7 +198,7 @@ class Schedule:
         shortest = self._note_stretch(Place.LIST, self._list_budget)
         interval = max(promised, shortest)
         if self._listed_at is None:
-            self.expect_list(at + _first_delay(promised, shortest), at + interval)
+            self.expect_list(at + first_delay(promised, shortest), at + interval)
         else:
             self.expect_list(max(at, self._listed_at + interval), self._listed_at + interval)
 
@@ -244,11 +242,3 @@ class Schedule:
             self.expect_list(at, run.promised_at)
         else:
             self.singles.add(run)
-
-
-def _first_delay(poll_interval: float, shortest: float) -> float:
-    """Seconds until a first poll. A crowd takes its turns among the others, if there is not enough for all.
-
-    :param shortest: seconds between two polls that the budget has room for.
-    """
-    return random.uniform(0, max(shortest, min(_FIRST_POLL, poll_interval / 10)))  # noqa: S311

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXConfigurationError,
@@ -90,20 +90,6 @@ def resolve_recipe(kind: RunKind, scope: Scope, name: str) -> Recipe[int]:
     raise SchedulerXNotFoundError(
         f"no {noun} is named {name!r} {where}; {_nearest(listed, name, noun)}", operation=operation
     )
-
-
-def check_name(field: str, value: Any) -> str:
-    """Return a name, which is compared as it is.
-
-    :raises SchedulerXConfigurationError: if it is empty or no text.
-    """
-    if not isinstance(value, str):
-        raise SchedulerXConfigurationError(f"{field} must be a str, not {value!r:.80}", field=field)
-    if not value.strip() or value == "None":
-        raise SchedulerXConfigurationError(
-            f"{field} is empty; was the XCom or template that should give it rendered?", field=field
-        )
-    return value
 
 
 def _named(listed: Iterable[D], name: str) -> list[D]:

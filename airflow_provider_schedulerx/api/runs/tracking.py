@@ -59,6 +59,7 @@ class RunTracker:
         self.is_news: bool = True
         self._status: RunStatus | None = None
         self._nodes: dict[int, JobInstanceStatus] = {}
+        self._seen_nodes: tuple[WorkflowInstanceNode, ...] = ()
         self._unknown_polls = 0
         self._spoke_at = 0.0
         self._failing_since: float | None = None
@@ -72,6 +73,8 @@ class RunTracker:
         """
         self._failing_since = self._missing_since = None
         self._failed_polls = 0
+        # A list shows no nodes.
+        self._seen_nodes = run.nodes or self._seen_nodes
         lines = []
         own = own_node(run)
         for node in run.nodes if own is None else ():
@@ -89,7 +92,7 @@ class RunTracker:
             self._spoke_at = now
         elif now - self._spoke_at >= HEARTBEAT_SECONDS:
             self._spoke_at = now
-            nodes = run.nodes if own is None else ()
+            nodes = self._seen_nodes if own is None else ()
             active = [node.label for node in nodes if node.status is JobInstanceStatus.RUNNING]
             running = f"; running: {', '.join(active)}" if active else ""
             lines.append(f"{sentence(run.label)} is still {run.status.name}{running}")

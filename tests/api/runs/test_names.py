@@ -13,6 +13,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXConfigurationError,
     SchedulerXNotFoundError,
 )
+from airflow_provider_schedulerx.api.parameters import check_name
 from airflow_provider_schedulerx.api.runs import names, recipes
 from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
@@ -156,4 +157,4 @@ class _Named:
 )
 def test_what_is_no_name_is_refused(value: Any, says: str) -> None:
     with pytest.raises(SchedulerXConfigurationError, match=f"workflow_name.* {says}"):
-        names.check_name("workflow_name", value)
+        check_name("workflow_name", value)

@@ -1,0 +1,73 @@
+"""That an event was stored is written down in the transaction that stores it, in a real database of Airflow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dev.harness.rest import AIRFLOW
+from tests.conftest import ROOT
+
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.skipif(AIRFLOW < (3, 3), reason="the state store of assets is of Airflow 3.3"),
+]
+
+PROGRAM = """
+import json
+from airflow.models.asset import AssetActive, AssetEvent, AssetModel, AssetWatcherModel
+from airflow.models.asset_state_store import AssetStateStoreModel
+from airflow.models.trigger import Trigger
+from airflow.triggers.base import TriggerEvent
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+with create_session() as session:
+    asset = AssetModel(name="a", uri="schedulerx://public/n/g/1", group="asset")
+    session.add(asset)
+    session.flush()
+    session.add(AssetActive.for_asset(asset))
+    trigger = Trigger("airflow_provider_schedulerx.triggers.event.WorkflowEventTrigger", {})
+    session.add(trigger)
+    session.flush()
+    session.add(AssetWatcherModel(name="w", asset_id=asset.id, trigger_id=trigger.id))
+    trigger_id = trigger.id
+
+
+def stored():
+    with create_session() as session:
+        events = [event.extra["payload"]["WfInstanceId"] for event in session.scalars(select(AssetEvent))]
+        rows = {row.key: json.loads(row.value) for row in session.scalars(select(AssetStateStoreModel))}
+        kinds = {row.last_updated_by_kind for row in session.scalars(select(AssetStateStoreModel))}
+    return events, rows, kinds
+
+
+for number in (7, 8):
+    Trigger.submit_event(trigger_id, TriggerEvent({"WfInstanceId": number, "watcher": "abc"}))
+print("stored", stored())
+try:
+    with create_session() as session:
+        Trigger.submit_event(trigger_id, TriggerEvent({"WfInstanceId": 9, "watcher": "abc"}), session=session)
+        session.flush()
+        raise RuntimeError("killed before the commit")
+except RuntimeError:
+    pass
+print("killed", stored())
+"""
+
+
+def test_event_and_note_are_stored_together_or_not_at_all(tmp_path: Path) -> None:
+    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=False
+    )
+    expected = "([7, 8], {'schedulerx.delivered.abc': [7, 8]}, {'watcher'})"
+    assert f"stored {expected}" in done.stdout, done.stdout + done.stderr
+    assert f"killed {expected}" in done.stdout, done.stdout + done.stderr

@@ -381,6 +381,11 @@ def test_without_a_run_that_carries_the_marker_one_is_started() -> None:
     one.answers(reconcile=Reconciled(), list=[[]], start=7)
     assert follows(one, 7)
     assert one.calls.asked[0][2]["age"] == Age(at_most=None)
+    one = retry(**MARKED)
+    one.answers(reconcile=Reconciled(), list=SchedulerXUnavailableError("away"))
+    with pytest.raises(SchedulerXUnavailableError):
+        one.launcher.find_or_start()
+    assert one.owner.phase is Phase.IDLE, "for certain"
 
 
 def test_a_dag_run_that_begins_later_by_another_clock_has_just_begun() -> None:
@@ -397,6 +402,7 @@ def test_after_a_clear_only_a_run_that_carries_the_new_marker_counts() -> None:
     assert follows(one, 7)
     how = {"settling_time": 0.0, "patience": 0.0, "age": Age(at_most=2400.0), "may_be_several": True}
     assert one.calls.asked[0][2] == how
+    assert one.calls.asked[0][1].marker == run_marker(one.ti, "airflow_run")
     one = retry(**MARKED, try_number=3, max_tries=4)
     one.answers(reconcile=Reconciled(6), get=run(3, 6))
     assert follows(one, 6, is_new=False)

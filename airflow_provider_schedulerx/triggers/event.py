@@ -74,7 +74,8 @@ class WorkflowEventTrigger(BaseEventTrigger):
 
     **Each end gives one event.** From Airflow 3.3 on that holds over restarts of the triggerer, too, also after
     ``kill -9``: a cursor is kept in the state store of the asset. Below 3.3 a triggerer that starts begins anew. In both
-    cases the first look at a workflow reports nothing that has ended before.
+    cases the first look at a workflow reports nothing that has ended before. A run that has ended, and is then continued
+    under the same id (its failed nodes run again), gives no second event.
 
     Events of one trigger are 5 seconds apart, if there are few: Airflow hands those that come closer together than its
     scheduler makes DAG runs to the DAG run of the next event.

@@ -17,12 +17,12 @@ def run(args: Any) -> None:
     from airflow_provider_schedulerx.doctor import rendering
     from airflow_provider_schedulerx.doctor.examination import examine
 
-    hook = hook_of(args)
-    if args.workflow_name is not None:
-        args.workflow_id = _id_of_name(args, hook)
-    options = _options(args)
     # What is logged on the way must not get into the JSON.
     with contextlib.redirect_stdout(sys.stderr):
+        hook = hook_of(args)
+        if args.workflow_name is not None:
+            args.workflow_id = _id_of_name(args, hook)
+        options = _options(args)
         report = examine(
             hook,
             options,

@@ -9,7 +9,7 @@ COVERAGE_FLOOR := 86
 # The part of the public interface whose types are complete, in percent. Raise it; never lower it.
 TYPES_FLOOR := 100
 # Over ten seconds each.
-SLOW := tests/test_dag_test.py tests/test_distribution.py tests/test_pytest_plugin.py
+SLOW := tests/test_dag_test.py tests/test_distribution.py tests/emulator/test_pytest_plugin.py
 # What a browser looks at, in a running Airflow.
 PICTURES := tests/system/test_browser.py tests/system/test_run_page.py tests/system/test_tutorial.py
 PYTEST := $(BIN)/python -m pytest -p dev.skips -n 2 --dist loadfile

@@ -19,7 +19,7 @@ with DAG(
     scheduled = WorkflowInstanceSensor(
         task_id="wait",
         workflow_id=101,
-        data_time="{{ (dag_run.run_after or data_interval_end).astimezone(dag.timezone).strftime('%Y-%m-%d') }}",
+        data_time="{{ (dag_run.run_after | default(data_interval_end, true)).astimezone(dag.timezone).strftime('%Y-%m-%d') }}",
         poke_interval=2,
         timeout=120,
         deferrable=True,

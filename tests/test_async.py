@@ -15,8 +15,8 @@ from airflow_provider_schedulerx.api.wire.async_transport import AsyncTransport
 from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from tests.api.wire.test_transport import SCOPE, free_port, hang, proxy, reset, say, server, tls_server
 from tests.recorder import Recorder
-from tests.test_transport import SCOPE, free_port, hang, proxy, reset, say, server, tls_server
 
 __all__ = ["proxy"]
 

@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_schedulerx.api.connection import redaction
 from airflow_provider_schedulerx.api.connection.credentials import CREDENTIAL_TYPES
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from tests.test_credentials import _cloud, cloud, fields
+from tests.api.connection.test_credentials import _cloud, cloud, fields
 
 __all__ = ["_cloud", "cloud", "fields"]
 

@@ -121,6 +121,10 @@ class AirflowStack(_RestApi):  # type: ignore[misc, valid-type]  # which of the 
         :param connection: its JSON form, as ``AIRFLOW_CONN_...`` takes it.
         """
         body = {**connection, "connection_id": conn_id, "extra": json.dumps(connection.get("extra", {}))}
+        host, _, port = str(connection.get("host", "")).rpartition(":")
+        if port.isdecimal():
+            # For a blank port, the UI of Airflow 3.3.2 asks to test port 0.
+            body |= {"host": host, "port": int(port)}
         self.api("POST", "/connections", body)
 
     def start_component(self, component: str) -> None:

@@ -13,8 +13,8 @@ from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import RunFailedError, RunLostError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
+from tests.operators.test_durable import Killed
 from tests.task_instance import Store, TaskInstance
-from tests.test_durable import Killed
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ AT_LEAST = 90
 CACHE = Path(".mutation")
 
 _RECONCILING = "tests/api/runs/test_reconciling.py"
-_ADVERSARY, _DURABLE = "tests/matrix/test_adversary.py", "tests/test_durable.py"
+_ADVERSARY, _DURABLE = "tests/matrix/test_adversary.py", "tests/operators/test_durable.py"
 #: Modules, and the test files that may notice their changes, the quick ones first.
 TESTS = {
     "api/runs/tracking.py": ["tests/api/runs/test_tracking.py"],
@@ -47,10 +47,13 @@ TESTS = {
     "operators/launching.py": ["tests/operators/test_launching.py", _DURABLE],
     "operators/start.py": ["tests/operators/test_launching.py", _DURABLE],
     "operators/lost_starts.py": ["tests/operators/test_lost_starts.py", _DURABLE],
-    "operators/retries_without_store.py": ["tests/operators/test_launching.py", "tests/test_one_run.py"],
+    "operators/retries_without_store.py": [
+        "tests/operators/test_launching.py",
+        "tests/operators/test_one_run.py",
+    ],
     "operators/earlier_runs.py": ["tests/operators/test_earlier_runs.py", _DURABLE],
-    "operators/run_owner.py": ["tests/operators/test_run_owner.py", "tests/test_one_run.py"],
-    "operators/try_end.py": ["tests/operators/test_run_owner.py", "tests/test_one_run.py"],
+    "operators/run_owner.py": ["tests/operators/test_run_owner.py", "tests/operators/test_one_run.py"],
+    "operators/try_end.py": ["tests/operators/test_run_owner.py", "tests/operators/test_one_run.py"],
 }
 
 

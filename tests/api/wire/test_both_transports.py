@@ -27,8 +27,8 @@ from airflow_provider_schedulerx.api.wire.responses import Response
 from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.emulator.tls import make_certificate
+from tests.api.wire.test_transport import SCOPE, Proxy, free_port, proxy, server, tls_server
 from tests.recorder import Recorder
-from tests.test_transport import SCOPE, Proxy, free_port, proxy, server, tls_server
 
 __all__ = ["proxy"]
 

@@ -13,7 +13,7 @@ from airflow_provider_schedulerx import cli
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 
-DOCUMENTED_ANSWERS = Path(__file__).with_name("documented_answers.json")
+DOCUMENTED_ANSWERS = Path(__file__).parent.parent / "documented_answers.json"
 
 
 def test_check(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,7 +123,13 @@ class ExecuteOperator(ScopedOperator):
         """
         if self.definition_name is not None:
             stored = store.load()
-            if stored and not stored.was_cleared and stored.intent.definition_name == self.definition_name:
+            # Elsewhere the name may stand for another.
+            if (
+                stored
+                and not stored.was_cleared
+                and stored.intent.definition_name == self.definition_name
+                and (stored.intent.kind, stored.intent.scope) == (self.kind_name, self.run_calls.scope)
+            ):
                 definition_id = stored.intent.definition_id
                 self.log.info(
                     "The %s named %r was %s for the previous try",

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_schedulerx.api.runs.intents import StartIntent
     from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
     from airflow_provider_schedulerx.triggers.run import RunTrigger
 
@@ -119,17 +120,11 @@ class ExecuteOperator(ScopedOperator):
 
     def _definition_of_try(self, store: StartStore) -> int:
         """The id, as the previous try has found it: a name that was given to another workflow since must not start
-        a second run.
+        a second run. In another scope, or of another kind, that id says nothing of what has the name.
         """
         if self.definition_name is not None:
             stored = store.load()
-            # Elsewhere the name may stand for another.
-            if (
-                stored
-                and not stored.was_cleared
-                and stored.intent.definition_name == self.definition_name
-                and (stored.intent.kind, stored.intent.scope) == (self.kind_name, self.run_calls.scope)
-            ):
+            if stored and not stored.was_cleared and self._is_named_by(stored.intent):
                 definition_id = stored.intent.definition_id
                 self.log.info(
                     "The %s named %r was %s for the previous try",
@@ -139,6 +134,11 @@ class ExecuteOperator(ScopedOperator):
                 )
                 return definition_id
         return self.definition_id()
+
+    def _is_named_by(self, intent: StartIntent) -> bool:
+        """Whether an earlier start was of what the name stands for here."""
+        named = (intent.definition_name, intent.kind, intent.scope)
+        return named == (self.definition_name, self.kind.name, self.run_calls.scope)
 
     @abstractmethod
     def trigger_class(self) -> type[RunTrigger]:

@@ -85,6 +85,27 @@ def test_a_retry_keeps_the_id_though_the_name_belongs_to_another_workflow_now(
     assert emulator.calls("ListWorkFlows") == 1
 
 
+def test_a_retry_in_another_group_looks_the_name_up_there(
+    emulator: EmulatorProcess, rename: Callable[..., None]
+) -> None:
+    """An id of another group, namespace or region says nothing of what has this name here."""
+    rename("failed", w801="nightly")
+    ti = TaskInstance(Store())
+    with pytest.raises(RunFailedError):
+        ti.run(operator())
+    emulator.add_workflows(
+        {
+            "namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}],
+            "workflows": [
+                {"id": 803, "name": "nightly", "namespace": "demo", "group": "reporting"}
+                | {"nodes": [{"name": "a", "duration": 0.1}]}
+            ],
+        }
+    )
+    run = ti.run(operator(group_id="reporting"))
+    assert [each["wf_instance_id"] for each in emulator.instances(803)] == [run]
+
+
 def test_a_cleared_task_looks_the_name_up_again(
     emulator: EmulatorProcess, rename: Callable[..., None]
 ) -> None:

@@ -112,11 +112,41 @@ async def looked(emulator: EmulatorProcess, times: int = 2) -> None:
     await until(lambda: emulator.calls("ListWorkflowInstance") >= before + times)
 
 
+@pytest.fixture(autouse=True)
+def _no_spacing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SPACING", 0.0)
+
+
 @pytest.fixture
 def hook(emulator: EmulatorProcess, connect: Callable[..., None]) -> SchedulerXHook:
     emulator.reset()
     connect(emulator.connection(calls_per_minute=10_000))
     return SchedulerXHook()
+
+
+def _has(given: list[Any], count: int) -> bool:
+    return len(given) >= count
+
+
+def test_events_of_ends_that_are_seen_together_are_spaced(
+    hook: SchedulerXHook, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow gives a DAG run only the events up to the first that its scheduler sees."""
+    monkeypatch.setattr(module, "_SPACING", 0.7)
+
+    async def main() -> list[float]:
+        assets = Assets()
+        times: list[float] = []
+        async with watching(assets, poll_interval=1) as given:
+            await looked(emulator)
+            emulator.set_schedule(1, "fixed_rate", 0.1, runs=3)
+            for count in (1, 2, 3):
+                await until(partial(_has, given, count))
+                times.append(asyncio.get_running_loop().time())
+        return times
+
+    first, second, third = asyncio.run(main())
+    assert min(second - first, third - second) > 0.5
 
 
 def test_each_end_from_the_first_look_on_fires_once(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:

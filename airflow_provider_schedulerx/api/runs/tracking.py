@@ -143,9 +143,9 @@ def is_over(run: Run) -> bool:
     """Whether a run **whose stop was requested** has ended.
 
     The status of a stopped run is inferred, not documented: it may be FAILED, or a code that nobody has described. Such
-    a code counts if no node is in progress.
+    a code counts if no node is in progress. Of a job there is nothing but its status, and 0 is "unknown".
     """
-    if run.status.is_known:
+    if run.status.is_known or own_node(run) is not None:
         return run.status.is_terminal
     return not any(
         node.status.is_active and node.status is not JobInstanceStatus.WAITING for node in run.nodes

@@ -6,6 +6,7 @@ import pytest
 
 from airflow_provider_schedulerx.api import exceptions as errors
 from airflow_provider_schedulerx.api.models import (
+    JobInstance,
     JobInstanceStatus,
     WorkflowInstance,
     WorkflowInstanceNode,
@@ -185,6 +186,13 @@ def test_a_run_whose_stop_was_requested_may_end_in_a_status_that_nobody_has_desc
 ) -> None:
     assert is_over(instance(status, *nodes)) is over
     assert has_failed(instance(status, *nodes)) is failed
+
+
+@pytest.mark.parametrize("status", [0, 42])
+def test_nothing_but_its_status_says_that_a_job_instance_is_over(status: int) -> None:
+    run = JobInstance(11, 3, JobInstanceStatus(status))
+    assert not is_over(run)
+    assert not has_failed(run)
 
 
 def test_an_unknown_status_is_a_failure_if_a_node_failed_and_none_is_in_progress() -> None:

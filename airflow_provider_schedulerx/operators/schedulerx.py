@@ -16,6 +16,7 @@ from airflow_provider_schedulerx.operators.executing import ExecuteOperator
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.kinds import RunKind
+    from airflow_provider_schedulerx.operators.start_store import StartStore
     from airflow_provider_schedulerx.triggers.run import RunTrigger
 
 __all__ = ["XCOM_JOB_INSTANCE_ID", "XCOM_WF_INSTANCE_ID", "ExecuteJobOperator", "ExecuteWorkflowOperator"]
@@ -110,8 +111,8 @@ class ExecuteWorkflowOperator(ExecuteOperator):
 class ExecuteJobOperator(ExecuteOperator):
     """Start a run of a SchedulerX job (``ExecuteJob``) and, by default, wait until it has ended.
 
-    The id of the run is pushed to XCom as ``JobInstanceId`` right after the start, together with the URL of the run for
-    the task's extra link, and is also what the task returns. Events of assets among the task's ``outlets`` carry
+    The id of the run is pushed to XCom as ``JobInstanceId`` right after the start, together with ``job_id`` and the URL of
+    the run for the task's extra link, and is also what the task returns. Events of assets among the task's ``outlets`` carry
     ``JobInstanceId``, ``job_id``, ``console_url`` and, after a wait, ``status`` as extra.
 
     **Never twice, never lost**, exactly as :class:`ExecuteWorkflowOperator`. The service starts a job once in a
@@ -203,16 +204,13 @@ class ExecuteJobOperator(ExecuteOperator):
         try:
             designation = check_designation(self.designate_type, self.worker, self.worker_label)
         except SchedulerXConfigurationError:
-            designation = None  # then nothing is started, see definition_id()
+            designation = None  # then nothing is started, see _definition_of_try()
         return api.job_runs.JobRuns(self.check_job_status, designation)
 
-    def definition_id(self) -> int:
-        """Return the id of the job, checked, or looked up by its name.
-
-        :raises SchedulerXError: if there is none, or if no worker can be designated as the arguments say.
-        """
+    def _definition_of_try(self, store: StartStore) -> int:
+        # Also where the id is that of the previous try: a worker that was not rendered must not become any worker.
         check_designation(self.designate_type, self.worker, self.worker_label)
-        return super().definition_id()
+        return super()._definition_of_try(store)
 
     def trigger_class(self) -> type[RunTrigger]:
         """Return what waits for a job instance in the triggerer."""

@@ -20,8 +20,12 @@ def on_asset_event_emitted(asset_event: Any) -> None:
     try:
         extra = asset_event.extra or {}
         payload = extra.get("payload")
-        # An event that a person has sent through the API may be a copy of one, and is stored in another session.
-        if "from_rest_api" in extra or not isinstance(payload, dict) or "watcher" not in payload:
+        # A task that hands an event on, or a person who sends one through the API, sends a copy of it. That is stored in
+        # another session than ours, which nobody would commit.
+        is_from_watcher = (
+            extra.get("from_trigger") and asset_event.source_task_id is None and "from_rest_api" not in extra
+        )
+        if not is_from_watcher or not isinstance(payload, dict) or "watcher" not in payload:
             return
         from airflow_provider_schedulerx import version_compat
         from airflow_provider_schedulerx.api.runs.ends import MAX_DELIVERED, delivered_key

@@ -176,9 +176,11 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
             raise
 
     def _wait(self, context: Context) -> Any:
-        self._identify(context)
+        self._definition_id, self._followed, self._search = 0, None, None
         if self.deferrable:
-            return self._wait_deferred(context, time.time() + self.timeout)
+            deadline = time.time() + self.timeout
+            self._identify_before(deadline, context)
+            return self._wait_deferred(context, deadline)
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
@@ -186,8 +188,25 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
                 raise
             raise AirflowSensorTimeout(f"{error}; {self._search.not_found()}") from None
 
-    def _identify(self, context: Context) -> None:
-        """Find out which run is waited for, or begin to look for it."""
+    def _identify_before(self, deadline: float, context: Context) -> None:
+        """Do :meth:`_identify` until it is done."""
+        while not self._identify(context):
+            left = deadline - time.time()
+            if left <= 0:
+                raise AirflowSensorTimeout(
+                    f"Within timeout={self.timeout:g} s {self._named()} was not looked up"
+                )
+            time.sleep(min(float(self.poke_interval), left))
+
+    def _named(self) -> str:
+        name = getattr(self, self.kind.name_argument)
+        return f"the {self.kind.definition_noun} named {name!r}"
+
+    def _identify(self, context: Context) -> bool:
+        """Find out which run is waited for, or begin to look for it.
+
+        :return: False if a passing fault has kept its name from being looked up.
+        """
         with _configuration_faults_are_final():
             wanted = self.wanted_time()
             instance_id = None if wanted is not None else self.instance_id()
@@ -198,10 +217,20 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
                 self._definition_id = self.definition_id()
         except SchedulerXNotFoundError as error:
             raise RunNotFollowableError(str(error)) from None
+        except SchedulerXError as error:
+            tracker = self._tracker_after(self._waited(context))
+            if not tracker.observe_failure(error, time.monotonic()):
+                raise RunSensorError(
+                    f"{api.tracking.sentence(self._named())} can no longer be looked up: {error}"
+                ) from None
+            self.log.warning("%s could not be looked up: %s", api.tracking.sentence(self._named()), error)
+            return False
+        self._tracker.observe_answer()
         if wanted is None:
             self._follow(context, cast("int", instance_id))
         else:
             self._search = RunSearch(self.kind, self._definition_id, wanted, self.log)
+        return True
 
     def _follow(self, context: Context, instance_id: int) -> None:
         """Follow a run from now on."""
@@ -277,8 +306,8 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         :raises RunSensorError: if the runs can no longer be listed.
         """
         if definition_id is None:
-            self._identify(context)
             deadline = time.time() + self.timeout
+            self._identify_before(deadline, context)
         else:
             self._definition_id = definition_id
         with _configuration_faults_are_final():
@@ -307,8 +336,8 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         :raises RunNotFollowableError: if no retry can follow it either: see there.
         :raises RunSensorError: if it can no longer be followed.
         """
-        if self._definition_id == 0:
-            self._identify(context)
+        if self._definition_id == 0 and not self._identify(context):
+            return PokeReturnValue(is_done=False)
         if self._followed is None:
             self._look_for_it(context, self.hook.get_conn().perform)
         if self._followed is None:

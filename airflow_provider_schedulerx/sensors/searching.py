@@ -59,6 +59,7 @@ class RunSearch:
             self.reach = f"its runs cannot be listed: {error}"
             return None
         self._faults.succeeded()
+        tracker.observe_answer()
         seen = api.scheduled.search(self._wanted, runs)
         if seen.found is not None:
             self._log.info("%s", api.scheduled.found_message(self._wanted, seen, self._kind.instance_noun))

@@ -14,13 +14,16 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthenticationError,
     SchedulerXConfigurationError,
     SchedulerXError,
-    SchedulerXUnavailableError,
 )
 from airflow_provider_schedulerx.api.parameters import check_id, check_seconds
 from airflow_provider_schedulerx.hooks.report import FaultLog
 from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS, ScopedMixin, scope_arguments
 from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_trigger
-from airflow_provider_schedulerx.triggers.settings import read_settings
+from airflow_provider_schedulerx.triggers.settings import (
+    as_passing,
+    read_settings,
+    warn_of_unknown_arguments,
+)
 from airflow_provider_schedulerx.triggers.stopping import stop_in_background
 
 if TYPE_CHECKING:
@@ -133,11 +136,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the end of the run, and yield exactly one event."""
-        if self._unknown:
-            self.log.warning(
-                "Arguments of a newer version of this provider are ignored: %s. Upgrade the triggerer",
-                ", ".join(self._unknown),
-            )
+        warn_of_unknown_arguments(self.log, self._unknown)
         metrics.report_polling()
         self._snapshots = for_trigger(self.task_instance)
         try:
@@ -183,7 +182,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
             except SchedulerXConfigurationError as error:
                 return self._event(api.events.Outcome.UNDECIDED, message=str(error))
             except SchedulerXError as error:
-                if not tracker.observe_failure(_as_passing(error), time.monotonic()):
+                if not tracker.observe_failure(as_passing(error), time.monotonic()):
                     return self._event(api.events.Outcome.UNDECIDED, message=str(error))
                 faults.failed(error)
                 await self._pause()
@@ -205,7 +204,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
                 except TimeoutError:
                     return await self._time_is_up(poller, subscription)
                 if isinstance(seen, SchedulerXError):
-                    if not tracker.observe_failure(_as_passing(seen), time.monotonic()):
+                    if not tracker.observe_failure(as_passing(seen), time.monotonic()):
                         return self._event(api.events.Outcome.UNDECIDED, message=str(seen))
                     faults.failed(seen)
                     if isinstance(seen, SchedulerXAuthenticationError) and await self._has_changed(settings):
@@ -302,10 +301,3 @@ def _check_time(name: str, value: float | None) -> float | None:
     :raises SchedulerXConfigurationError: if they are none.
     """
     return None if value is None else check_seconds(name, value)
-
-
-def _as_passing(error: SchedulerXError) -> SchedulerXError:
-    """A key that is not accepted may have been rotated: the connection is read again, and may have the new one soon."""
-    if isinstance(error, SchedulerXAuthenticationError):
-        return SchedulerXUnavailableError(error.message, operation=error.operation, code=error.code)
-    return error

@@ -11,16 +11,15 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_schedulerx import api, metrics, version_compat
 from airflow_provider_schedulerx.api.exceptions import (
-    SchedulerXAuthenticationError,
     SchedulerXConfigurationError,
     SchedulerXError,
     SchedulerXNotFoundError,
-    SchedulerXUnavailableError,
 )
 from airflow_provider_schedulerx.api.parameters import check_id, check_seconds
 from airflow_provider_schedulerx.hooks.report import FaultLog
 from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS, ScopedMixin, scope_arguments
 from airflow_provider_schedulerx.triggers.lists import RunLists
+from airflow_provider_schedulerx.triggers.settings import as_passing, warn_of_unknown_arguments
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
@@ -47,6 +46,7 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
     :param deadline: epoch seconds at which the wait ends; None is without limit.
     :param poll_failure_tolerance: seconds for which lists may fail in a row, if the fault is a passing one.
     :param deferred_at: epoch seconds at which the task has deferred.
+    :param others: arguments of a newer version of this provider, which are ignored with a warning.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
         self.deadline = deadline
         self.poll_failure_tolerance: float = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
         self.deferred_at = deferred_at
+        self._unknown = sorted(others)
 
     @classmethod
     def from_task(cls, task: Any, *, definition_id: int, wanted: WantedTime, deadline: float) -> Self:
@@ -111,6 +112,7 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the run to be listed, and yield exactly one event."""
+        warn_of_unknown_arguments(self.log, self._unknown)
         metrics.report_polling()
         async with RunLists(self, self.kind, self._identify, self.poll_interval) as lists:
             event = await self._search(lists)
@@ -128,7 +130,8 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
         began, reach, is_last = time.monotonic(), "no list was made", False
         while True:
             try:
-                async with asyncio.timeout(self._seconds_left(_LAST_LIST_SECONDS if is_last else 0.0)):
+                # The last list has its seconds also if the triggerer was away when the time was up.
+                async with asyncio.timeout(_LAST_LIST_SECONDS if is_last else self._seconds_left(0.0)):
                     listed = await lists.next()
             except TimeoutError:
                 if is_last:
@@ -142,7 +145,7 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
             except SchedulerXError as error:
                 # A workflow that does not exist does not come into being, unlike a run.
                 final = isinstance(error, SchedulerXNotFoundError)
-                if final or not tracker.observe_failure(_as_passing(error), time.monotonic()):
+                if final or not tracker.observe_failure(as_passing(error), time.monotonic()):
                     return self._event(outcomes.UNDECIDED, str(error))
                 faults.failed(error)
                 reach = f"its runs cannot be listed: {error}"
@@ -150,7 +153,7 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
                     await asyncio.sleep(min(_PAUSE, (self._seconds_left(1.0) or _PAUSE)))
                 continue
             faults.succeeded()
-            tracker = api.tracking.RunTracker(self.poll_failure_tolerance)
+            tracker.observe_answer()
             seen = api.scheduled.search(wanted, listed.summaries)
             if seen.found is not None:
                 message = api.scheduled.found_message(wanted, seen, self.kind.instance_noun)
@@ -170,10 +173,3 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
 
     def _event(self, outcome: Any, message: str, instance_id: int | None = None) -> SearchEvent:
         return api.scheduled.SearchEvent(outcome, self.definition_id, instance_id, message)
-
-
-def _as_passing(error: SchedulerXError) -> SchedulerXError:
-    """A key that is not accepted may have been rotated: the connection is read again, and may have the new one soon."""
-    if isinstance(error, SchedulerXAuthenticationError):
-        return SchedulerXUnavailableError(error.message, operation=error.operation, code=error.code)
-    return error

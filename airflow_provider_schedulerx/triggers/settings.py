@@ -1,4 +1,4 @@
-"""The connection as triggers read it: one lookup for all that ask within some seconds.
+"""What triggers share. Above all, the connection as they read it: one lookup for all that ask within some seconds.
 
 A triggerer that restarts asks for the same connection a thousand times at once, and so do a thousand triggers whose
 key was rotated.
@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from airflow_provider_schedulerx.api.exceptions import SchedulerXError, SchedulerXUnavailableError
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXAuthenticationError,
+    SchedulerXError,
+    SchedulerXUnavailableError,
+)
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.hooks.scoped import scope_arguments
 
@@ -52,3 +57,19 @@ async def read_settings(trigger: Any) -> SchedulerXSettings:
             f"connection {trigger.schedulerx_conn_id!r} could not be read: {type(error).__name__}: {error}"
         ) from None
     return settings
+
+
+def as_passing(error: SchedulerXError) -> SchedulerXError:
+    """A key that is not accepted may have been rotated: the connection is read again, and may have the new one soon."""
+    if isinstance(error, SchedulerXAuthenticationError):
+        return SchedulerXUnavailableError(error.message, operation=error.operation, code=error.code)
+    return error
+
+
+def warn_of_unknown_arguments(log: Any, names: Sequence[str]) -> None:
+    """Say that a task of a newer version has deferred to a triggerer of this one."""
+    if names:
+        log.warning(
+            "Arguments of a newer version of this provider are ignored: %s. Upgrade the triggerer",
+            ", ".join(names),
+        )

@@ -179,3 +179,23 @@ def test_a_template_that_gives_nothing_is_final(
     task.workflow_name = ""
     with pytest.raises(AirflowFailException, match="no workflow is given"):
         TaskInstance(Store()).run(task)
+
+
+def test_a_retry_elsewhere_looks_the_name_up_there(
+    emulator: EmulatorProcess, rename: Callable[..., None]
+) -> None:
+    rename("failed", w801="nightly")
+    emulator.add_workflows(
+        {
+            "namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}],
+            "workflows": [
+                {"id": 803, "name": "nightly", "namespace": "demo", "group": "reporting"}
+                | {"nodes": [{"name": "a", "duration": 5}]}
+            ],
+        }
+    )
+    ti = TaskInstance(Store())
+    with pytest.raises(RunFailedError):
+        ti.run(operator())
+    run = ti.run(operator(group_id="reporting"))
+    assert [each["wf_instance_id"] for each in emulator.instances(803)] == [run]

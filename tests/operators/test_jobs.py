@@ -548,3 +548,16 @@ def test_the_hook_lists_jobs(emulator: EmulatorProcess) -> None:
     assert (found.job_id, found.is_enabled, found.max_concurrency) == (job_id, False, 1000)
     assert job_id not in {each.job_id for each in hook.list_jobs(is_enabled=True)}
     assert hook.get_job(job_id) == found
+
+
+def test_a_retry_whose_worker_was_not_rendered_starts_nothing_anywhere(emulator: EmulatorProcess) -> None:
+    job_id = new_job(emulator, history=0, name="by-worker", duration=1, outcome="failed")
+    arguments = {"job_id": None, "job_name": "by-worker", "designate_type": "label"}
+    ti = kept()
+    with pytest.raises(RunFailedError):
+        ti.run(operator(**arguments, worker_label="gray"))
+    again = operator(**arguments, worker_label="{{ params.label }}")
+    again.worker_label = ""
+    with pytest.raises(RunNotStartableError, match="worker_label"):
+        ti.run(again)
+    assert len(emulator.job_instances(job_id)) == 1

@@ -6,16 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.plugins import event_listener
 from dev.harness.rest import AIRFLOW
 from tests.conftest import ROOT
 
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.skipif(AIRFLOW < (3, 3), reason="the state store of assets is of Airflow 3.3"),
-]
+PAYLOAD = {"WfInstanceId": 7, "watcher": "abc"}
 
 PROGRAM = """
 import json
@@ -60,6 +61,35 @@ print("killed", stored())
 """
 
 
+@pytest.mark.parametrize(
+    ("extra", "source_task_id"),
+    [
+        # A task that hands the event on to its own outlet: stored in another session, which ours would not end.
+        ({"from_trigger": True, "payload": PAYLOAD}, "task"),
+        ({"from_trigger": True, "payload": PAYLOAD, "from_rest_api": True}, None),
+        ({"payload": PAYLOAD}, None),
+        ({"from_trigger": True, "payload": {"WfInstanceId": 7}}, None),
+        ({"from_trigger": True, "payload": "text"}, None),
+        (None, None),
+    ],
+)
+def test_only_events_of_watchers_are_noted(
+    monkeypatch: pytest.MonkeyPatch, extra: Any, source_task_id: str | None
+) -> None:
+    noted: list[Any] = []
+    monkeypatch.setattr(version_compat, "append_to_asset_state", lambda *arguments: noted.append(arguments))
+    own = SimpleNamespace(
+        asset="asset", extra={"from_trigger": True, "payload": PAYLOAD}, source_task_id=None
+    )
+    event_listener.on_asset_event_emitted(own)
+    assert [arguments[:3] for arguments in noted] == [("asset", "schedulerx.delivered.abc", 7)]
+    copy = SimpleNamespace(asset="asset", extra=extra, source_task_id=source_task_id)
+    event_listener.on_asset_event_emitted(copy)
+    assert len(noted) == 1
+
+
+@pytest.mark.airflow
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="the state store of assets is of Airflow 3.3")
 def test_event_and_note_are_stored_together_or_not_at_all(tmp_path: Path) -> None:
     env = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     subprocess.run(

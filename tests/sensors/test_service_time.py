@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
-from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
+from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXConfigurationError,
+    SchedulerXUnavailableError,
+)
 from airflow_provider_schedulerx.api.runs import tracking
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import RunFailedError, RunNotFollowableError, RunSensorError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.sensors.schedulerx import WorkflowInstanceSensor
+from airflow_provider_schedulerx.sensors.searching import RunSearch
 from airflow_provider_schedulerx.triggers.run import RunTrigger
 from airflow_provider_schedulerx.triggers.scheduled import ScheduledRunTrigger
 from tests.task_instance import TaskInstance
@@ -271,3 +282,90 @@ def test_a_template_is_checked_once_it_is_rendered(emulator: EmulatorProcess) ->
     task.data_time = "2026-11-24T00:00:00+00:00"
     with pytest.raises(RunNotFollowableError, match="a space instead of T"):
         wait(task)
+
+
+def test_only_faults_of_lists_in_a_row_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = SchedulerXUnavailableError("away", operation="ListWorkflowInstance")
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    search = RunSearch(
+        api.kinds.WORKFLOW_RUNS, 1, api.scheduled.WantedTime("data_time", "2026"), logging.getLogger()
+    )
+    tracker = api.tracking.RunTracker(600)
+
+    def fail() -> Any:
+        raise fault
+
+    for _ in range(5):
+        assert search.look(fail, tracker, 0.0) is None
+        assert search.look(list, tracker, 0.0) is None
+        clock[0] += 601
+    for _ in range(2):
+        assert search.look(fail, tracker, 0.0) is None
+        clock[0] += 601
+    with pytest.raises(RunSensorError, match="can no longer be looked for"):
+        search.look(fail, tracker, 0.0)
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_faults_while_the_name_is_looked_up_are_waited_out(
+    emulator: EmulatorProcess, no_waiting: None, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(
+        "airflow_provider_schedulerx.version_compat.first_reschedule_date", lambda context: None
+    )
+    found = emulator.rerun(1, data_time="2026-11-24 00:00:00")
+    ti = TaskInstance()
+    for arguments in ({}, {"data_time": None, "wf_instance_id": found}):
+        emulator.add_fault("ListWorkFlows", "drop", count=1000)
+        task = sensor(workflow_id=None, workflow_name="good", mode=mode, **arguments)
+        assert not task.poke(ti.context)
+        emulator.clear_faults()
+        deadline = time.time() + 5
+        while not (done := task.poke(ti.context)) and time.time() < deadline:
+            time.sleep(0.1)
+        assert done.xcom_value == found
+
+
+def test_a_name_that_can_no_longer_be_looked_up_is_a_fault_of_the_sensor(
+    emulator: EmulatorProcess, no_waiting: None
+) -> None:
+    emulator.add_fault("ListWorkFlows", "error", status=403, code="Forbidden.RAM", count=1000)
+    for mode in MODES:
+        with pytest.raises(RunSensorError, match="workflow named 'good' can no longer be looked up"):
+            wait(sensor(workflow_id=None, workflow_name="good", **mode))
+        with pytest.raises(AirflowSkipException):
+            wait(sensor(workflow_id=None, workflow_name="good", soft_fail=True, **mode))
+
+
+def test_a_trigger_that_comes_late_still_looks_once(emulator: EmulatorProcess) -> None:
+    """As after an outage of the triggerer."""
+    found = emulator.rerun(1, data_time="2026-11-24 00:00:00")
+    trigger = ScheduledRunTrigger(
+        kind_name="workflow",
+        definition_id=1,
+        field="data_time",
+        beginning="2026-11-24",
+        deadline=time.time() - 60,
+    )
+
+    async def fire() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    (event,) = asyncio.run(fire())
+    assert (event["outcome"], event["instance_id"]) == ("found", found)
+
+
+def test_arguments_of_a_newer_version_are_ignored_with_a_warning(
+    emulator: EmulatorProcess, task_log: Callable[[], str]
+) -> None:
+    emulator.rerun(1, data_time="2026-11-24 00:00:00")
+    arguments: dict[str, Any] = {"kind_name": "workflow", "definition_id": 1, "field": "data_time"}
+    trigger = ScheduledRunTrigger(**arguments, beginning="2026-11-24", of_tomorrow=1)
+
+    async def fire() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    task_log()
+    assert asyncio.run(fire())[0]["outcome"] == "found"
+    assert "newer version of this provider are ignored: of_tomorrow" in task_log()

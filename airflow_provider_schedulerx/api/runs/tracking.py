@@ -71,8 +71,7 @@ class RunTracker:
         :param now: seconds of any clock that does not go backwards.
         :return: the verdict, and the lines to log: one for each change, or a sign of life now and then.
         """
-        self._failing_since = self._missing_since = None
-        self._failed_polls = 0
+        self.observe_answer()
         # A list shows no nodes.
         self._seen_nodes = run.nodes or self._seen_nodes
         lines = []
@@ -98,6 +97,11 @@ class RunTracker:
             lines.append(f"{sentence(run.label)} is still {run.status.name}{running}")
         self._unknown_polls = 0 if run.status.is_known else self._unknown_polls + 1
         return self._verdict(run), lines
+
+    def observe_answer(self) -> None:
+        """Take in that the service answered, whatever it said: failures before are not in a row with later ones."""
+        self._failing_since = self._missing_since = None
+        self._failed_polls = 0
 
     def observe_failure(self, error: SchedulerXError, now: float) -> bool:
         """Take in that a poll failed. Whether to log it says :attr:`is_news`.

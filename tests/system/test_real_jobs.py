@@ -43,7 +43,9 @@ def test_jobs_run_on_a_worker_and_in_the_triggerer(airflow: AirflowStack, emulat
         links = airflow.links("job", run_id, task_id)
         assert links["SchedulerX job instance"] == url
         # The run's page is of Airflow 3.1 and later.
-        assert links.keys() - {"SchedulerX job instance"} == ({"SchedulerX run"} if AIRFLOW >= (3, 1) else set())
+        assert links.keys() - {"SchedulerX job instance"} == (
+            {"SchedulerX run"} if AIRFLOW >= (3, 1) else set()
+        )
         log = airflow.log("job", run_id, task_id)
         assert f"Job instance {run} succeeded" in log
 

@@ -60,7 +60,7 @@ def test_no_fault_makes_a_task_start_twice_lose_or_misreport_a_run(
 ) -> None:
     # Each fault once.
     cases = len(chaos.FAULTS)
-    experiment = chaos.Chaos(tmp_path / "chaos", seed=4, cases=cases, waiting=4, minutes=8)
+    experiment = chaos.Chaos(tmp_path / "chaos", seed=4, cases=cases, waiting=4, minutes=15)
     verdicts = experiment.run()
     with capsys.disabled():
         print()

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -47,6 +48,7 @@ class Postgres:
         if found is None:
             raise FileNotFoundError("no PostgreSQL here: apt-get install postgresql")
         self._programs = found
+        self._home: Path | None = None
         self._data = folder / "data"
         self._log = folder / "postgres.log"
         self._port = free_port()
@@ -58,15 +60,17 @@ class Postgres:
         self.config = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": sqlalchemy}
 
     def __enter__(self) -> Self:
-        self._data.mkdir(parents=True)
+        self._log.parent.mkdir(parents=True, exist_ok=True)
         if self._user:
+            # Not in a folder of pytest's: those are their owner's alone, and become so again with every pytest that starts.
+            self._home = Path(tempfile.mkdtemp(prefix="schedulerx-postgres-"))
+            self._data = self._home / "data"
+            self._data.mkdir()
             record = pwd.getpwnam(self._user)
-            for folder in (self._data, self._data.parent):
+            for folder in (self._home, self._data):
                 os.chown(folder, record.pw_uid, record.pw_gid)
-            for folder in self._data.parents:
-                # pytest's folders are their owner's alone.
-                if not folder.stat().st_mode & 0o001:
-                    folder.chmod(folder.stat().st_mode | 0o011)
+        else:
+            self._data.mkdir(parents=True)
         self._run(
             "initdb", "--pgdata", str(self._data), "--username", "airflow", "--auth", "trust", "--no-sync"
         )
@@ -75,6 +79,8 @@ class Postgres:
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
+        if self._home is not None:
+            shutil.rmtree(self._home, ignore_errors=True)
 
     def start(self) -> None:
         with self._log.open("ab") as log:

@@ -115,13 +115,7 @@ class JobsMixin:
         :param is_enabled: only those that are enabled, or disabled; None lists both.
         """
         status = None if is_enabled is None else str(int(is_enabled))
-        found: dict[int, Job] = {}
-        page_num = 1
-        while True:
-            page, total = self.get_conn().perform(api.calls.list_jobs(self.scope, page_num, job_name, status))
-            before = len(found)
-            found.update((job.job_id, job) for job in page)
-            # A page that brings nothing new ends it too: a total that lies must not loop for ever.
-            if len(found) >= total or len(found) == before:
-                return list(found.values())
-            page_num += 1
+        recipe = api.names.list_all(
+            lambda page_num: api.calls.list_jobs(self.scope, page_num, job_name, status)
+        )
+        return api.recipes.drive(recipe, self.get_conn().perform)

@@ -98,7 +98,9 @@ class RunCalls:
         :param timeout: seconds; the first round is always made.
         :return: the run as it was seen last, or None if it could not be polled.
         """
-        recipe = self.kind.stop(self.scope, definition_id, instance_id, timeout=timeout, log=self.hook.log)
+        recipe = api.stopping.stop_recipe(
+            self.kind, self.scope, definition_id, instance_id, timeout=timeout, log=self.hook.log
+        )
         # One try of each call: a killed task has seconds, and the recipe comes again by itself.
         return api.recipes.drive(recipe, self.hook.single_try_transport.perform)
 
@@ -107,7 +109,11 @@ class RunCalls:
 
         :param settling_time: seconds to wait.
         """
-        return self._drive(self.kind.rerun(self.scope, run, settling_time=settling_time, log=self.hook.log))
+        return self._drive(
+            api.rerunning.rerun_recipe(
+                self.kind, self.scope, run, settling_time=settling_time, log=self.hook.log
+            )
+        )
 
     def reconcile(
         self,

@@ -269,7 +269,9 @@ class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
             :func:`~airflow_provider_schedulerx.api.runs.tracking.is_over`.
         """
         ids = check_id("workflow_id", workflow_id), check_id("wf_instance_id", wf_instance_id)
-        recipe = api.kinds.WORKFLOW_RUNS.stop(self.scope, *ids, timeout=timeout, log=self.log)
+        recipe = api.stopping.stop_recipe(
+            api.kinds.WORKFLOW_RUNS, self.scope, *ids, timeout=timeout, log=self.log
+        )
         return cast("WorkflowInstance | None", api.recipes.drive(recipe, self.single_try_transport.perform))
 
     # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no twin: runs are
@@ -311,7 +313,9 @@ class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
         """:meth:`stop_workflow_instance` as a coroutine."""
         settings = await self.aget_settings()
         ids = check_id("workflow_id", workflow_id), check_id("wf_instance_id", wf_instance_id)
-        recipe = api.kinds.WORKFLOW_RUNS.stop(settings.scope, *ids, timeout=timeout, log=self.log)
+        recipe = api.stopping.stop_recipe(
+            api.kinds.WORKFLOW_RUNS, settings.scope, *ids, timeout=timeout, log=self.log
+        )
         async with api.async_transport.AsyncTransport(settings, max_retry_seconds=0) as transport:
             return cast("WorkflowInstance | None", await api.recipes.adrive(recipe, transport.perform))
 

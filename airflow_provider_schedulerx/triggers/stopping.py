@@ -61,7 +61,8 @@ async def _try_to_stop(trigger: Any) -> str | None:
         try:
             settings = await read_settings(trigger)
             async with api.poller.shared_poller(settings, trigger.kind, trigger.definition_id) as poller:
-                recipe = trigger.kind.stop(
+                recipe = api.stopping.stop_recipe(
+                    trigger.kind,
                     settings.scope,
                     trigger.definition_id,
                     trigger.instance_id,

@@ -20,8 +20,6 @@ from airflow_provider_schedulerx.api.runs.kinds import (
     Started,
 )
 from airflow_provider_schedulerx.api.runs.recipes import Recipe
-from airflow_provider_schedulerx.api.runs.rerunning import Rerun, rerun_recipe
-from airflow_provider_schedulerx.api.runs.stopping import stop_recipe
 from airflow_provider_schedulerx.api.wire import calls
 from airflow_provider_schedulerx.api.wire.calls import Call, Designation, Operation
 
@@ -118,14 +116,6 @@ class JobRuns:
         job = yield calls.get_job_info(scope, definition_id)
         limit: int | None = job.max_concurrency
         return limit
-
-    def stop(
-        self, scope: Scope, definition_id: int, instance_id: int, *, timeout: float, log: Any
-    ) -> Recipe[Run | None]:
-        return stop_recipe(self, scope, definition_id, instance_id, timeout=timeout, log=log)
-
-    def rerun(self, scope: Scope, run: Run, *, settling_time: float, log: Any) -> Recipe[Rerun]:
-        return rerun_recipe(self, scope, run, settling_time=settling_time, log=log)
 
 
 def _newest_first(runs: Iterable[JobInstance]) -> list[JobInstance]:

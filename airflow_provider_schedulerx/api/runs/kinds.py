@@ -17,8 +17,6 @@ from airflow_provider_schedulerx.api.models import (
     WorkflowInstanceSummary,
 )
 from airflow_provider_schedulerx.api.runs.recipes import Recipe
-from airflow_provider_schedulerx.api.runs.rerunning import Rerun, rerun_recipe
-from airflow_provider_schedulerx.api.runs.stopping import stop_recipe
 from airflow_provider_schedulerx.api.runs.tracking import is_passing
 from airflow_provider_schedulerx.api.runs.values import (
     SHORTEST_LIMIT,
@@ -165,25 +163,6 @@ class RunKind(Protocol):
         """Return how many runs may be active at once; None if the service does not say. Faults are raised."""
         ...
 
-    def stop(
-        self, scope: Scope, definition_id: int, instance_id: int, *, timeout: float, log: Any
-    ) -> Recipe[Run | None]:
-        """Stop a run, as far as that is possible. Faults are logged, not raised.
-
-        :param timeout: seconds; the first round is always made.
-        :return: the run as it was seen last, or None if it was never seen.
-            :func:`~airflow_provider_schedulerx.api.runs.tracking.is_over` says whether it has ended.
-        """
-        ...
-
-    def rerun(self, scope: Scope, run: Run, *, settling_time: float, log: Any) -> Recipe[Rerun]:
-        """Run what has failed of a run again, in the same run, and wait until the run shows it.
-
-        :param run: as it was seen last.
-        :param settling_time: seconds to wait for that.
-        """
-        ...
-
 
 class _WorkflowRuns:
     """Instances of workflows: they have no operation that stops one, and their nodes show their parameters."""
@@ -259,14 +238,6 @@ class _WorkflowRuns:
         workflow = yield calls.get_workflow(scope, definition_id)
         limit: int | None = workflow.max_concurrency
         return limit
-
-    def stop(
-        self, scope: Scope, definition_id: int, instance_id: int, *, timeout: float, log: Any
-    ) -> Recipe[Run | None]:
-        return stop_recipe(self, scope, definition_id, instance_id, timeout=timeout, log=log)
-
-    def rerun(self, scope: Scope, run: Run, *, settling_time: float, log: Any) -> Recipe[Rerun]:
-        return rerun_recipe(self, scope, run, settling_time=settling_time, log=log)
 
 
 WORKFLOW_RUNS: RunKind = _WorkflowRuns()

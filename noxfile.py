@@ -5,7 +5,7 @@
     nox -s "e2e(airflow='2.11.2')"
 
 Airflow is installed as its documentation says: first by itself with what was current at its release (that is what
-its constraints files hold, which cannot be had everywhere), then this provider, and whatever it needs newer.
+its constraints files hold, which not every network can reach), then this provider, and whatever it needs newer.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def install_wheel(session: nox.Session, extra: str = "") -> None:
     session.run("uv", "build", "--wheel", "--clear", "--out-dir", str(folder), str(HERE), external=True)
     (wheel,) = folder.glob("*.whl")
     url = f"https://raw.githubusercontent.com/apache/airflow/constraints-{NEWEST}/constraints-3.11.txt"
-    # Of the environment, for where that cannot be had: a copy of it.
+    # The environment may name a copy of it, for networks that cannot reach it.
     constraints = os.environ.get("AIRFLOW_CONSTRAINTS", url)
     ours = f"{wheel}[{extra}]" if extra else str(wheel)
     session.install(f"apache-airflow=={NEWEST}", ours, "--constraint", constraints)

@@ -1,6 +1,6 @@
 """The poller as it was before it was keyed on the run, kept only for :mod:`benchmarks.stress` to compare with.
 
-One loop for everything, and one state for each wait. See docs/scale.md for what that cost.
+One loop for everything, and one state for each wait.
 """
 
 from __future__ import annotations

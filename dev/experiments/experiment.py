@@ -167,5 +167,5 @@ def show(verdicts: Sequence[Verdict], but: str = "") -> None:
 def conclude(verdicts: Sequence[Verdict], but: str = "") -> int:
     """Print whether all is as promised. :param but: flavor that promises nothing. :return: exit status."""
     good = all(verdict.is_clean for verdict in verdicts if verdict.flavor != but)
-    print("\nNothing was started twice, lost or told wrong." if good else "\nNOT as promised.")
+    print("\nNothing was started twice, lost or misreported." if good else "\nNOT as promised.")
     return 0 if good else 1

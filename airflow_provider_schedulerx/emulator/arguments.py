@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from airflow_provider_schedulerx.emulator.engine import Engine, InstanceRun, Nod
 from airflow_provider_schedulerx.emulator.profile import Profile
 
 T = TypeVar("T")
+D = TypeVar("D", Job, Workflow)
 
 WORKER = "127.0.0.1:34567"
 
@@ -103,7 +104,18 @@ class Arguments:
             if at is not None
         }
 
-    def passes_name(self, wanted: str | None, name: str) -> bool:
+    def of_group(self, definitions: Iterable[D], name: str | None) -> list[D]:
+        """Those of the group that is asked about which pass the filters by name and by status."""
+        group, status = self.group, self.text("Status")
+        return [
+            each
+            for each in definitions
+            if (each.namespace, each.group) == (self.text("Namespace"), group)
+            and self._passes_name(name, each.name)
+            and status in (None, "", "1" if each.enabled else "0")
+        ]
+
+    def _passes_name(self, wanted: str | None, name: str) -> bool:
         """Whether a filter by name lets a name through; an empty one lets all."""
         match self.profile["name_filter"]:
             case "exact":

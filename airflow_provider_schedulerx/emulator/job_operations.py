@@ -35,15 +35,7 @@ def _get_info(args: Arguments) -> dict[str, Any]:
 
 
 def _list(args: Arguments) -> dict[str, Any]:
-    group = args.group
-    status = args.text("Status")
-    found = [
-        job
-        for job in args.engine.jobs.values()
-        if (job.namespace, job.group) == (args.text("Namespace"), group)
-        and args.passes_name(args.text("JobName"), job.name)
-        and status in (None, "", "1" if job.enabled else "0")
-    ]
+    found = args.of_group(args.engine.jobs.values(), args.text("JobName"))
     page, size, shown = args.page(found)
     return {
         "PageNumber": page,

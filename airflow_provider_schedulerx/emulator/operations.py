@@ -94,15 +94,7 @@ def _get_workflow(args: Arguments) -> dict[str, Any]:
 
 
 def _list_workflows(args: Arguments) -> dict[str, Any]:
-    group = args.group
-    status = args.text("Status")
-    found = [
-        workflow
-        for workflow in args.engine.workflows.values()
-        if (workflow.namespace, workflow.group) == (args.text("Namespace"), group)
-        and args.passes_name(args.text("WorkflowName"), workflow.name)
-        and status in (None, "", "1" if workflow.enabled else "0")
-    ]
+    found = args.of_group(args.engine.workflows.values(), args.text("WorkflowName"))
     page, size, shown = args.page(found)
     return {
         "PageNumber": page,

@@ -14,7 +14,7 @@ SLOW := tests/test_dag_test.py tests/test_distribution.py tests/emulator/test_py
 PICTURES := tests/system/test_browser.py tests/system/test_run_page.py tests/system/test_tutorial.py
 PYTEST := $(BIN)/python -m pytest -p dev.skips -n 2 --dist loadfile
 ifdef COVERAGE
-PYTEST += --cov --cov-report term --cov-fail-under $(COVERAGE_FLOOR)
+PYTEST += --durations 15 --cov --cov-report term --cov-fail-under $(COVERAGE_FLOOR)
 endif
 
 .DEFAULT_GOAL := help

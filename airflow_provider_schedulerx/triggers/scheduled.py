@@ -149,6 +149,8 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
                     return self._event(outcomes.UNDECIDED, str(error))
                 faults.failed(error)
                 reach = f"its runs cannot be listed: {error}"
+                if is_last:
+                    return self._event(outcomes.TIMEOUT, reach)
                 if not lists.is_open:
                     await asyncio.sleep(min(_PAUSE, (self._seconds_left(1.0) or _PAUSE)))
                 continue

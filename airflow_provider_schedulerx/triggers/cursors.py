@@ -46,13 +46,14 @@ class CursorStore:
         self._saved = max(cursors, key=lambda cursor: len(cursor.settled) + len(cursor.pending), default=None)
         return self._saved
 
-    async def delivered(self) -> set[int]:
-        """Return the runs of which the event was stored."""
-        found: set[int] = set()
+    async def delivered(self) -> dict[int, str]:
+        """Return the runs of which an event was stored, with the mark of the last such end."""
+        found: dict[int, str] = {}
         for store in self._stores:
             data = await store.aget(delivered_key(self._watcher))
-            if isinstance(data, list):
-                found.update(number for number in data if isinstance(number, int))
+            for item in data if isinstance(data, list) else ():
+                if isinstance(item, list) and list(map(type, item)) == [int, str]:
+                    found[item[0]] = item[1]
         return found
 
     async def save(self, cursor: Cursor) -> None:

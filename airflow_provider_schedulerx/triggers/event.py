@@ -75,7 +75,7 @@ class WorkflowEventTrigger(BaseEventTrigger):
     **Each end gives one event.** From Airflow 3.3 on that holds over restarts of the triggerer, too, also after
     ``kill -9``: a cursor is kept in the state store of the asset. Below 3.3 a triggerer that starts begins anew. In both
     cases the first look at a workflow reports nothing that has ended before. A run that has ended, and is then continued
-    under the same id (its failed nodes run again), gives no second event.
+    under the same id (its failed nodes run again), ends again, and gives another event.
 
     Events of one trigger are 5 seconds apart, if there are few: Airflow hands those that come closer together than its
     scheduler makes DAG runs to the DAG run of the next event.
@@ -191,7 +191,7 @@ class WorkflowEventTrigger(BaseEventTrigger):
                     await asyncio.sleep(spaced_until - time.monotonic())
                     spaced_until = time.monotonic() + spacing
                     payload = watch.payload(summary)
-                    watch.report(summary.instance_id)
+                    watch.report(summary)
                     self.log.info(
                         "Workflow instance %s has ended: %s", summary.instance_id, payload["status"]
                     )
@@ -267,16 +267,17 @@ class _Watch:
             )
         ended = [*seen.ended, *self._ask(seen.undecided, poller)]
         unwanted = [run for run in ended if _status_of(run) not in self._trigger.statuses]
-        self._ends.settle(run.instance_id for run in unwanted)
+        for run in unwanted:
+            self._ends.dismiss(run)
         if self._store.is_durable:
             cursor = self._ends.cursor
             await _persistently(self._log, lambda: self._store.save(cursor))
         return [run for run in ended if run not in unwanted]
 
-    def report(self, instance_id: int) -> None:
+    def report(self, run: RunSummary) -> None:
         """Note that an event is made now."""
-        self._ends.report(instance_id)
-        self._reported_at[instance_id] = time.monotonic()
+        self._ends.report(run)
+        self._reported_at[run.instance_id] = time.monotonic()
 
     def payload(self, run: RunSummary) -> dict[str, Any]:
         """Return what an event says of a run."""
@@ -302,22 +303,25 @@ class _Watch:
         if asked:
             await asyncio.wait(asked)
 
-    async def _delivered(self) -> set[int]:
-        """Runs whose event was stored, of those that are not known yet to be so."""
+    async def _delivered(self) -> dict[int, str]:
+        """Ends whose event was stored, by run, of those that are not known yet to be so."""
+        reported = self._ends.unconfirmed
         if not self._store.is_durable:
-            return set(self._ends.unconfirmed)
-        open_ones = self._ends.unconfirmed
+            return reported
+        if not reported and not self._is_new:
+            return {}
+        found: dict[int, str] = await _persistently(self._log, self._store.delivered)
         if self._is_new:
             # Those that the one before has reported.
-            open_ones |= self._ends.cursor.pending
             self._is_new = False
-        if not open_ones:
-            return set()
-        found: set[int] = await _persistently(self._log, self._store.delivered)
-        stored = found & open_ones
+            return found
         # Without the listener (plugins can be switched off), a triggerer that is still here has stored it long since.
         before = time.monotonic() - _STORED_AFTER
-        stored |= {number for number, at in self._reported_at.items() if at < before}
+        stored = {
+            number: mark
+            for number, mark in reported.items()
+            if found.get(number) == mark or self._reported_at[number] < before
+        }
         for number in stored:
             self._reported_at.pop(number, None)
         return stored
@@ -339,8 +343,8 @@ class _Watch:
             if number in undecided:
                 run = task.result()
                 if run is None:
-                    self._ends.settle([number])
-                else:
+                    self._ends.give_up(number)
+                elif self._ends.is_end(run):
                     ended.append(run)
         return ended
 

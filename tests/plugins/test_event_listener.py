@@ -16,9 +16,12 @@ from airflow_provider_schedulerx.plugins import event_listener
 from dev.harness.rest import AIRFLOW
 from tests.conftest import ROOT
 
-PAYLOAD = {"WfInstanceId": 7, "watcher": "abc"}
+PAYLOAD = {"WfInstanceId": 7, "watcher": "abc", "status": "FAILED", "EndTime": "2026-11-24 01:00:00"}
+END = "F2026-11-24 01:00:00"
 
-PROGRAM = """
+PROGRAM = (
+    f"PAYLOAD = {PAYLOAD!r}"
+    + """
 import json
 from airflow.models.asset import AssetActive, AssetEvent, AssetModel, AssetWatcherModel
 from airflow.models.asset_state_store import AssetStateStoreModel
@@ -48,17 +51,18 @@ def stored():
 
 
 for number in (7, 8):
-    Trigger.submit_event(trigger_id, TriggerEvent({"WfInstanceId": number, "watcher": "abc"}))
+    Trigger.submit_event(trigger_id, TriggerEvent({**PAYLOAD, "WfInstanceId": number}))
 print("stored", stored())
 try:
     with create_session() as session:
-        Trigger.submit_event(trigger_id, TriggerEvent({"WfInstanceId": 9, "watcher": "abc"}), session=session)
+        Trigger.submit_event(trigger_id, TriggerEvent({**PAYLOAD, "WfInstanceId": 9}), session=session)
         session.flush()
         raise RuntimeError("killed before the commit")
 except RuntimeError:
     pass
 print("killed", stored())
 """
+)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,7 @@ def test_only_events_of_watchers_are_noted(
         asset="asset", extra={"from_trigger": True, "payload": PAYLOAD}, source_task_id=None
     )
     event_listener.on_asset_event_emitted(own)
-    assert [arguments[:3] for arguments in noted] == [("asset", "schedulerx.delivered.abc", 7)]
+    assert [arguments[:3] for arguments in noted] == [("asset", "schedulerx.delivered.abc", [7, END])]
     copy = SimpleNamespace(asset="asset", extra=extra, source_task_id=source_task_id)
     event_listener.on_asset_event_emitted(copy)
     assert len(noted) == 1
@@ -98,6 +102,6 @@ def test_event_and_note_are_stored_together_or_not_at_all(tmp_path: Path) -> Non
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=False
     )
-    expected = "([7, 8], {'schedulerx.delivered.abc': [7, 8]}, {'watcher'})"
+    expected = f"([7, 8], {{'schedulerx.delivered.abc': [[7, '{END}'], [8, '{END}']]}}, {{'watcher'}})"
     assert f"stored {expected}" in done.stdout, done.stdout + done.stderr
     assert f"killed {expected}" in done.stdout, done.stdout + done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
+from airflow_provider_schedulerx.api.runs.ends import mark_of
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers import event as module
@@ -41,7 +42,7 @@ class Assets:
         self.events.append(payload)
         for values in self.values:
             values.setdefault(f"schedulerx.delivered.{payload['watcher']}", []).append(
-                payload["WfInstanceId"]
+                [payload["WfInstanceId"], mark_of(payload["status"] == "SUCCESS", payload["EndTime"])]
             )
 
     @property
@@ -196,6 +197,32 @@ def test_only_the_wanted_ends_fire(
             return [payload["status"] for payload in given]
 
     assert asyncio.run(main()) == expected
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(
+    ("statuses", "expected"), [(["success"], ["SUCCESS"]), (["success", "failed"], ["FAILED", "SUCCESS"])]
+)
+def test_a_run_that_is_continued_under_its_id_ends_again(
+    hook: SchedulerXHook, emulator: EmulatorProcess, statuses: Any, expected: list[str], restarts: bool
+) -> None:
+    async def main() -> list[dict[str, Any]]:
+        assets = Assets()
+        async with watching(assets, workflow_id=2, statuses=statuses):
+            await looked(emulator)
+            number = hook.execute_workflow(2)
+            await until(lambda: emulator.instances(2)[-1]["status"] == 5)
+            await looked(emulator, 3)
+        async with watching(assets, workflow_id=2, statuses=statuses) if restarts else nullcontext():
+            (bad,) = [node for node in hook.get_workflow_instance(2, number).nodes if node.status.is_bad]
+            hook.retry_job_instance(bad.job_id, bad.job_instance_id)
+            await until(lambda: emulator.instances(2)[-1]["status"] == 4)
+        async with watching(assets, workflow_id=2, statuses=statuses):
+            await until(lambda: len(assets.events) >= len(expected))
+            await looked(emulator, 3)
+        return assets.events
+
+    assert [payload["status"] for payload in asyncio.run(main())] == expected
 
 
 @pytest.mark.parametrize("count", [1, 3])

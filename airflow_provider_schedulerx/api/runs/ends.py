@@ -5,8 +5,8 @@ Without network, clock or Airflow. What it remembers is a :class:`Cursor`, small
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from airflow_provider_schedulerx.api.runs.kinds import RunSummary
@@ -20,12 +20,39 @@ MAX_DELIVERED = 1000
 #: A list with fewer runs is not cut off: 10 is the least that the service is known to list.
 _SHORTEST_CUT_LIST = 10
 
-_VERSION = 1
+_VERSION = 2
+
+#: Characters of a mark at most.
+_MARK_LENGTH = 40
 
 
 def delivered_key(watcher: str) -> str:
     """Return the key under which a store says which reports of a watcher have arrived."""
     return f"schedulerx.delivered.{watcher}"
+
+
+def mark_of(is_success: bool, end_time: str | None) -> str:
+    """Return a text that tells one end of a run from its next one, since a run can be continued under its id.
+
+    :param end_time: the service's ``EndTime``, which may be missing.
+    """
+    return f"{'S' if is_success else 'F'}{end_time or ''}"[:_MARK_LENGTH]
+
+
+def _is_another(mark: str, before: str, was_active: bool) -> bool:
+    """Whether an end is a later one than that of before.
+
+    A list may come from a replica that lags, so what it shows need not be newer than what was seen before. And nobody
+    documents that ``EndTime`` stays as it is. So a later time is needed and, unless the run was seen at work in between,
+    another outcome. Where a time is missing, both.
+
+    :param was_active: whether the run was seen at work in between.
+    """
+    is_other = mark[:1] != before[:1]
+    if mark[1:] and before[1:] and mark[1:] != before[1:]:
+        return mark[1:] > before[1:] and (is_other or was_active)
+    # They may have ended in the same second.
+    return is_other and was_active
 
 
 @dataclass(frozen=True)
@@ -34,21 +61,22 @@ class Cursor:
 
     Ids decide nothing by their size: the service does not document that they rise.
 
-    :ivar pending: runs whose end has still to be reported: active ones, and those whose report may be lost.
-    :ivar settled: runs whose end is not reported (any more), the newest last.
+    :ivar pending: runs whose end has still to be reported: active ones, and those whose report may be lost; with the mark
+        (:func:`mark_of`) of their last end, None if it is their first.
+    :ivar settled: runs whose end is not reported (any more), with its mark, the newest last.
     :ivar listed: runs that the last list showed.
     """
 
-    pending: frozenset[int] = frozenset()
-    settled: tuple[int, ...] = ()
+    pending: Mapping[int, str | None] = field(default_factory=dict)
+    settled: Mapping[int, str] = field(default_factory=dict)
     listed: frozenset[int] = frozenset()
 
     def to_data(self) -> dict[str, Any]:
         """Return it as JSON."""
         return {
             "version": _VERSION,
-            "pending": sorted(self.pending),
-            "settled": list(self.settled),
+            "pending": sorted(map(list, self.pending.items())),
+            "settled": [list(item) for item in self.settled.items()],
             "listed": sorted(self.listed),
         }
 
@@ -58,12 +86,11 @@ class Cursor:
         try:
             if data["version"] != _VERSION:
                 return None
-            numbers = {
-                name: [int(number) for number in data[name]] for name in ("pending", "settled", "listed")
-            }
+            pending = {int(number): None if mark is None else str(mark) for number, mark in data["pending"]}
+            settled = {int(number): str(mark) for number, mark in data["settled"]}
+            return cls(pending, settled, frozenset(map(int, data["listed"])))
         except (TypeError, ValueError, LookupError):
             return None
-        return cls(frozenset(numbers["pending"]), tuple(numbers["settled"]), frozenset(numbers["listed"]))
 
 
 @dataclass(frozen=True)
@@ -91,21 +118,23 @@ class Ends:
     def __init__(self, cursor: Cursor | None) -> None:
         self._is_first = cursor is None
         cursor = cursor or Cursor()
-        self._pending = set(cursor.pending)
-        self._settled = dict.fromkeys(cursor.settled)
+        self._pending = dict(cursor.pending)
+        self._settled = dict(cursor.settled)
         self._listed = cursor.listed
-        #: Reported here, though nobody knows yet whether the report has arrived.
-        self._reported: set[int] = set()
+        #: Reported here, though nobody knows yet whether the report has arrived; with the mark.
+        self._reported: dict[int, str] = {}
+        #: Those of them that were seen at work since.
+        self._continued: set[int] = set()
 
     @property
     def cursor(self) -> Cursor:
         """What to store **before** anything that :meth:`observe` gave is reported."""
-        return Cursor(frozenset(self._pending), tuple(self._settled), self._listed)
+        return Cursor(dict(self._pending), dict(self._settled), self._listed)
 
     @property
-    def unconfirmed(self) -> frozenset[int]:
-        """Runs whose report has been made here, and is not known to have arrived."""
-        return frozenset(self._reported)
+    def unconfirmed(self) -> dict[int, str]:
+        """Runs whose report has been made here, and is not known to have arrived; with the mark of that end."""
+        return dict(self._reported)
 
     def observe(self, listed: Sequence[RunSummary]) -> Seen:
         """Take in a list.
@@ -117,36 +146,83 @@ class Ends:
         ended = []
         decided = set()
         for summary in reversed(listed):
-            number = summary.instance_id
-            if number in self._settled:
+            number, status = summary.instance_id, summary.status
+            is_active = status.is_known and not status.is_terminal
+            if number in self._reported:
+                if is_active:
+                    self._continued.add(number)
                 continue
-            if number not in self._pending:
-                if self._is_first and summary.status.is_terminal:
-                    self._settle(number)
+            if number in self._settled:
+                if not self._goes_on(summary, is_active):
                     continue
-                self._pending.add(number)
-            if summary.status.is_known:
+            elif number not in self._pending:
+                if self._is_first and status.is_terminal:
+                    self._settled[number] = _mark(summary)
+                    continue
+                self._pending[number] = None
+            if status.is_known:
                 decided.add(number)
-            if summary.status.is_terminal and number not in self._reported:
+            if status.is_terminal and self.is_end(summary):
                 ended.append(summary)
         self._is_first = False
         self._listed = ids
         self._forget()
-        return Seen(tuple(ended), frozenset(self._pending - decided - self._reported), gap)
+        undecided = frozenset(self._pending.keys() - decided - self._reported.keys())
+        return Seen(tuple(ended), undecided, gap)
 
-    def report(self, instance_id: int) -> None:
+    def is_end(self, run: RunSummary) -> bool:
+        """Whether the end of a pending run is to be reported. If it is the one of before, the run is settled again."""
+        before = self._pending.get(run.instance_id)
+        if before is None or _is_another(_mark(run), before, was_active=True):
+            return run.instance_id in self._pending
+        del self._pending[run.instance_id]
+        self._settled[run.instance_id] = before
+        return False
+
+    def report(self, run: RunSummary) -> None:
         """Note that the end of a run is reported now. It stays pending until :meth:`settle` says that it has arrived."""
-        self._reported.add(instance_id)
+        self._reported[run.instance_id] = _mark(run)
 
-    def settle(self, instance_ids: Iterable[int]) -> None:
-        """Note runs whose end has arrived, or is not to be reported."""
-        for number in instance_ids:
-            self._settle(number)
+    def settle(self, marks: Mapping[int, str]) -> None:
+        """Note ends that have arrived, each by its run and its mark. What is not pending is left as it is."""
+        for number, mark in marks.items():
+            # A note of the end before says nothing of the one that is awaited.
+            if number not in self._pending or mark == self._pending[number]:
+                continue
+            del self._pending[number]
+            self._reported.pop(number, None)
+            if number in self._continued:
+                self._continued.discard(number)
+                self._pending[number] = mark
+            else:
+                self._settled[number] = mark
 
-    def _settle(self, number: int) -> None:
-        self._pending.discard(number)
-        self._reported.discard(number)
-        self._settled[number] = None
+    def dismiss(self, run: RunSummary) -> None:
+        """Note that the end of a run is not to be reported."""
+        self.settle({run.instance_id: _mark(run)})
+
+    def give_up(self, number: int) -> None:
+        """Note that nobody can tell how a run ends. Nothing of it is reported any more."""
+        if number in self._pending:
+            del self._pending[number]
+            self._settled[number] = ""
+
+    def _goes_on(self, summary: RunSummary, is_active: bool) -> bool:
+        """Whether a run that was settled has to be looked at; then it is pending again."""
+        number, before = summary.instance_id, self._settled[summary.instance_id]
+        if not before:
+            return False
+        if summary.status.is_terminal:
+            mark = _mark(summary)
+            if not _is_another(mark, before, was_active=False):
+                if mark[:1] == before:  # its time comes late
+                    self._settled[number] = mark
+                return False
+        elif not is_active:
+            return False
+        del self._settled[number]
+        self._pending[number] = before
+        return True
 
     def _gap(self, ids: frozenset[int]) -> str:
         if self._is_first or ids & self._listed or len(ids) < (1 if self._listed else _SHORTEST_CUT_LIST):
@@ -167,3 +243,8 @@ class Ends:
             if number not in self._listed:
                 del self._settled[number]
                 spare -= 1
+
+
+def _mark(run: RunSummary) -> str:
+    """What is known to be over and not good counts as failed, whatever its status is called."""
+    return mark_of(run.status.is_success, run.end_time)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus, WorkflowInstanceSummary
-from airflow_provider_schedulerx.api.runs.ends import Cursor, Ends
+from airflow_provider_schedulerx.api.runs.ends import Cursor, Ends, Seen, mark_of
 
+GOOD = mark_of(True, None)
 RUNNING, SUCCESS, FAILED, STRANGE = (WorkflowInstanceStatus(number) for number in (3, 4, 5, 7))
 
 
@@ -24,7 +26,7 @@ def reported(ends: Ends, *runs: tuple[int, WorkflowInstanceStatus]) -> list[int]
     """Take in a list and report what has ended."""
     seen = ends.observe(listed(*runs))
     for summary in seen.ended:
-        ends.report(summary.instance_id)
+        ends.report(summary)
     return [summary.instance_id for summary in seen.ended]
 
 
@@ -39,24 +41,24 @@ def test_who_goes_on_reports_what_nobody_did() -> None:
     first = Ends(None)
     reported(first, (2, RUNNING), (1, SUCCESS))
     assert reported(first, (3, SUCCESS), (2, SUCCESS), (1, SUCCESS)) == [2, 3]
-    first.settle([2])
+    first.settle({2: mark_of(True, None)})
     second = Ends(Cursor.from_data(json.loads(json.dumps(first.cursor.to_data()))))
     assert reported(second, (4, FAILED), (3, SUCCESS), (2, SUCCESS), (1, SUCCESS)) == [3, 4]
 
 
 def test_an_end_that_was_reported_and_not_confirmed_stays_pending() -> None:
-    ends = Ends(Cursor(listed=frozenset({1}), settled=(1,)))
+    ends = Ends(Cursor(listed=frozenset({1}), settled={1: GOOD}))
     assert reported(ends, (2, SUCCESS), (1, SUCCESS)) == [2]
-    assert ends.unconfirmed == {2}
-    assert ends.cursor.pending == {2}
-    ends.settle([2])
+    assert ends.unconfirmed == {2: GOOD}
+    assert ends.cursor.pending == {2: None}
+    ends.settle(ends.unconfirmed)
     assert not ends.unconfirmed
-    assert ends.cursor.pending == set()
+    assert ends.cursor.pending == {}
     assert reported(ends, (2, SUCCESS), (1, SUCCESS)) == []
 
 
 def test_an_active_run_that_is_pushed_out_is_undecided_and_no_gap() -> None:
-    ends = Ends(Cursor(listed=frozenset({1, 2}), settled=(1,), pending=frozenset({2})))
+    ends = Ends(Cursor(listed=frozenset({1, 2}), settled={1: GOOD}, pending={2: None}))
     seen = ends.observe(listed((4, RUNNING), (3, SUCCESS), (2, RUNNING)))
     assert seen.undecided == frozenset()
     seen = ends.observe(listed((5, RUNNING), (4, RUNNING), (3, SUCCESS)))
@@ -70,7 +72,7 @@ def test_a_status_that_is_not_documented_decides_nothing() -> None:
 
 
 def test_lists_that_have_nothing_in_common_leave_a_gap() -> None:
-    ends = Ends(Cursor(listed=frozenset({1, 2}), settled=(1, 2)))
+    ends = Ends(Cursor(listed=frozenset({1, 2}), settled={1: GOOD, 2: GOOD}))
     seen = ends.observe(listed((9, SUCCESS), (8, SUCCESS), (7, SUCCESS)))
     assert [summary.instance_id for summary in seen.ended] == [7, 8, 9]
     assert seen.gap.startswith("none of the 2 runs listed before is among the 3 listed now")
@@ -86,7 +88,7 @@ def test_a_list_that_may_be_cut_off_and_shows_nothing_known_leaves_a_gap() -> No
 
 
 def test_an_empty_list_is_no_gap() -> None:
-    ends = Ends(Cursor(listed=frozenset({1}), settled=(1,)))
+    ends = Ends(Cursor(listed=frozenset({1}), settled={1: GOOD}))
     assert ends.observe([]).gap == ""
 
 
@@ -95,20 +97,115 @@ def test_the_cursor_stays_small() -> None:
     for number in range(3000):
         runs = [(each, SUCCESS) for each in range(number, max(-1, number - 300), -1)]
         for summary in ends.observe(listed(*runs)).ended:
-            ends.settle([summary.instance_id])
-    assert len(json.dumps(ends.cursor.to_data())) < 65535 / 4
+            ends.settle({summary.instance_id: mark_of(True, "2026-11-24 01:00:00")})
+    assert len(json.dumps(ends.cursor.to_data())) < 65535 / 2
     assert len(ends.cursor.settled) <= 601
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        *(None, {}, [], "x", {"version": 2, "pending": [], "settled": [], "listed": []}),
-        *({"version": 1, "pending": [], "settled": None, "listed": []}, {"version": 1, "pending": ["x"]}),
+        *(None, {}, [], "x", {"version": 1, "pending": [], "settled": [], "listed": []}),
+        *({"version": 2, "pending": [], "settled": None, "listed": []}, {"version": 2, "pending": ["x"]}),
+        {"version": 2, "pending": [[1]], "settled": [], "listed": []},
     ],
 )
 def test_what_is_no_cursor_is_none(data: Any) -> None:
     assert Cursor.from_data(data) is None
+
+
+def shown(*ends: tuple[WorkflowInstanceStatus, str | None]) -> list[list[WorkflowInstanceSummary]]:
+    """Lists that show one run, with its status and EndTime."""
+    return [[WorkflowInstanceSummary(101, 1, status, end_time=at)] for status, at in ends]
+
+
+FIRST, SECOND, THIRD = (f"2026-11-24 0{hour}:00:00" for hour in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [
+        # Failed, continued in the console under the same id, succeeded: two ends, whether it is seen running or not.
+        (shown((RUNNING, None), (FAILED, FIRST), (RUNNING, None), (SUCCESS, SECOND)), [FIRST, SECOND]),
+        (shown((RUNNING, None), (FAILED, FIRST), (SUCCESS, SECOND)), [FIRST, SECOND]),
+        (shown((RUNNING, None), (FAILED, None), (RUNNING, None), (SUCCESS, None)), [None, None]),
+        # Failed again.
+        (shown((RUNNING, None), (FAILED, FIRST), (RUNNING, None), (FAILED, SECOND)), [FIRST, SECOND]),
+        # The first look reports no end of before, and does one of a run that is continued.
+        (shown((FAILED, FIRST), (FAILED, FIRST), (RUNNING, None), (SUCCESS, SECOND)), [SECOND]),
+        # Thrice.
+        (
+            shown((RUNNING, None), (FAILED, FIRST), (FAILED, SECOND), (RUNNING, None), (FAILED, THIRD)),
+            [FIRST, THIRD],
+        ),
+        # A replica that lags shows the run as it was before its end, or before its last end.
+        (
+            shown((RUNNING, None), (SUCCESS, FIRST), (RUNNING, None), (SUCCESS, FIRST), (RUNNING, None)),
+            [FIRST],
+        ),
+        (
+            shown((FAILED, FIRST), (SUCCESS, SECOND), (FAILED, FIRST), (RUNNING, None), (SUCCESS, SECOND)),
+            [SECOND],
+        ),
+        (shown((RUNNING, None), (SUCCESS, None), (RUNNING, None), (SUCCESS, None)), [None]),
+        # EndTime comes late, or is corrected: the same end.
+        (shown((RUNNING, None), (FAILED, None), (FAILED, FIRST)), [None]),
+        (shown((RUNNING, None), (FAILED, FIRST), (FAILED, SECOND)), [FIRST]),
+        # Another status without any sign that the run was continued, and no times: no second event.
+        (shown((RUNNING, None), (FAILED, None), (SUCCESS, None)), [None]),
+    ],
+)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_run_that_is_continued_under_its_id_ends_again(
+    lists: list[list[WorkflowInstanceSummary]], expected: list[str | None], restarts: bool
+) -> None:
+    ends, ended = Ends(None), []
+    for each in lists:
+        seen = ends.observe(each)
+        stored = json.loads(json.dumps(ends.cursor.to_data()))
+        for summary in seen.ended:
+            ends.report(summary)
+            ended.append(summary.end_time)
+        arrived = ends.unconfirmed
+        if restarts:
+            ends = Ends(Cursor.from_data(stored))
+        ends.settle(arrived)
+    assert ended == expected
+
+
+def test_a_run_that_goes_on_before_it_is_known_that_its_end_has_arrived() -> None:
+    running, failed, again = shown((RUNNING, None), (FAILED, FIRST), (FAILED, SECOND))
+    ends = Ends(None)
+    ends.observe(running)
+    (first,) = ends.observe(failed).ended
+    ends.report(first)
+    assert ends.observe(running) == ends.observe(again) == Seen()
+    ends.settle(ends.unconfirmed)
+    assert [summary.end_time for summary in ends.observe(again).ended] == [SECOND]
+
+
+def test_a_note_of_an_earlier_end_is_none_of_the_next() -> None:
+    running, failed, good = shown((RUNNING, None), (FAILED, FIRST), (SUCCESS, SECOND))
+    ends = Ends(None)
+    ends.observe(failed)
+    ends.observe(running)
+    (end,) = ends.observe(good).ended
+    ends.report(end)
+    stored = ends.cursor.to_data()
+    # Killed before the second event was stored: of the first there may be a note.
+    ends = Ends(Cursor.from_data(stored))
+    ends.settle({1: mark_of(False, FIRST)})
+    assert ends.observe(good).ended == (end,)
+    ends = Ends(Cursor.from_data(stored))
+    ends.settle({1: mark_of(True, SECOND)})
+    assert ends.observe(good).ended == ()
+
+
+def test_who_is_given_up_is_never_reported() -> None:
+    ends = Ends(Cursor())
+    ends.observe(listed((1, RUNNING)))
+    ends.give_up(1)
+    assert ends.observe(listed((1, RUNNING))) == ends.observe(listed((1, SUCCESS))) == Seen()
 
 
 class Service(RuleBasedStateMachine):
@@ -122,59 +219,88 @@ class Service(RuleBasedStateMachine):
     @initialize(are_rising=st.booleans())
     def begin(self, are_rising: bool) -> None:
         self.are_rising = are_rising
-        self.runs: list[tuple[int, WorkflowInstanceStatus]] = []
-        self.events: list[int] = []
+        self.runs: list[WorkflowInstanceSummary] = []
+        self.seconds = 0
+        self.ended: set[tuple[int, str]] = set()
+        #: Continued since the last look, so that the list has to show it at work.
+        self.to_be_seen: set[int] = set()
+        self.events: list[tuple[int, str]] = []
         self.stored: Any = None
-        self.on_the_way: list[int] = []
-        self.arrived: set[int] = set()
+        self.on_the_way: list[tuple[int, str]] = []
+        self.arrived: dict[int, str] = {}
         self.undecided: frozenset[int] = frozenset()
         self.unseen = 0
-        self.old: set[int] = set()
         self.ends = Ends(None)
         self.look()
 
     def shown(self) -> list[WorkflowInstanceSummary]:
-        return sorted(listed(*self.runs[-self.length :]), key=lambda run: -run.instance_id)
+        return sorted(self.runs[-self.length :], key=lambda run: -run.instance_id)
+
+    def set(self, index: int, status: WorkflowInstanceStatus) -> None:
+        self.seconds += 1
+        at = f"2026-11-24 01:{self.seconds // 60:02}:{self.seconds % 60:02}" if status.is_terminal else None
+        run = self.runs[index] = replace(self.runs[index], status=status, end_time=at)
+        if at is not None:
+            self.ended.add((run.instance_id, mark_of(status is SUCCESS, at)))
+
+    def draw(self, data: st.DataObject, statuses: set[WorkflowInstanceStatus]) -> int | None:
+        indexes = [index for index, run in enumerate(self.runs) if run.status in statuses]
+        return data.draw(st.sampled_from(indexes)) if indexes else None
 
     # At most as many between two looks as a list shows, less one.
     @precondition(lambda self: self.unseen < self.length - 1)
     @rule(has_ended=st.booleans())
     def start(self, has_ended: bool) -> None:
         number = len(self.runs) + 1 if self.are_rising else (len(self.runs) * 7919) % 10007 + 1
-        self.runs.append((number, SUCCESS if has_ended else RUNNING))
+        self.runs += listed((number, RUNNING))
+        if has_ended:
+            self.set(-1, SUCCESS)
         self.unseen += 1
 
+    @rule(data=st.data(), status=st.sampled_from([SUCCESS, FAILED]))
+    def end(self, data: st.DataObject, status: WorkflowInstanceStatus) -> None:
+        index = self.draw(data, {RUNNING})
+        if index is not None and self.runs[index].instance_id not in self.to_be_seen:
+            self.set(index, status)
+
     @rule(data=st.data())
-    def end(self, data: st.DataObject) -> None:
-        active = [index for index, (_, status) in enumerate(self.runs) if status is RUNNING]
-        if active:
-            index = data.draw(st.sampled_from(active))
-            self.runs[index] = (self.runs[index][0], FAILED)
+    def go_on(self, data: st.DataObject) -> None:
+        """Continue a run that a list still shows, and whose event has arrived; it is seen at work."""
+        index = self.draw(data, {SUCCESS, FAILED})
+        seen = dict(self.events)
+        if index is not None and index >= len(self.runs) - self.length + self.unseen:
+            run = self.runs[index]
+            if seen.get(run.instance_id, "")[1:] == run.end_time:
+                self.set(index, RUNNING)
+                self.to_be_seen.add(run.instance_id)
 
     @rule()
     def look(self) -> None:
-        self.ends.settle(self.arrived & (self.ends.unconfirmed | self.ends.cursor.pending))
+        self.ends.settle(self.arrived)
         seen = self.ends.observe(self.shown())
         assert not seen.gap
         self.unseen = 0
+        self.to_be_seen.clear()
         self.undecided = seen.undecided
         self.stored = json.loads(json.dumps(self.ends.cursor.to_data()))
         for summary in seen.ended:
-            self.ends.report(summary.instance_id)
-            self.on_the_way.append(summary.instance_id)
+            self.report(summary)
+
+    def report(self, summary: WorkflowInstanceSummary) -> None:
+        self.ends.report(summary)
+        self.on_the_way.append((summary.instance_id, mark_of(summary.status is SUCCESS, summary.end_time)))
 
     @rule()
     def look_at_the_undecided(self) -> None:
-        for number in self.undecided:
-            if dict(self.runs)[number].is_terminal and number not in self.ends.unconfirmed:
-                self.ends.report(number)
-                self.on_the_way.append(number)
+        for run in self.runs:
+            if run.instance_id in self.undecided and run.status.is_terminal and self.ends.is_end(run):
+                self.report(run)
         self.undecided = frozenset()
 
     @rule()
     def arrive(self) -> None:
         self.events += self.on_the_way
-        self.arrived |= set(self.on_the_way)
+        self.arrived.update(self.on_the_way)
         self.on_the_way.clear()
 
     @rule()
@@ -195,8 +321,10 @@ class Service(RuleBasedStateMachine):
         self.look()
         self.look_at_the_undecided()
         self.arrive()
-        ended = {number for number, status in self.runs if status.is_terminal}
-        assert set(self.events) == ended
+        self.look()
+        self.look_at_the_undecided()
+        self.arrive()
+        assert set(self.events) == self.ended
 
 
 Service.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)

@@ -12,6 +12,22 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.hooks.runs import RunCalls
 
 
+def check_one_definition(kind: RunKind, definition_id: Any, name: Any) -> None:
+    """Check that one of id and name is given.
+
+    :raises SchedulerXConfigurationError: if none is, or both are.
+    """
+    if (definition_id is None) is not (name is None):
+        return
+    what = f"{kind.definition_argument} (its id) or {kind.name_argument} (its exact name)"
+    raise SchedulerXConfigurationError(
+        f"give one of {what} of the {kind.definition_noun}, not both"
+        if name is not None
+        else f"no {kind.definition_noun} is given: set {what}, and check that its template is not empty",
+        field=kind.definition_argument,
+    )
+
+
 def check_literal_definition(kind: RunKind, task: Any) -> None:
     """Check what is written out in the DAG file, which is wrong already when the file is parsed.
 
@@ -19,7 +35,7 @@ def check_literal_definition(kind: RunKind, task: Any) -> None:
     :raises SchedulerXConfigurationError: naming the argument and the remedy.
     """
     definition_id, name = _arguments(kind, task)
-    _check_one(kind, definition_id, name)
+    check_one_definition(kind, definition_id, name)
     if definition_id is not None:
         check_literal_id(kind.definition_argument, definition_id)
     elif is_literal(name):
@@ -33,7 +49,7 @@ def definition_id_of(kind: RunKind, task: Any, calls: RunCalls) -> int:
     :raises SchedulerXNotFoundError: if none has the name.
     """
     definition_id, name = (None if given in ("", "None") else given for given in _arguments(kind, task))
-    _check_one(kind, definition_id, name)
+    check_one_definition(kind, definition_id, name)
     if name is None:
         return check_id(kind.definition_argument, definition_id)
     return calls.find_definition(check_name(kind.name_argument, name))
@@ -41,15 +57,3 @@ def definition_id_of(kind: RunKind, task: Any, calls: RunCalls) -> int:
 
 def _arguments(kind: RunKind, task: Any) -> tuple[Any, Any]:
     return getattr(task, kind.definition_argument), getattr(task, kind.name_argument)
-
-
-def _check_one(kind: RunKind, definition_id: Any, name: Any) -> None:
-    if (definition_id is None) is not (name is None):
-        return
-    what = f"{kind.definition_argument} (its id) or {kind.name_argument} (its exact name)"
-    raise SchedulerXConfigurationError(
-        f"give one of {what} of the {kind.definition_noun}, not both"
-        if name is not None
-        else f"no {kind.definition_noun} is given: set {what}, and check that its template is not empty",
-        field=kind.definition_argument,
-    )

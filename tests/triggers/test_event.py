@@ -18,6 +18,7 @@ from airflow_provider_schedulerx.api.runs.ends import mark_of
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers import event as module
+from airflow_provider_schedulerx.triggers import watching as watching_module
 from airflow_provider_schedulerx.triggers.event import WorkflowEventTrigger
 
 
@@ -215,7 +216,7 @@ def test_a_run_that_is_continued_under_its_id_ends_again(
             await looked(emulator, 3)
         async with watching(assets, workflow_id=2, statuses=statuses) if restarts else nullcontext():
             (bad,) = [node for node in hook.get_workflow_instance(2, number).nodes if node.status.is_bad]
-            hook.retry_job_instance(bad.job_id, bad.job_instance_id)
+            hook.retry_job_instance(bad.job_id, bad.job_instance_id or 0)
             await until(lambda: emulator.instances(2)[-1]["status"] == 4)
         async with watching(assets, workflow_id=2, statuses=statuses):
             await until(lambda: len(assets.events) >= len(expected))
@@ -339,7 +340,7 @@ def test_without_a_store_the_first_look_only_sets_the_cursor(
 def test_a_store_that_is_away_holds_events_back_and_loses_none(
     hook: SchedulerXHook, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, task_log: Any
 ) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0.1)
+    monkeypatch.setattr(watching_module, "_PAUSE", 0.1)
 
     async def main() -> list[int]:
         assets = Assets()
@@ -359,7 +360,7 @@ def test_a_store_that_is_away_holds_events_back_and_loses_none(
 def test_without_the_listener_a_living_triggerer_takes_its_events_for_stored(
     hook: SchedulerXHook, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_STORED_AFTER", 0.3)
+    monkeypatch.setattr(watching_module, "_STORED_AFTER", 0.3)
 
     async def main() -> list[int]:
         assets = Assets()
@@ -483,8 +484,8 @@ def test_many_watchers_of_a_workflow_cost_the_calls_of_one(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({}, "needs either workflow_id or workflow_name, and got neither"),
-        ({"workflow_id": 1, "workflow_name": "x"}, "got both: remove one"),
+        ({}, "no workflow is given: set workflow_id .its id. or workflow_name"),
+        ({"workflow_id": 1, "workflow_name": "x"}, "not both"),
         ({"workflow_id": "x"}, "workflow_id must be an integer"),
         ({"workflow_name": ""}, "workflow_name is empty"),
         ({"workflow_id": 1, "statuses": "success"}, "statuses must be a list of some of 'success', 'failed'"),

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus, WorkflowInstanceSummary
 from airflow_provider_schedulerx.api.runs.ends import Cursor, Ends, Seen, mark_of
+from airflow_provider_schedulerx.api.runs.kinds import RunSummary
 
 GOOD = mark_of(True, None)
 RUNNING, SUCCESS, FAILED, STRANGE = (WorkflowInstanceStatus(number) for number in (3, 4, 5, 7))
@@ -236,7 +237,7 @@ class Service(RuleBasedStateMachine):
     def shown(self) -> list[WorkflowInstanceSummary]:
         return sorted(self.runs[-self.length :], key=lambda run: -run.instance_id)
 
-    def set(self, index: int, status: WorkflowInstanceStatus) -> None:
+    def change(self, index: int, status: WorkflowInstanceStatus) -> None:
         self.seconds += 1
         at = f"2026-11-24 01:{self.seconds // 60:02}:{self.seconds % 60:02}" if status.is_terminal else None
         run = self.runs[index] = replace(self.runs[index], status=status, end_time=at)
@@ -254,14 +255,14 @@ class Service(RuleBasedStateMachine):
         number = len(self.runs) + 1 if self.are_rising else (len(self.runs) * 7919) % 10007 + 1
         self.runs += listed((number, RUNNING))
         if has_ended:
-            self.set(-1, SUCCESS)
+            self.change(-1, SUCCESS)
         self.unseen += 1
 
     @rule(data=st.data(), status=st.sampled_from([SUCCESS, FAILED]))
     def end(self, data: st.DataObject, status: WorkflowInstanceStatus) -> None:
         index = self.draw(data, {RUNNING})
         if index is not None and self.runs[index].instance_id not in self.to_be_seen:
-            self.set(index, status)
+            self.change(index, status)
 
     @rule(data=st.data())
     def go_on(self, data: st.DataObject) -> None:
@@ -271,7 +272,7 @@ class Service(RuleBasedStateMachine):
         if index is not None and index >= len(self.runs) - self.length + self.unseen:
             run = self.runs[index]
             if seen.get(run.instance_id, "")[1:] == run.end_time:
-                self.set(index, RUNNING)
+                self.change(index, RUNNING)
                 self.to_be_seen.add(run.instance_id)
 
     @rule()
@@ -286,7 +287,7 @@ class Service(RuleBasedStateMachine):
         for summary in seen.ended:
             self.report(summary)
 
-    def report(self, summary: WorkflowInstanceSummary) -> None:
+    def report(self, summary: RunSummary) -> None:
         self.ends.report(summary)
         self.on_the_way.append((summary.instance_id, mark_of(summary.status is SUCCESS, summary.end_time)))
 

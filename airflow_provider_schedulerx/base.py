@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.hooks.scoped import DEFAULT_CONN_ID, ScopedMixin
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
 
 
 class ScopedOperator(ScopedMixin, BaseOperator):
@@ -41,3 +44,11 @@ class ScopedOperator(ScopedMixin, BaseOperator):
     def hook(self) -> SchedulerXHook:
         """The hook for this task's connection and scope."""
         return SchedulerXHook.from_task(self)
+
+
+def is_of_another_try(context: Context, try_number: int | None) -> bool:
+    """Whether an event is that of another try. Airflow 3.0 lets a retry resume with the event of the previous one.
+
+    :param try_number: of the try that has deferred, if that is known.
+    """
+    return try_number is not None and try_number != getattr(context["ti"], "try_number", try_number)

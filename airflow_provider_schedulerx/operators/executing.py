@@ -18,7 +18,7 @@ from airflow_provider_schedulerx.api.parameters import (
     check_run_marker,
     check_seconds,
 )
-from airflow_provider_schedulerx.base import ScopedOperator
+from airflow_provider_schedulerx.base import ScopedOperator, is_of_another_try
 from airflow_provider_schedulerx.exceptions import raise_unless_successful
 from airflow_provider_schedulerx.hooks.definitions import definition_id_of
 from airflow_provider_schedulerx.hooks.report import (
@@ -209,7 +209,7 @@ class ExecuteOperator(ScopedOperator):
         :param try_number: that has deferred. Airflow 3.0 lets a retry resume with the event of the previous try.
         :return: the id of the run.
         """
-        if _is_of_another_try(context, try_number):
+        if is_of_another_try(context, try_number):
             self.log.info("The event belongs to try %s, so this try starts from the beginning", try_number)
             return self._run_try(context)
         owner = self._own(context, StartStore(context, durable=self.durable, log=self.log))
@@ -245,7 +245,7 @@ class ExecuteOperator(ScopedOperator):
         with owner.guard():
             owner.starting()  # until it is known what was deferred for
             deferred = followed(context)
-            is_stale = deferred is not None and _is_of_another_try(context, deferred.try_number)
+            is_stale = deferred is not None and is_of_another_try(context, deferred.try_number)
             if not is_stale:
                 return self._after_deferral_ended(context, owner, next_kwargs or {})
         self.log.info("The deferral that ended belongs to another try, so this try starts from the beginning")
@@ -310,7 +310,3 @@ class ExecuteOperator(ScopedOperator):
         """Stop the run if that is what the kill means: see ``cancel_on_kill``."""
         if self._owner is not None:
             self._owner.on_kill()
-
-
-def _is_of_another_try(context: Context, try_number: int | None) -> bool:
-    return try_number is not None and try_number != getattr(context["ti"], "try_number", try_number)

@@ -30,7 +30,7 @@ from airflow_provider_schedulerx.api.parameters import (
     check_flag,
     check_seconds,
 )
-from airflow_provider_schedulerx.base import ScopedOperator
+from airflow_provider_schedulerx.base import ScopedOperator, is_of_another_try
 from airflow_provider_schedulerx.exceptions import (
     RunFailedError,
     RunNotFollowableError,
@@ -248,7 +248,7 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         from airflow_provider_schedulerx.triggers.run import DEFERRAL_MARGIN
 
         limit = timedelta(seconds=max(0.0, deadline - time.time()) + DEFERRAL_MARGIN)
-        definition_id = self._definition_id
+        definition_id, try_number = self._definition_id, getattr(context["ti"], "try_number", None)
         if self._followed is None:
             self._look_for_it(context, self.hook.single_try_transport.perform)
         if self._followed is None:
@@ -262,7 +262,7 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
                     deadline=deadline,
                 ),
                 method_name="execute_found",
-                kwargs={"definition_id": definition_id, "deadline": deadline},
+                kwargs={"definition_id": definition_id, "deadline": deadline, "try_number": try_number},
                 timeout=limit,
             )
         instance_id = self._followed
@@ -278,7 +278,7 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
                 cancel_on_kill=False,
             ),
             method_name="execute_complete",
-            kwargs={"definition_id": definition_id, "instance_id": instance_id},
+            kwargs={"definition_id": definition_id, "instance_id": instance_id, "try_number": try_number},
             timeout=limit,
         )
 
@@ -292,19 +292,27 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
             self._follow(context, found)
 
     def execute_found(
-        self, context: Context, event: Any = None, definition_id: int | None = None, deadline: float = 0.0
+        self,
+        context: Context,
+        event: Any = None,
+        definition_id: int | None = None,
+        deadline: float = 0.0,
+        try_number: int | None = None,
     ) -> Any:
         """Continue once the triggerer has found the run, or not.
 
         :param event: of :class:`~airflow_provider_schedulerx.triggers.scheduled.ScheduledRunTrigger`.
         :param definition_id: as it was before the deferral; ``dag.test()`` of Airflow 2.11 loses this and the next one.
         :param deadline: epoch seconds at which the sensor times out.
+        :param try_number: that has deferred.
         :return: the id of the run.
         :raises AirflowSensorTimeout: if ``timeout`` has passed.
         :raises RunFailedError: if the run has failed.
         :raises RunNotFollowableError: if no list will show the run.
         :raises RunSensorError: if the runs can no longer be listed.
         """
+        if is_of_another_try(context, try_number):
+            return self._begin_anew(context, try_number)
         if definition_id is None:
             deadline = time.time() + self.timeout
             self._identify_before(deadline, context)
@@ -388,19 +396,23 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         event: Any = None,
         definition_id: int | None = None,
         instance_id: int | None = None,
-    ) -> int:
+        try_number: int | None = None,
+    ) -> Any:
         """Finish after the wait in the triggerer, exactly as without one.
 
         :param event: of the trigger.
         :param definition_id: as it was at the first poll. ``dag.test()`` of Airflow 2.11 loses this and the
             next one; then the sensor's own are taken.
         :param instance_id: the run that was deferred for.
+        :param try_number: that has deferred.
         :return: the id of the run.
         :raises AirflowSensorTimeout: if ``timeout`` has passed.
         :raises RunFailedError: if the run has failed.
         :raises RunNotFollowableError: if no retry can follow it either: see there.
         :raises RunSensorError: if it can no longer be followed.
         """
+        if is_of_another_try(context, try_number):
+            return self._begin_anew(context, try_number)
         with _configuration_faults_are_final():
             if definition_id is None:
                 definition_id = self.definition_id()
@@ -426,6 +438,10 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         self._snapshots = for_task(context["ti"], self.log)
         self._finish(ended.run)
         return instance_id
+
+    def _begin_anew(self, context: Context, try_number: int | None) -> Any:
+        self.log.info("The event belongs to try %s, so this try starts from the beginning", try_number)
+        return self._wait(context)
 
     def _pulled(self, context: Context) -> int:
         """The run that was found, as it was published."""

@@ -577,13 +577,14 @@ def test_rerun_failed_runs_the_failed_nodes_of_the_same_run_again(
     starts = emulator.starts(2)
     run = emulator.instances(2)[-1]["wf_instance_id"]
     task = operator(workflow_id=2, on_retry="rerun_failed", deferrable=deferrable)
-    if deferrable:
-        with pytest.raises(TaskDeferred) as deferral:
-            ti.run(task)
-        assert deferral.value.trigger.instance_id == run
-        return
-    assert ti.run(task) == run
+    try:
+        assert ti.run(task) == run
+    except TaskDeferred as deferral:
+        assert deferrable
+        assert deferral.trigger.instance_id == run
     assert emulator.starts(2) == starts
+    if deferrable:  # whether it has ended depends on the machine's load
+        return
     newest = emulator.instances(2)[-1]
     assert newest["status"] == 4
     assert {node["job_id"]: node["attempt"] for node in newest["nodes"]} == {201: 0, 202: 1, 203: 0}

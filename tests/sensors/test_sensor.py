@@ -13,6 +13,7 @@ from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import RunFailedError, RunSensorError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.sensors.schedulerx import WorkflowInstanceSensor
+from tests.task_instance import TaskInstance
 
 CONTEXT: Any = {"ti": type("TI", (), {"xcom_push": lambda self, **_: None, "task": None})()}
 
@@ -84,3 +85,42 @@ def test_an_event_decides(hook: SchedulerXHook, event: Any, error: type[Exceptio
         event = {"version": 1, "definition_id": 3, "instance_id": 5, "run": None, **event}
     with pytest.raises(error, match=says):
         sensor(5).execute_complete(CONTEXT, event)
+
+
+def test_the_event_of_another_try_is_none_of_this_one(
+    hook: SchedulerXHook, emulator: EmulatorProcess, task_log: Callable[[], str]
+) -> None:
+    """Airflow 3.0 hands a retry the event that the try before has failed with."""
+    endless = hook.execute_workflow(3)
+    ti = TaskInstance()
+    ti.try_number = 1
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(endless, deferrable=True).execute(ti.context)
+    kwargs: Any = deferred.value.kwargs
+    lost = {"outcome": "lost", "message": "no answer"}
+    with pytest.raises(RunSensorError):
+        sensor(endless, deferrable=True).execute_complete(ti.context, lost, **kwargs)
+    ti.try_number = 2
+    with pytest.raises(TaskDeferred) as again:
+        sensor(endless, deferrable=True).execute_complete(ti.context, lost, **kwargs)
+    assert (again.value.kwargs or {})["try_number"] == 2
+    assert "The event belongs to try 1, so this try starts from the beginning" in task_log()
+
+
+def test_nor_is_that_of_a_search(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:
+    ti = TaskInstance()
+    ti.try_number = 1
+    searching: dict[str, Any] = {"workflow_id": 1, "data_time": "2020-01-01", "deferrable": True}
+    with pytest.raises(TaskDeferred) as deferred:
+        WorkflowInstanceSensor(task_id="wait", **searching).execute(ti.context)
+    over = {"outcome": "undecided", "definition_id": 1, "message": "no answer"}
+    with pytest.raises(RunSensorError, match="no answer"):
+        WorkflowInstanceSensor(task_id="wait", **searching).execute_found(
+            ti.context, over, **(deferred.value.kwargs or {})
+        )
+    ti.try_number = 2
+    with pytest.raises(TaskDeferred) as again:
+        WorkflowInstanceSensor(task_id="wait", **searching).execute_found(
+            ti.context, over, **(deferred.value.kwargs or {})
+        )
+    assert (again.value.kwargs or {})["try_number"] == 2

@@ -105,7 +105,7 @@ COMMANDS: tuple[Command, ...] = (
         "Show a job instance: its state, where it is in the console, and the last lines of its log",
         (
             _CONN_ID,
-            Argument(("job_id",), "id of the job"),
+            Argument(("job_id",), "id of the job, or its exact name", {"metavar": "job"}),
             Argument(("job_instance_id",), "id of the job instance (JobInstanceId)"),
             *_SCOPE,
         ),

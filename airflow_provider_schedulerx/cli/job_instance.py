@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_schedulerx.cli.common import hook_of, result_of, show
+from airflow_provider_schedulerx.cli.common import definition_id, hook_of, result_of, show
 
 #: Lines of its log that are shown.
 _LOG_LINES = 20
@@ -16,7 +16,8 @@ def run(args: Any) -> None:
     from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 
     hook = hook_of(args)
-    found = result_of(lambda: hook.get_job_instance(args.job_id, args.job_instance_id))
+    job_id = result_of(lambda: definition_id(hook, api.kinds.kind_named("job"), args.job_id))
+    found = result_of(lambda: hook.get_job_instance(job_id, args.job_instance_id))
     show(f"Job instance {found.job_instance_id} of job {found.job_id} is {found.status.name}")
     show(hook.console_link(found.job_id, found.job_instance_id, "job"))
     facts = (

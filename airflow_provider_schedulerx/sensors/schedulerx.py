@@ -135,7 +135,8 @@ class JobInstanceSensor(RunSensor):
     until its timeout. It never stops a run, since it did not start it.
 
     The usual arguments of a sensor apply: ``mode`` (``poke`` or ``reschedule``), ``poke_interval``
-    (seconds, at least 0.1), ``timeout``, ``soft_fail``. All others are those of :class:`WorkflowInstanceSensor`.
+    (seconds, at least 0.1), ``timeout``, ``soft_fail``. A run is named by its id only: unlike
+    :class:`WorkflowInstanceSensor`, this takes no ``data_time`` or ``schedule_time``.
 
     :param job_id: id of the job. (templated)
     :param job_name: its exact name instead. (templated)

@@ -144,6 +144,15 @@ def test_job_instance(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) 
     assert "hunter2" not in out
 
 
+def test_an_instance_of_a_job_that_is_named(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
+    started = hook.execute_job(23)
+    cli.main(["job-instance", "schedulerx_default", "endless alone", str(started)])
+    assert f"Job instance {started} of job 23 is" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["job-instance", "schedulerx_default", "endless", str(started)])
+    assert "no job is named 'endless'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -232,6 +232,21 @@ def test_a_job_is_found_by_its_exact_name(emulator: EmulatorProcess) -> None:
         operator(job_id=None, job_name="by its other name").execute(kept().context)
 
 
+def test_the_sensor_finds_it_too(emulator: EmulatorProcess, hook: SchedulerXHook) -> None:
+    run = hook.execute_job(21)
+
+    def named(name: str) -> JobInstanceSensor:
+        return JobInstanceSensor(
+            task_id="w", job_name=name, job_instance_id=run, poke_interval=0.2, timeout=60
+        )
+
+    ti = kept()
+    assert named("tidy").execute(ti.context) == run
+    assert ti.xcoms["_link_JobInstanceLink"].endswith(f"/console/21/{run}")
+    with pytest.raises(RunNotFollowableError, match="no job is named 'tid'"):
+        named("tid").execute(kept().context)
+
+
 @pytest.mark.parametrize("arguments", [{"job_id": None}, {"job_name": "tidy"}])
 def test_one_of_id_and_name_is_needed(arguments: dict[str, Any]) -> None:
     with pytest.raises(SchedulerXConfigurationError, match=r"job_id \(its id\) or job_name"):

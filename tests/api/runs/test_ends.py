@@ -257,8 +257,8 @@ class Service(RuleBasedStateMachine):
         indexes = [index for index, run in enumerate(self.runs) if run.status in statuses]
         return data.draw(st.sampled_from(indexes)) if indexes else None
 
-    # At most as many between two looks as a list shows, less one.
-    @precondition(lambda self: self.unseen < self.length - 1)
+    # At most as many between two looks as a list shows, less one; and none pushes out what has just been continued.
+    @precondition(lambda self: self.unseen < self.length - 1 and not self.to_be_seen)
     @rule(has_ended=st.booleans())
     def start(self, has_ended: bool) -> None:
         number = len(self.runs) + 1 if self.are_rising else (len(self.runs) * 7919) % 10007 + 1

@@ -179,6 +179,9 @@ def test_a_run_that_is_not_existed_has_the_settling_time_and_is_news_once() -> N
         (6, [node(1, 4), node(2, 1)], True, False),
         (42, [], True, False),
         (42, [node(1, 5), node(2, 2)], False, False),
+        # A node whose status nobody has described may be at work.
+        (42, [node(1, 5), node(2, 0)], False, False),
+        (42, [node(1, 5), node(2, 77)], False, False),
     ],
 )
 def test_a_run_whose_stop_was_requested_may_end_in_a_status_that_nobody_has_described(

@@ -129,6 +129,11 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
         faults = FaultLog(self.log, f"the list of runs of {self.kind.definition_noun} {self.definition_id}")
         began, reach, is_last = time.monotonic(), "no list was made", False
         while True:
+            # By the clock: what fails at once, such as a lookup that has failed for others, runs into no timeout.
+            if not is_last and self._seconds_left(0.0) == 0.0:
+                # Once more: it may have come meanwhile.
+                is_last = True
+                lists.hurry()
             try:
                 # The last list has its seconds also if the triggerer was away when the time was up.
                 async with asyncio.timeout(_LAST_LIST_SECONDS if is_last else self._seconds_left(0.0)):
@@ -136,9 +141,6 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
             except TimeoutError:
                 if is_last:
                     return self._event(outcomes.TIMEOUT, reach)
-                # Once more: it may have come meanwhile.
-                is_last = True
-                lists.hurry()
                 continue
             except SchedulerXConfigurationError as error:
                 return self._event(outcomes.UNDECIDED, str(error))

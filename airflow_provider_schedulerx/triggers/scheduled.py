@@ -127,23 +127,23 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
         outcomes = api.scheduled.SearchOutcome
         tracker = api.tracking.RunTracker(self.poll_failure_tolerance)
         faults = FaultLog(self.log, f"the list of runs of {self.kind.definition_noun} {self.definition_id}")
-        began, reach, is_last = time.monotonic(), "no list was made", False
+        began, reach, is_last = time.monotonic(), "its runs were never listed", False
         while True:
             try:
-                # The last list has its seconds also if the triggerer was away when the time was up.
+                # The last list gets its seconds even if the triggerer was away at the deadline.
                 async with asyncio.timeout(_LAST_LIST_SECONDS if is_last else self._seconds_left(0.0)):
                     listed = await lists.next()
             except TimeoutError:
                 if is_last:
                     return self._event(outcomes.TIMEOUT, reach)
-                # Once more: it may have come meanwhile.
+                # List once more: the run may have appeared meanwhile.
                 is_last = True
                 lists.hurry()
                 continue
             except SchedulerXConfigurationError as error:
                 return self._event(outcomes.UNDECIDED, str(error))
             except SchedulerXError as error:
-                # A workflow that does not exist does not come into being, unlike a run.
+                # Unlike a run, a workflow that does not exist will not appear later.
                 final = isinstance(error, SchedulerXNotFoundError)
                 if final or not tracker.observe_failure(as_passing(error), time.monotonic()):
                     return self._event(outcomes.UNDECIDED, str(error))

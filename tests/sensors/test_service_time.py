@@ -154,8 +154,9 @@ def test_a_list_that_cannot_reach_back_is_final(
         RunNotFollowableError, match="No run of workflow 1 with ScheduleTime 2026-11-24 is listed"
     ) as caught:
         wait(sensor(data_time=None, schedule_time="2026-11-24", **mode))
-    assert "does not reach back to it. Wait for a newer one, or for this one by its WfInstanceId" in str(
-        caught.value
+    assert (
+        "does not reach back to it. Wait for a newer run, or give the sensor this run's WfInstanceId"
+        in str(caught.value)
     )
     assert isinstance(caught.value, AirflowFailException)
 

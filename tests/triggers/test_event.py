@@ -354,7 +354,7 @@ def test_a_store_that_is_away_holds_events_back_and_loses_none(
 
     run, *given = asyncio.run(main())
     assert given == [run]
-    assert task_log().count("The state of the asset cannot be read or written: RuntimeError") == 1
+    assert task_log().count("The asset's state cannot be read or written: RuntimeError") == 1
 
 
 def test_without_the_listener_a_living_triggerer_takes_its_events_for_stored(

@@ -129,6 +129,8 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
         faults = FaultLog(self.log, f"the list of runs of {self.kind.definition_noun} {self.definition_id}")
         began, reach, is_last = time.monotonic(), "its runs were never listed", False
         while True:
+            # Asked here, too: what fails at once, such as a lookup that has failed for others, runs into no timeout.
+            is_last = is_last or self._hurry_if_time_is_up(lists)
             try:
                 # The last list gets its seconds even if the triggerer was away at the deadline.
                 async with asyncio.timeout(_LAST_LIST_SECONDS if is_last else self._seconds_left(0.0)):
@@ -136,9 +138,6 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
             except TimeoutError:
                 if is_last:
                     return self._event(outcomes.TIMEOUT, reach)
-                # List once more: the run may have appeared meanwhile.
-                is_last = True
-                lists.hurry()
                 continue
             except SchedulerXConfigurationError as error:
                 return self._event(outcomes.UNDECIDED, str(error))
@@ -169,6 +168,13 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
                 return self._event(outcomes.BEYOND, reach)
             if is_last:
                 return self._event(outcomes.TIMEOUT, reach)
+
+    def _hurry_if_time_is_up(self, lists: RunLists) -> bool:
+        """Whether the next list is the last one: the run may have appeared meanwhile."""
+        if self._seconds_left(0.0) != 0.0:
+            return False
+        lists.hurry()
+        return True
 
     def _seconds_left(self, more: float) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline + more - time.time())

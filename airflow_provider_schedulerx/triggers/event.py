@@ -28,6 +28,7 @@ from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers import definitions
 from airflow_provider_schedulerx.triggers.cursors import source_of
 from airflow_provider_schedulerx.triggers.lists import RunLists
+from airflow_provider_schedulerx.triggers.settings import warn_of_unknown_arguments
 from airflow_provider_schedulerx.triggers.watching import Status, Watch
 
 try:
@@ -48,6 +49,8 @@ _PAUSE, _LONG_PAUSE = 5.0, 60.0
 _SPACING = 5.0
 #: Seconds that the spaces between events that come together take at most.
 _SPACE = 60.0
+#: Of the arguments; to be raised with each new one, so that an older triggerer takes it for no misspelt one.
+_VERSION = 1
 
 
 class WorkflowEventTrigger(BaseEventTrigger):
@@ -104,8 +107,16 @@ class WorkflowEventTrigger(BaseEventTrigger):
         namespace_source: str | None = None,
         group_id: str | None = None,
         poll_interval: float = 30,
+        **others: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._version: int = others.pop("version", _VERSION)
+        # Serialized by a newer version. A person who misspells an argument gives no version.
+        if others and self._version <= _VERSION:
+            raise TypeError(
+                f"{type(self).__name__}() got an unexpected keyword argument {next(iter(others))!r}"
+            )
+        self._unknown = others
         check_one_definition(api.kinds.WORKFLOW_RUNS, workflow_id, workflow_name)
         self.workflow_id: int | None = None if workflow_id is None else check_id("workflow_id", workflow_id)
         self.workflow_name: str | None = (
@@ -133,6 +144,8 @@ class WorkflowEventTrigger(BaseEventTrigger):
                 "namespace_source": self.namespace_source,
                 "group_id": self.group_id,
                 "poll_interval": self.poll_interval,
+                "version": self._version,
+                **self._unknown,
             },
         )
 
@@ -140,7 +153,7 @@ class WorkflowEventTrigger(BaseEventTrigger):
     def watcher(self) -> str:
         """A text that tells watchers of one asset apart, and stays as it is when only ``poll_interval`` changes."""
         arguments = self.serialize()[1]
-        del arguments["poll_interval"]
+        del arguments["poll_interval"], arguments["version"]
         return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -149,6 +162,7 @@ class WorkflowEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each end, as long as the trigger lives; this never returns."""
+        warn_of_unknown_arguments(self.log, sorted(self._unknown))
         metrics.report_polling()
         fault: str | None = None
         async with AsyncExitStack() as stack:

@@ -159,7 +159,8 @@ class Watch:
                 continue
             del self._asked[number]
             if number in undecided:
-                if error := task.exception():
+                error = asyncio.CancelledError() if task.cancelled() else task.exception()
+                if error is not None:
                     # Whatever the fault, keep watching: the next list has the run polled again.
                     self._log.warning(
                         "Workflow instance %s cannot be polled: %s: %s", number, type(error).__name__, error

@@ -499,6 +499,65 @@ def test_bad_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str, A
         WorkflowEventTrigger(**arguments)
 
 
+@pytest.mark.parametrize("fault", [RuntimeError("nobody expects this"), asyncio.CancelledError()])
+def test_a_poll_that_ends_unexpectedly_does_not_end_the_watcher(
+    hook: SchedulerXHook,
+    emulator: EmulatorProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    task_log: Callable[[], str],
+    fault: BaseException,
+) -> None:
+    follow = watching_module.Watch._follow
+    faults = [fault]
+
+    async def fails_once(self: Any, number: int, poller: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return await follow(self, number, poller)
+
+    monkeypatch.setattr(watching_module.Watch, "_follow", fails_once)
+
+    async def main() -> list[int]:
+        emulator.set_profile("stopped_state=7")  # a list does not say how the run is, so it is polled
+        async with watching(Assets(), workflow_id=3, statuses=["failed"]) as given:
+            await looked(emulator)
+            hook.stop_workflow_instance(3, hook.execute_workflow(3))
+            await until(lambda: given)
+            await looked(emulator, 3)
+        return [payload["WfInstanceId"] for payload in given]
+
+    assert asyncio.run(main()) == [emulator.instances(3)[-1]["wf_instance_id"]]
+    assert not faults
+    assert "cannot be polled" in task_log()
+
+
+def test_arguments_of_a_newer_version_are_kept_and_reported(
+    hook: SchedulerXHook, emulator: EmulatorProcess, task_log: Callable[[], str]
+) -> None:
+    made = WorkflowEventTrigger(workflow_id=1, poll_interval=0.2)
+    path, arguments = made.serialize()
+    newer = {**arguments, "version": arguments["version"] + 1, "nodes": ["a"]}
+    trigger = WorkflowEventTrigger(**newer)
+    assert trigger.serialize() == (path, newer)
+    assert trigger.watcher != made.watcher
+
+    async def main() -> None:
+        async with watching(Assets(), **newer):
+            await looked(emulator)
+
+    asyncio.run(main())
+    assert (
+        "Arguments of a newer version of this provider are ignored: nodes. Upgrade the triggerer"
+        in task_log()
+    )
+
+
+@pytest.mark.parametrize("version", [{}, {"version": 1}])
+def test_a_misspelt_argument_is_refused_when_the_dag_is_parsed(version: Any) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'statusses'"):
+        WorkflowEventTrigger(workflow_id=1, statusses=["failed"], **version)
+
+
 def test_equal_triggers_are_one_for_airflow() -> None:
     one = WorkflowEventTrigger(workflow_id="0101", statuses=["success", "failed"])
     other = WorkflowEventTrigger(workflow_id=101, statuses=("failed", "success", "failed"))

@@ -25,6 +25,9 @@ _VERSION = 2
 #: Characters of a mark at most.
 _MARK_LENGTH = 40
 
+#: What a mark begins with.
+_SUCCEEDED, _FAILED = "S", "F"
+
 
 def delivered_key(watcher: str) -> str:
     """Return the key under which a store says which reports of a watcher have arrived."""
@@ -36,7 +39,7 @@ def mark_of(is_success: bool, end_time: str | None) -> str:
 
     :param end_time: the service's ``EndTime``, which may be missing.
     """
-    return f"{'S' if is_success else 'F'}{end_time or ''}"[:_MARK_LENGTH]
+    return f"{_SUCCEEDED if is_success else _FAILED}{end_time or ''}"[:_MARK_LENGTH]
 
 
 def _is_another(mark: str, before: str, was_active: bool) -> bool:
@@ -44,7 +47,7 @@ def _is_another(mark: str, before: str, was_active: bool) -> bool:
 
     A list may come from a replica that lags, so what it shows need not be newer than what was seen before. And nobody
     documents that ``EndTime`` stays as it is. So a later time is needed and, unless the run was seen at work in between,
-    another outcome. Where a time is missing, both.
+    another outcome. Without a later time, only a success follows a failure, so that no order of lists leads back.
 
     :param was_active: whether the run was seen at work in between.
     """
@@ -52,7 +55,7 @@ def _is_another(mark: str, before: str, was_active: bool) -> bool:
     if mark[1:] and before[1:] and mark[1:] != before[1:]:
         return mark[1:] > before[1:] and (is_other or was_active)
     # They may have ended in the same second.
-    return is_other and was_active
+    return was_active and (before[:1], mark[:1]) == (_FAILED, _SUCCEEDED)
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,15 @@ FIRST, SECOND, THIRD = (f"2026-11-24 0{hour}:00:00" for hour in (1, 2, 3))
             [SECOND],
         ),
         (shown((RUNNING, None), (SUCCESS, None), (RUNNING, None), (SUCCESS, None)), [None]),
+        # A failure and a success in the same second, or without times, in replicas that lag by more than one change.
+        *(
+            (
+                shown((RUNNING, None), *2 * [(FAILED, at), (RUNNING, None), (SUCCESS, at), (RUNNING, None)]),
+                [at, at],
+            )
+            for at in (FIRST, None)
+        ),
+        (shown((RUNNING, None), *2 * [(FAILED, FIRST), (SUCCESS, FIRST)]), [FIRST]),
         # EndTime comes late, or is corrected: the same end.
         (shown((RUNNING, None), (FAILED, None), (FAILED, FIRST)), [None]),
         (shown((RUNNING, None), (FAILED, FIRST), (FAILED, SECOND)), [FIRST]),

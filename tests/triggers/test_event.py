@@ -554,8 +554,8 @@ def test_arguments_of_a_newer_version_are_kept_and_reported(
 
 @pytest.mark.parametrize("version", [{}, {"version": 1}])
 def test_a_misspelt_argument_is_refused_when_the_dag_is_parsed(version: Any) -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'statusses'"):
-        WorkflowEventTrigger(workflow_id=1, statusses=["failed"], **version)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'status_list'"):
+        WorkflowEventTrigger(workflow_id=1, status_list=["failed"], **version)
 
 
 def test_equal_triggers_are_one_for_airflow() -> None:

@@ -1,4 +1,4 @@
-"""The page's script in a real browser, without Airflow: when it renews the page, by a clock that jumps."""
+"""The page's script in a real browser, without Airflow: when it renews the page, by timers that a test fires."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from airflow_provider_schedulerx.run_page import content
 
 HOST = "http://airflow.test"
 SCRIPT = Path(run_page.__file__).with_name("static") / "run.js"
-#: Lets a test hide the page, as another tab does.
-HIDE = "Object.defineProperty(document, 'hidden', { get: () => window.isHidden === true })"
+#: Lets a test hide the page, as another tab does, and fire its timers.
+IN_HAND = """
+Object.defineProperty(document, 'hidden', { get: () => window.isHidden === true });
+window.timers = [];
+window.setTimeout = (call, milliseconds) => { window.timers.push([call, milliseconds]); };
+"""
 
 
 class Shown:
@@ -26,8 +30,7 @@ class Shown:
         self.page = page
         self.looks = 0
         self.is_active = True
-        page.clock.install()
-        page.add_init_script(HIDE)
+        page.add_init_script(IN_HAND)
         page.route(f"{HOST}/**", self._answer)
         page.goto(f"{HOST}/page")
 
@@ -46,12 +49,18 @@ class Shown:
         else:
             route.fulfill(body=content.page(self._part(), ""), content_type="text/html")
 
-    def pass_time(self, seconds: float) -> None:
-        self.page.clock.run_for(int(seconds * 1000))
+    def pass_time(self) -> int:
+        """Fire the timer that is set, and wait for what it does. :return: the milliseconds after which it was to fire."""
+        milliseconds: int = self.page.evaluate(
+            "async () => { const [call, milliseconds] = timers.shift(); await call(); return milliseconds }"
+        )
+        return milliseconds
 
-    def wait_for_look(self, number: int) -> None:
-        """Wait until an answer is shown. What comes by the network does not come by the clock."""
-        self.page.wait_for_function(f"document.getElementById('run').textContent === 'look {number}'")
+    def become_visible(self) -> None:
+        """Come back to the page, and wait until its answer is shown."""
+        number = self.looks + 1
+        self.page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))")
+        self.page.get_by_text(f"look {number}", exact=True).wait_for()
 
 
 @pytest.fixture
@@ -62,34 +71,28 @@ def shown(chromium: Any) -> Any:
 
 
 def test_the_page_renews_itself_every_two_to_three_seconds(shown: Shown) -> None:
-    for number in range(1, 11):
-        shown.pass_time(2)
-        assert shown.looks == number - 1
-        shown.pass_time(1)
-        shown.wait_for_look(number)
+    for number in range(1, 6):
+        assert 2000 <= shown.pass_time() <= 3000
+        assert shown.looks == number
+    assert shown.page.locator("#run").inner_text() == "look 5"
 
 
 def test_a_page_that_nobody_sees_asks_for_nothing(shown: Shown) -> None:
     shown.page.evaluate("window.isHidden = true")
-    for _ in range(60):
-        shown.pass_time(1)
+    for _ in range(5):
+        shown.pass_time()
     assert shown.looks == 0
-    shown.page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))")
-    shown.wait_for_look(1)
+    shown.become_visible()
+    assert shown.looks == 1
 
 
-def test_a_run_that_is_over_is_not_asked_for_again_until_the_page_is_opened_or_seen_again(
-    shown: Shown,
-) -> None:
+def test_a_run_that_is_over_is_not_asked_for_until_the_page_is_seen_again(shown: Shown) -> None:
     shown.is_active = False
-    shown.pass_time(3)
-    shown.wait_for_look(1)
-    for _ in range(60):
-        shown.pass_time(1)
+    for _ in range(5):
+        shown.pass_time()
     assert shown.looks == 1
     # It may have been cleared meanwhile.
     shown.is_active = True
-    shown.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    shown.wait_for_look(2)
-    shown.pass_time(3)
-    shown.wait_for_look(3)
+    shown.become_visible()
+    shown.pass_time()
+    assert shown.looks == 3

@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 # make test COVERAGE=1 also measures how much of the package the tests run, and fails below this floor, in percent. Only
 # pytest's own processes are measured, so the tests with a running Airflow add little. Raise it; never lower it.
-COVERAGE_FLOOR := 80
+COVERAGE_FLOOR := 89
 # The part of the public interface whose types are complete, in percent. Raise it; never lower it.
 TYPES_FLOOR := 100
 # Over ten seconds each.

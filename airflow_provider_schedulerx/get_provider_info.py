@@ -16,6 +16,16 @@ from airflow_provider_schedulerx.connection_form import (
 _PACKAGE = "airflow_provider_schedulerx"
 
 
+_ASSET_URIS = [
+    {
+        "schemes": ["schedulerx"],
+        "handler": f"{_PACKAGE}.assets.schedulerx.sanitize_uri",
+        "factory": f"{_PACKAGE}.assets.schedulerx.create_asset",
+        "to_openlineage_converter": f"{_PACKAGE}.assets.schedulerx.convert_asset_to_openlineage",
+    }
+]
+
+
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata, in the form of Airflow's ``provider_info.schema.json``."""
     return {
@@ -59,14 +69,9 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [f"{_PACKAGE}.hooks.schedulerx"],
             }
         ],
-        "asset-uris": [
-            {
-                "schemes": ["schedulerx"],
-                "handler": f"{_PACKAGE}.assets.schedulerx.sanitize_uri",
-                "factory": f"{_PACKAGE}.assets.schedulerx.create_asset",
-                "to_openlineage_converter": f"{_PACKAGE}.assets.schedulerx.convert_asset_to_openlineage",
-            }
-        ],
+        "asset-uris": _ASSET_URIS,
+        # Airflow 2.11 reads this name.
+        "dataset-uris": _ASSET_URIS,
         "cli": [f"{_PACKAGE}.cli.get_schedulerx_cli_commands"],
         "extra-links": [
             f"{_PACKAGE}.links.schedulerx.WorkflowInstanceLink",

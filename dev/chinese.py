@@ -25,6 +25,9 @@ _ABOUT_THE_REFERENCE = "API 参考由代码中的英文 docstring 生成，以�
 _CHINESE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef\u2014\u2018\u2019\u201c\u201d\u2026]"
 _ENDS_CHINESE = re.compile(f"{_CHINESE}$")
 _BEGINS_CHINESE = re.compile(f" *{_CHINESE}")
+#: After full-width punctuation no space is written, whatever the next line of the paragraph begins with.
+_ENDS_FULL_WIDTH = re.compile(r"[\u3001\u3002\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f\u201c\u201d]$")
+_CONTINUES = re.compile(r" *(?!\d+\. )[\w`\[*](?! )")
 
 
 def twin(page: Path) -> Path:
@@ -57,6 +60,13 @@ def _flat(tokens: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [each for token in tokens for each in (token, *_flat(token["children"]))]
 
 
+def are_joined(line: str, following: str) -> bool:
+    """Whether a browser would show a space between two lines where Chinese has none."""
+    if _ENDS_CHINESE.search(line) and _BEGINS_CHINESE.match(following):
+        return True
+    return bool(_ENDS_FULL_WIDTH.search(line) and _CONTINUES.match(following))
+
+
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Make a page of the Chinese edition from what is written."""
     source = Path(page.file.abs_src_path)
@@ -73,7 +83,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     for line, outside in zip(lines, prose(markdown).split("\n"), strict=True):
         if outside and _HEADING.match(line):
             made.append(f"{line} {{#{next(left)}}}")
-        elif outside and made and _ENDS_CHINESE.search(made[-1]) and _BEGINS_CHINESE.match(line):
+        elif outside and made and are_joined(made[-1], line):
             made[-1] += line.strip()
         else:
             made.append(line)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.chinese import SUFFIX, headings, prose, twin
+from dev.chinese import SUFFIX, are_joined, headings, prose, twin
 from tests.conftest import ROOT
 
 #: Made from English docstrings, and built once.
@@ -133,3 +133,19 @@ def test_every_entry_of_the_navigation_is_translated() -> None:
 def test_the_readmes_lead_to_each_other() -> None:
     assert "[简体中文](README.zh-CN.md)" in (ROOT / "README.md").read_text()
     assert "[English](README.md)" in (ROOT / "README.zh-CN.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "following", ["下一行", "*着重*", "`code`", "[链接](x.md)", "Airflow", "3.3 起", "**粗体**"]
+)
+def test_lines_are_joined_after_full_width_punctuation(following: str) -> None:
+    assert are_joined("前一行，", following)  # noqa: RUF001
+
+
+@pytest.mark.parametrize("following", ["- 列表", "* 列表", "1. 列表", "| 表 |", "> 引用", "", "::: name"])
+def test_what_begins_a_block_is_not_joined(following: str) -> None:
+    assert not are_joined("前一行：", following)  # noqa: RUF001
+
+
+def test_a_space_between_chinese_and_latin_stays() -> None:
+    assert not are_joined("前一行", "Airflow")

@@ -33,7 +33,7 @@ def create_asset(
     :param region: such as ``cn-hangzhou``.
     :param namespace: uid of the namespace.
     :param group: application group.
-    :param workflow: id or name of the workflow. They give two assets: the id is not looked up.
+    :param workflow: id or name of the workflow. The two make different assets: neither is looked up.
     :param extra: of the asset.
     :raises ValueError: if a part is missing or malformed.
     """
@@ -42,9 +42,9 @@ def create_asset(
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """Check a URI, and write it in the one way that all spellings of it have in common.
+    """Check a URI and return its canonical form.
 
-    :raises ValueError: saying what is wrong, and how a URI looks.
+    :raises ValueError: naming the problem and the expected form.
     """
     region = uri.netloc.lower()
     parts = [unquote(part) for part in uri.path.removeprefix("/").split("/")]

@@ -1,4 +1,4 @@
-"""Repeats calls within a time limit of the caller, who also sleeps: for a task that can run out of time or be killed."""
+"""Repeats calls within the caller's time limit and with its sleep: for a task that can run out of time or be killed."""
 
 from __future__ import annotations
 

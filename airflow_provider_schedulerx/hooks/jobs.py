@@ -37,12 +37,12 @@ class JobsMixin:
 
         There is no idempotency token: after a
         :class:`~airflow_provider_schedulerx.exceptions.SchedulerXAmbiguousError` a run may exist, so
-        look (:meth:`list_job_instances`) before starting another.
+        check :meth:`list_job_instances` before starting another.
 
         :param job_id: id of the job.
         :param instance_parameters: what the job gets from ``context.getInstanceParameters()``: a str, or a dict or
             list that becomes compact JSON; at most 1,000 bytes of UTF-8 (documented for workflows).
-        :param check_job_status: whether a disabled job is refused; False runs it.
+        :param check_job_status: refuse a disabled job; False runs it anyway.
         :param designation: which worker has to run it; None lets the service choose.
         :return: the ``JobInstanceId``.
         :raises SchedulerXSameSecondError: if the job was started in the same second already; nothing was started.
@@ -75,11 +75,11 @@ class JobsMixin:
     ) -> list[JobInstance]:
         """List runs of a job, newest first, through all pages (``GetJobInstanceList``).
 
-        Before 2024 the service showed the 10 newest only; such an edition still does.
+        Before 2024 the service listed only the 10 newest; old editions still do.
 
         :param limit: how many at most; None reads all pages.
         :param status: only runs in this state, such as ``JobInstanceStatus.RUNNING``.
-        :param start: only runs from this time on, epoch seconds. Which of a run's times counts, is not documented.
+        :param start: only runs from this time on, epoch seconds. Which of a run's times counts is not documented.
         :param end: only runs up to this time, epoch seconds.
         """
         found: dict[int, JobInstance] = {}
@@ -105,7 +105,7 @@ class JobsMixin:
         return newest[:limit]
 
     def get_job(self, job_id: int | str) -> Job:
-        """Look at the definition of a job (``GetJobInfo``)."""
+        """Return the definition of a job (``GetJobInfo``)."""
         return self.get_conn().perform(api.calls.get_job_info(self.scope, job_id))
 
     def list_jobs(self, job_name: str | None = None, *, is_enabled: bool | None = None) -> list[Job]:

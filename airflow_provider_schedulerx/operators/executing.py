@@ -29,18 +29,7 @@ from airflow_provider_schedulerx.hooks.report import (
 )
 from airflow_provider_schedulerx.hooks.runs import RunCalls
 from airflow_provider_schedulerx.operators.announcing import announce, followed, update_assets
-from airflow_provider_schedulerx.operators.following import (
-    after_trigger_gave_up,
-    defer_until_end,
-    ended_meanwhile,
-    poll_until_end,
-)
-from airflow_provider_schedulerx.operators.launching import Launcher
-from airflow_provider_schedulerx.operators.run_owner import RunOwner
-from airflow_provider_schedulerx.operators.start import Start
 from airflow_provider_schedulerx.operators.start_policy import IfRunning, OnRetry, check_literal_parameters
-from airflow_provider_schedulerx.operators.start_store import StartStore
-from airflow_provider_schedulerx.operators.task_run import TaskRun
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -48,6 +37,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_schedulerx.api.runs.intents import StartIntent
     from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
+    from airflow_provider_schedulerx.operators.run_owner import RunOwner
+    from airflow_provider_schedulerx.operators.start_store import StartStore
+    from airflow_provider_schedulerx.operators.task_run import TaskRun
     from airflow_provider_schedulerx.triggers.run import RunTrigger
 
 
@@ -159,7 +151,11 @@ class ExecuteOperator(ScopedOperator):
         return self._run_try(context)
 
     def _run_try(self, context: Context) -> int:
-        store = StartStore(context, durable=self.durable, log=self.log)
+        from airflow_provider_schedulerx.operators.following import defer_until_end, poll_until_end
+        from airflow_provider_schedulerx.operators.launching import Launcher
+        from airflow_provider_schedulerx.operators.start import Start
+
+        store = self._store(context)
         owner = self._own(context, store)
         with owner.guard():
             owner.definition_id = self._definition_of_try(store)
@@ -174,7 +170,16 @@ class ExecuteOperator(ScopedOperator):
             self._finish(context, owner, run, poll_until_end(self, owner, run))
         return run.instance_id
 
+    # What only a worker needs is imported there: a DAG file is parsed far more often than its tasks run.
+
+    def _store(self, context: Context) -> StartStore:
+        from airflow_provider_schedulerx.operators.start_store import StartStore
+
+        return StartStore(context, durable=self.durable, log=self.log)
+
     def _own(self, context: Context, store: StartStore) -> RunOwner:
+        from airflow_provider_schedulerx.operators.run_owner import RunOwner
+
         self._owner = owner = RunOwner.from_task(self, context, store)
         return owner
 
@@ -185,7 +190,7 @@ class ExecuteOperator(ScopedOperator):
         super().pre_execute(context)
         resumed = version_compat.resumed_with(context["ti"])
         if resumed is not None and resumed.get("instance_id"):
-            owner = self._own(context, StartStore(context, durable=self.durable, log=self.log))
+            owner = self._own(context, self._store(context))
             self._resume(
                 context, owner, resumed.get("definition_id"), resumed["instance_id"], resumed.get("is_own")
             )
@@ -209,10 +214,12 @@ class ExecuteOperator(ScopedOperator):
         :param try_number: that has deferred. Airflow 3.0 lets a retry resume with the event of the previous try.
         :return: the id of the run.
         """
+        from airflow_provider_schedulerx.operators.following import after_trigger_gave_up, ended_meanwhile
+
         if is_of_another_try(context, try_number):
             self.log.info("The event belongs to try %s, so this try starts from the beginning", try_number)
             return self._run_try(context)
-        owner = self._own(context, StartStore(context, durable=self.durable, log=self.log))
+        owner = self._own(context, self._store(context))
         with owner.guard():
             run = self._resume(context, owner, definition_id, instance_id, is_own)
             try:
@@ -241,7 +248,7 @@ class ExecuteOperator(ScopedOperator):
         """
         if next_method != "__fail__":
             return super().resume_execution(next_method, next_kwargs, context)
-        owner = self._own(context, StartStore(context, durable=self.durable, log=self.log))
+        owner = self._own(context, self._store(context))
         with owner.guard():
             owner.starting()  # until it is known what was deferred for
             deferred = followed(context)
@@ -252,6 +259,8 @@ class ExecuteOperator(ScopedOperator):
         return self._run_try(context)
 
     def _after_deferral_ended(self, context: Context, owner: RunOwner, reason: dict[str, Any]) -> int:
+        from airflow_provider_schedulerx.operators.following import after_trigger_gave_up, ended_meanwhile
+
         run = self._resume(context, owner)
         if reason.get("traceback"):
             self.log.error("The trigger failed:\n%s", "\n".join(reason["traceback"]))
@@ -281,6 +290,8 @@ class ExecuteOperator(ScopedOperator):
                 owner.definition_id = self.definition_id()
                 raise owner.lost(f"A run of {owner.what} may be active, and Airflow no longer knows which")
             definition_id, instance_id, is_own, _ = deferred
+        from airflow_provider_schedulerx.operators.task_run import TaskRun
+
         owner.definition_id = definition_id
         return owner.follow(TaskRun(self.kind, definition_id, instance_id, is_own, is_new=False))
 

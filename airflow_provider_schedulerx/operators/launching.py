@@ -24,6 +24,7 @@ from airflow_provider_schedulerx.operators.lost_starts import LostStarts, is_ref
 from airflow_provider_schedulerx.operators.retries_without_store import find_without_store
 
 if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.runs.intents import StartIntent
     from airflow_provider_schedulerx.api.runs.kinds import RunSummary
     from airflow_provider_schedulerx.operators.start import Start
     from airflow_provider_schedulerx.operators.start_store import StoredStart
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Starts in a row, each of which was not carried out, before the task gives up.
 _MAX_STARTS = 3
-#: Starts in a row that came in the same second as another. Such a refusal is certain, so there may be more of them.
+#: Starts in a row that came in the same second as another. Such a refusal is clear, so there may be more of them.
 _MAX_COLLISIONS = 20
 #: Seconds within which a start is made again that came in the same second as another, at a random moment: tasks that
 #: collide once must not collide again. A crowd that goes on colliding spreads over more of them.
@@ -100,11 +101,12 @@ class Launcher:
                     # The service may take one start in a second only. It does so of jobs (API page "ExecuteJob").
                     self._spread(starts)
             except SchedulerXSameSecondError as error:
-                self._nothing_started()
                 last = error
                 collisions += 1
                 self._log.warning("%s", error)
-                self._spread(collisions)
+                found = self._find_after_collision(intent, collisions)
+                if found is not None:
+                    return found
             except SchedulerXError as error:
                 self._nothing_started()
                 limit = owner.limit
@@ -130,6 +132,26 @@ class Launcher:
         though that one was listed before ours.
         """
         return self._start.kind.starts_once_in_a_second and str(error.code).startswith("5")
+
+    def _find_after_collision(self, intent: StartIntent, collisions: int) -> TaskRun | None:
+        """Wait until another second, and return the run if the start that came in the same second was our own.
+
+        A gateway that repeats a request may return the answer to its repetition. Only a marker proves it: another start may
+        carry equal parameters.
+        """
+        start = self._start
+        if intent.marker is None or not start.policy.durable:
+            self._nothing_started()
+            self._spread(collisions)
+            return None
+        self._spread(collisions)
+        found = start.calls.reconcile(intent, settling_time=0.0, patience=0.0).instance_id
+        if found is None:
+            self._nothing_started()
+            return None
+        run = start.owner.follow(start.run(found))
+        start.store.keep(replace(intent, instance_id=found))
+        return run
 
     def _refused(self, error: SchedulerXError) -> RunNotStartedError:
         return RunNotStartedError(

@@ -115,7 +115,7 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         """
 
     def wanted_time(self) -> WantedTime | None:
-        """Return for which service time a run is waited for, checked; None if its id is given.
+        """Return the service time of the run to wait for, checked; None if its id is given.
 
         :raises SchedulerXConfigurationError: if that cannot be a time.
         """
@@ -148,7 +148,7 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         return api.tracking.RunTracker(self.poll_failure_tolerance)
 
     def _tracker_after(self, waited: float) -> api.tracking.RunTracker:
-        """What decides by a poll, ``waited`` seconds after the first one of another process."""
+        """Return what judges a poll made ``waited`` seconds after the first, which another process made."""
         if not self.reschedule:
             return self._tracker
         # It cannot know for how long polls have failed, but how much of the settling time is left.
@@ -194,7 +194,7 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
             left = deadline - time.time()
             if left <= 0:
                 raise AirflowSensorTimeout(
-                    f"Within timeout={self.timeout:g} s {self._named()} was not looked up"
+                    f"{api.tracking.sentence(self._named())} could not be looked up within timeout={self.timeout:g} s"
                 )
             time.sleep(min(float(self.poke_interval), left))
 
@@ -203,14 +203,14 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         return f"the {self.kind.definition_noun} named {name!r}"
 
     def _identify(self, context: Context) -> bool:
-        """Find out which run is waited for, or begin to look for it.
+        """Find out which run to wait for, or begin to search for it.
 
         :return: False if a passing fault has kept its name from being looked up.
         """
         with _configuration_faults_are_final():
             wanted = self.wanted_time()
             instance_id = None if wanted is not None else self.instance_id()
-            # The connection first: what is wrong with it is no matter of the link, nor of a name.
+            # The connection first, so that its faults are not reported as faults of the link or the name.
             _ = self.hook.settings
         try:
             with _configuration_faults_are_final():
@@ -241,7 +241,7 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         self._snapshots = for_task(context["ti"], self.log)
 
     def _wait_deferred(self, context: Context, deadline: float) -> Any:
-        """Poll once, and wait in the triggerer for all else, whose calls keep to a budget.
+        """Poll once here, then wait in the triggerer, whose calls keep to a budget.
 
         A run that has ended already never defers.
         """
@@ -327,11 +327,13 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
             raise RunSensorError(f"The trigger's event cannot be used: {error}") from None
         search.reach = ended.message
         if ended.outcome is api.scheduled.SearchOutcome.TIMEOUT:
-            raise AirflowSensorTimeout(f"Within timeout={self.timeout:g} s {search.not_found()}")
+            raise AirflowSensorTimeout(f"Timed out after timeout={self.timeout:g} s: {search.not_found()}")
         if ended.outcome is api.scheduled.SearchOutcome.BEYOND:
             raise search.beyond(ended.message)
         if ended.instance_id is None:
-            raise RunSensorError(f"The run with {wanted} can no longer be looked for: {ended.message}")
+            raise RunSensorError(
+                f"The search for the run with {wanted} has ended without a result: {ended.message}"
+            )
         self.log.info("%s", ended.message)
         self._follow(context, ended.instance_id)
         return self._wait_deferred(context, deadline)
@@ -384,7 +386,7 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
                 f"{api.tracking.sentence(run.label)} shows the status {run.status.value}, which is not documented"
             )
         # Polls in a row that show a status outside the documented ones cannot be counted across processes.
-        # What a run shows that has failed for certain does not pass, so one look is enough.
+        # A run that has certainly failed does not recover, so one poll is enough.
         is_certain = waited > api.tracking.SETTLING_SECONDS and api.tracking.has_failed(run)
         if verdict is api.tracking.Verdict.ACTIVE and not is_certain:
             return PokeReturnValue(is_done=False)
@@ -398,7 +400,7 @@ class RunSensor(ScopedOperator, BaseSensorOperator):
         instance_id: int | None = None,
         try_number: int | None = None,
     ) -> Any:
-        """Finish after the wait in the triggerer, exactly as without one.
+        """Finish after the wait in the triggerer, exactly as if the sensor had waited on a worker.
 
         :param event: of the trigger.
         :param definition_id: as it was at the first poll. ``dag.test()`` of Airflow 2.11 loses this and the

@@ -105,7 +105,7 @@ class WorkflowInstanceSensor(RunSensor):
             api.scheduled.check_time(given[0], getattr(self, given[0]))
 
     def wanted_time(self) -> WantedTime | None:
-        """Return for which service time a run is waited for.
+        """Return the service time of the run to wait for.
 
         :raises SchedulerXConfigurationError: if it cannot begin a time of the service.
         """

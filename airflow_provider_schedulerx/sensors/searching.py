@@ -49,11 +49,11 @@ class RunSearch:
         try:
             runs = listed()
         except SchedulerXError as error:
-            # A workflow that does not exist does not come into being, unlike a run.
+            # Unlike a run, a workflow that does not exist will not appear later.
             final = isinstance(error, SchedulerXNotFoundError)
             if final or not tracker.observe_failure(error, time.monotonic()):
                 raise (RunNotFollowableError if final else RunSensorError)(
-                    f"The run with {self._wanted} of {self._what} can no longer be looked for: {error}"
+                    f"The search for the run of {self._what} with {self._wanted} has failed: {error}"
                 ) from None
             self._faults.failed(error)
             self.reach = f"its runs cannot be listed: {error}"
@@ -75,10 +75,10 @@ class RunSearch:
     def beyond(self, reach: str) -> RunNotFollowableError:
         """Return the error for a run that no list will show."""
         return RunNotFollowableError(
-            f"There is no run with {self._wanted} of {self._what}: {reach}. Wait for a newer one, or for this one by its "
+            f"No run of {self._what} with {self._wanted} is listed: {reach}. Wait for a newer run, or give the sensor this run's "
             f"{self._kind.instance_field}"
         )
 
     def not_found(self) -> str:
         """Say that time is up."""
-        return f"no run of {self._what} with {self._wanted} was found: {self.reach or 'no list was made'}"
+        return f"no run of {self._what} with {self._wanted} was found: {self.reach or 'its runs were never listed'}"

@@ -1,8 +1,8 @@
-"""What a watcher of ends knows, kept in the state store of its assets (Airflow 3.3), so that its successor goes on there.
+"""What a watcher of ends knows, kept in the state store of its assets (Airflow 3.3), so that its successor resumes there.
 
-Nobody tells a trigger that its event was stored. So a listener of ours
-(:mod:`airflow_provider_schedulerx.plugins.event_listener`) writes that down in the transaction that stores the event:
-either both are there, or neither is, whenever the triggerer is killed.
+Airflow does not tell a trigger that its event was stored. So our listener
+(:mod:`airflow_provider_schedulerx.plugins.event_listener`) records it in the transaction that stores the event:
+either both are there or neither is, whenever the triggerer is killed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CursorStore:
         return bool(self._stores)
 
     async def load(self) -> Cursor | None:
-        """Return what was saved, by whomever; None if nothing was."""
+        """Return what any predecessor saved; None if nothing was."""
         found = [await store.aget(self._key) for store in self._stores]
         cursors = [
             cursor

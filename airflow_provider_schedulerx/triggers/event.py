@@ -42,7 +42,7 @@ except ImportError:
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 
-#: Seconds between two tries after a fault that may pass soon, and after one that somebody has to mend.
+#: Seconds between two tries after a fault that may pass soon, and after one that somebody has to fix.
 _PAUSE, _LONG_PAUSE = 5.0, 60.0
 #: Seconds between two events of a trigger, if there are few. Airflow makes one DAG run of events that its scheduler sees
 #: together, but gives it only those up to the time of the first: the others wait for the next event (seen on 3.3.2).
@@ -72,15 +72,15 @@ class WorkflowEventTrigger(BaseEventTrigger):
 
     **Each end gives one event.** From Airflow 3.3 on that holds over restarts of the triggerer, too, also after
     ``kill -9``: a cursor is kept in the state store of the asset. Below 3.3 a triggerer that starts begins anew. In both
-    cases the first look at a workflow reports nothing that has ended before. A run that has ended, and is then continued
+    cases the first poll of a workflow reports nothing that ended earlier. A run that has ended, and is then continued
     under the same id (its failed nodes run again), ends again, and gives another event.
 
     Events of one trigger are 5 seconds apart, if there are few: Airflow hands those that come closer together than its
     scheduler makes DAG runs to the DAG run of the next event.
 
-    Runs are found in ``ListWorkflowInstance`` (Professional edition), of which nobody documents how many it lists: 10,
-    perhaps. If more runs begin and end between two looks than it lists, some are missed, and the triggerer's log says so;
-    then lower ``poll_interval``.
+    Runs are found in ``ListWorkflowInstance`` (Professional edition), whose length is not documented:
+    perhaps 10. If more runs begin and end between two polls than it lists, some are missed, and the triggerer's log says
+    so; then lower ``poll_interval``.
 
     :param workflow_id: id of the workflow.
     :param workflow_name: its exact name instead.
@@ -161,7 +161,7 @@ class WorkflowEventTrigger(BaseEventTrigger):
         return f"workflow {self.workflow_id if self.workflow_name is None else repr(self.workflow_name)}"
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield an event for each end, for as long as the trigger lives. It never ends by itself."""
+        """Yield an event for each end, as long as the trigger lives; this never returns."""
         warn_of_unknown_arguments(self.log, sorted(self._unknown))
         metrics.report_polling()
         fault: str | None = None

@@ -1,6 +1,6 @@
 """Lists of a definition's runs from the shared poller, for triggers that wait for runs they do not know yet.
 
-The connection is read again after a fault, since its key may have been rotated.
+After a fault the connection is read again, since its key may have been rotated.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RunLists:
 
     @property
     def is_open(self) -> bool:
-        """Whether lists come by themselves."""
+        """Whether the poller keeps delivering lists."""
         return self._observer is not None
 
     @property
@@ -77,7 +77,7 @@ class RunLists:
         seen = await observer.next()
         if not isinstance(seen, SchedulerXError):
             return seen
-        # After other faults the poller comes back by itself.
+        # After other faults the poller recovers by itself.
         if isinstance(
             seen, SchedulerXAuthenticationError | SchedulerXConfigurationError | SchedulerXNotFoundError
         ):

@@ -127,23 +127,22 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
         outcomes = api.scheduled.SearchOutcome
         tracker = api.tracking.RunTracker(self.poll_failure_tolerance)
         faults = FaultLog(self.log, f"the list of runs of {self.kind.definition_noun} {self.definition_id}")
-        began, reach, is_last = time.monotonic(), "no list was made", False
+        began, reach, is_last = time.monotonic(), "its runs were never listed", False
         while True:
+            # Asked here, too: what fails at once, such as a lookup that has failed for others, runs into no timeout.
+            is_last = is_last or self._hurry_if_time_is_up(lists)
             try:
-                # The last list has its seconds also if the triggerer was away when the time was up.
+                # The last list gets its seconds even if the triggerer was away at the deadline.
                 async with asyncio.timeout(_LAST_LIST_SECONDS if is_last else self._seconds_left(0.0)):
                     listed = await lists.next()
             except TimeoutError:
                 if is_last:
                     return self._event(outcomes.TIMEOUT, reach)
-                # Once more: it may have come meanwhile.
-                is_last = True
-                lists.hurry()
                 continue
             except SchedulerXConfigurationError as error:
                 return self._event(outcomes.UNDECIDED, str(error))
             except SchedulerXError as error:
-                # A workflow that does not exist does not come into being, unlike a run.
+                # Unlike a run, a workflow that does not exist will not appear later.
                 final = isinstance(error, SchedulerXNotFoundError)
                 if final or not tracker.observe_failure(as_passing(error), time.monotonic()):
                     return self._event(outcomes.UNDECIDED, str(error))
@@ -169,6 +168,13 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
                 return self._event(outcomes.BEYOND, reach)
             if is_last:
                 return self._event(outcomes.TIMEOUT, reach)
+
+    def _hurry_if_time_is_up(self, lists: RunLists) -> bool:
+        """Whether the next list is the last one: the run may have appeared meanwhile."""
+        if self._seconds_left(0.0) != 0.0:
+            return False
+        lists.hurry()
+        return True
 
     def _seconds_left(self, more: float) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline + more - time.time())

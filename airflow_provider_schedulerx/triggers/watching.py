@@ -1,4 +1,4 @@
-"""One workflow that an event trigger watches: what its lists say of ends, and what is stored of it."""
+"""One workflow that an event trigger watches: which ends its lists show, and what the store holds."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Watch:
 
     @classmethod
     async def begin(cls, trigger: WorkflowEventTrigger, lists: RunLists, source: str) -> Watch:
-        """Go on where the last one was."""
+        """Resume where the previous watch stopped."""
         store = CursorStore(trigger, trigger.watcher, source)
         cursor = await _persistently(trigger.log, store.load)
         watch = cls(trigger, lists, source, store, api.ends.Ends(cursor))
@@ -59,19 +59,19 @@ class Watch:
         trigger.log.info(
             "Watching %s: %s",
             trigger.label,
-            "only what ends from now on, since there is no cursor"
+            "there is no cursor, so only runs that end from now on are reported"
             if cursor is None
-            else f"from the cursor on, {len(cursor.pending)} runs pending",
+            else f"resuming at the cursor, with {len(cursor.pending)} runs pending",
         )
         return watch
 
     async def observe(self, listed: Sequence[RunSummary], poller: RunPoller) -> list[RunSummary]:
-        """Take in a list.
+        """Process a list.
 
-        :return: the runs to report. When this returns, it is stored that they are to be.
+        :return: the runs to report. Before this returns, the store holds them as due.
         """
         if poller is not self._poller:
-            # The connection has changed: the one before serves nobody any more.
+            # The connection has changed: the previous poller is no longer used.
             await self.end()
             self._poller = poller
         self._ends.settle(await self._delivered())
@@ -93,7 +93,7 @@ class Watch:
         return [run for run in ended if run not in unwanted]
 
     def report(self, run: RunSummary) -> None:
-        """Note that an event is made now."""
+        """Record that an event is being emitted."""
         self._ends.report(run)
         self._reported_at[run.instance_id] = time.monotonic()
 
@@ -113,7 +113,7 @@ class Watch:
         }
 
     async def end(self) -> None:
-        """Ask for no run any more."""
+        """Stop polling single runs."""
         asked = list(self._asked.values())
         for task in asked:
             task.cancel()
@@ -122,7 +122,7 @@ class Watch:
             await asyncio.wait(asked)
 
     async def _delivered(self) -> dict[int, str]:
-        """Ends whose event was stored, by run, of those that are not known yet to be so."""
+        """Return the unconfirmed ends whose event has been stored, by run."""
         reported = self._ends.unconfirmed
         if not self._store.is_durable:
             return reported
@@ -130,10 +130,10 @@ class Watch:
             return {}
         found: dict[int, str] = await _persistently(self._log, self._store.delivered)
         if self._is_new:
-            # Those that the one before has reported.
+            # These were reported by the previous triggerer.
             self._is_new = False
             return found
-        # Without the listener (plugins can be switched off), a triggerer that is still here has stored it long since.
+        # Without the listener (plugins can be disabled), a triggerer that is still alive stored it long ago.
         before = time.monotonic() - _STORED_AFTER
         stored = {
             number: mark
@@ -145,7 +145,7 @@ class Watch:
         return stored
 
     def _ask(self, undecided: frozenset[int], poller: RunPoller) -> list[RunSummary]:
-        """Have the runs polled by themselves of which the list does not say how they are.
+        """Poll one by one the runs whose state the list does not show.
 
         :return: those that have ended.
         """
@@ -161,7 +161,7 @@ class Watch:
             if number in undecided:
                 error = asyncio.CancelledError() if task.cancelled() else task.exception()
                 if error is not None:
-                    # Whatever it is, this watches on, and the next list has the run asked for again.
+                    # Whatever the fault, keep watching: the next list has the run polled again.
                     self._log.warning(
                         "Workflow instance %s cannot be polled: %s: %s", number, type(error).__name__, error
                     )
@@ -219,11 +219,11 @@ async def _persistently(log: Any, ask: Any) -> Any:
             if not said:
                 said = True
                 log.warning(
-                    "The state of the asset cannot be read or written: %s: %s", type(error).__name__, error
+                    "The asset's state cannot be read or written: %s: %s", type(error).__name__, error
                 )
             await asyncio.sleep(_PAUSE)
 
 
 def status_of(run: RunSummary) -> Status:
-    """How an ended run counts: what is not documented, and known to be over, is not good."""
+    """Return how an ended run counts: an undocumented status is never a success."""
     return "success" if run.status.is_success else "failed"

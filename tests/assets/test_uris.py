@@ -14,6 +14,7 @@ from airflow_provider_schedulerx.assets.schedulerx import (
     create_asset,
     sanitize_uri,
 )
+from dev.harness.rest import IS_AIRFLOW_2
 
 URI = "schedulerx://cn-hangzhou/4a06d5ea/demo.defaultGroup/101"
 
@@ -26,7 +27,11 @@ URI = "schedulerx://cn-hangzhou/4a06d5ea/demo.defaultGroup/101"
         ("schedulerx://cn-hangzhou/4a06d5ea/demo%2EdefaultGroup/0101", URI),
         ("schedulerx://public/ns/g/nightly etl", "schedulerx://public/ns/g/nightly%20etl"),
         ("schedulerx://public/ns/g/a%2Fb", "schedulerx://public/ns/g/a%2Fb"),
-        ("schedulerx://public/ns/g/每日", "schedulerx://public/ns/g/%E6%AF%8F%E6%97%A5"),
+        pytest.param(
+            "schedulerx://public/ns/g/每日",
+            "schedulerx://public/ns/g/%E6%AF%8F%E6%97%A5",
+            marks=pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2 takes ASCII only"),
+        ),
     ],
 )
 def test_all_spellings_become_one(given: str, expected: str) -> None:
@@ -56,6 +61,7 @@ def test_a_wrong_uri_is_refused_with_its_form(uri: str, says: str) -> None:
     assert "Write schedulerx://region/namespace/group/workflow" in str(caught.value)
 
 
+@pytest.mark.skipif(IS_AIRFLOW_2, reason="Airflow 2 only warns")
 def test_airflow_refuses_it_when_the_dag_is_parsed() -> None:
     with pytest.raises(ValueError, match="parts, not 3"):
         Asset(uri="schedulerx://cn-hangzhou/ns/101")

@@ -75,7 +75,7 @@ def test_a_retry_keeps_the_id_though_the_name_belongs_to_another_workflow_now(
     rename(w801="nightly")
     ti = TaskInstance(Store())
     with monkeypatch.context() as patched:
-        patched.setattr("airflow_provider_schedulerx.operators.executing.poll_until_end", _die)
+        patched.setattr("airflow_provider_schedulerx.operators.following.poll_until_end", _die)
         with pytest.raises(RunLostError):
             ti.run(operator())
     rename(w801="weekly", w802="nightly")

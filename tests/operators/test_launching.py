@@ -207,6 +207,31 @@ def test_a_start_in_the_second_of_another_is_made_again_later() -> None:
     assert follows(one, 7), "each of the two has its own limit"
 
 
+def test_a_start_that_is_refused_as_a_duplicate_of_our_own_is_the_run() -> None:
+    """A gateway that repeats a request gives the second answer: the row that is in the way is ours."""
+    same_second = SchedulerXSameSecondError("Duplicate entry")
+    one = Try(marker_key="airflow_run")
+    one.answers(list=[[]], start=same_second, reconcile=Reconciled(7))
+    assert follows(one, 7)
+    assert one.asked == ["list", "start", "reconcile"]
+    assert len(one.paused) == 1, "a list may be late"
+    assert one.intent is not None
+    assert one.intent.instance_id == 7
+
+
+def test_a_duplicate_of_the_run_of_another_is_started_again() -> None:
+    same_second = SchedulerXSameSecondError("Duplicate entry")
+    one = Try(marker_key="airflow_run")
+    one.answers(list=[[]] * 2, start=[same_second, 7], reconcile=Reconciled(others=1))
+    assert follows(one, 7)
+    assert one.asked == ["list", "start", "reconcile", "list", "start"]
+    # Equal parameters prove nothing: the start that came in the same second may carry the same.
+    one = Try(parameters={"a": 1})
+    one.answers(list=[[]] * 2, start=[same_second, 7])
+    assert follows(one, 7)
+    assert one.asked == ["list", "start", "list", "start"]
+
+
 def test_a_crowd_spreads_over_more_and_more_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     spreads: list[tuple[float, ...]] = []
 

@@ -151,11 +151,12 @@ def test_a_list_that_cannot_reach_back_is_final(
     for hour in range(10, 22):
         emulator.rerun(1, schedule_time=f"2026-11-25 {hour}:00:00")
     with pytest.raises(
-        RunNotFollowableError, match="There is no run with ScheduleTime 2026-11-24 of workflow 1"
+        RunNotFollowableError, match="No run of workflow 1 with ScheduleTime 2026-11-24 is listed"
     ) as caught:
         wait(sensor(data_time=None, schedule_time="2026-11-24", **mode))
-    assert "does not reach back to it. Wait for a newer one, or for this one by its WfInstanceId" in str(
-        caught.value
+    assert (
+        "does not reach back to it. Wait for a newer run, or give the sensor this run's WfInstanceId"
+        in str(caught.value)
     )
     assert isinstance(caught.value, AirflowFailException)
 
@@ -220,7 +221,7 @@ def test_faults_are_waited_out_and_lasting_ones_end_it(
     emulator.add_fault("ListWorkflowInstance", "drop", count=2)
     assert wait(sensor(**mode))[0] == found
     emulator.add_fault("ListWorkflowInstance", "error", status=403, code="Forbidden.RAM", count=1000)
-    with pytest.raises(RunSensorError, match="can no longer be looked for.*edas:ReadSchedulerxWorkflowQuery"):
+    with pytest.raises(RunSensorError, match="search for the run .* has .*edas:ReadSchedulerxWorkflowQuery"):
         wait(sensor(**mode))
     emulator.clear_faults()
     emulator.add_fault("ListWorkflowInstance", "drop", count=1000)
@@ -303,7 +304,7 @@ def test_only_faults_of_lists_in_a_row_count(monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(2):
         assert search.look(fail, tracker, 0.0) is None
         clock[0] += 601
-    with pytest.raises(RunSensorError, match="can no longer be looked for"):
+    with pytest.raises(RunSensorError, match="search for the run .* has failed"):
         search.look(fail, tracker, 0.0)
 
 

@@ -233,7 +233,7 @@ def test_many_runs_end_with_every_outcome_right_and_none_told_twice(
             wait_for(
                 "every trigger has fired",
                 lambda: all(event is not None for _, _, event in crowd.events(stack)),
-                240,
+                900,
                 pause=10,
             )
         finally:

@@ -354,7 +354,7 @@ def test_a_store_that_is_away_holds_events_back_and_loses_none(
 
     run, *given = asyncio.run(main())
     assert given == [run]
-    assert task_log().count("The state of the asset cannot be read or written: RuntimeError") == 1
+    assert task_log().count("The asset's state cannot be read or written: RuntimeError") == 1
 
 
 def test_without_the_listener_a_living_triggerer_takes_its_events_for_stored(
@@ -554,8 +554,8 @@ def test_arguments_of_a_newer_version_are_kept_and_reported(
 
 @pytest.mark.parametrize("version", [{}, {"version": 1}])
 def test_a_misspelt_argument_is_refused_when_the_dag_is_parsed(version: Any) -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'statusses'"):
-        WorkflowEventTrigger(workflow_id=1, statusses=["failed"], **version)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'status_list'"):
+        WorkflowEventTrigger(workflow_id=1, status_list=["failed"], **version)
 
 
 def test_equal_triggers_are_one_for_airflow() -> None:

@@ -22,7 +22,8 @@ from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers import run as triggers
-from airflow_provider_schedulerx.triggers import stopping
+from airflow_provider_schedulerx.triggers import scheduled, stopping
+from airflow_provider_schedulerx.triggers.scheduled import ScheduledRunTrigger
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from dev.harness.scripted_service import (
     FAILED,
@@ -71,7 +72,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             world = World(**service)
             loop = asyncio.get_running_loop()
             clock = SimpleNamespace(time=lambda: EPOCH + loop.time(), monotonic=loop.time)
-            for module in (triggers, stopping, stop_recipes, version_compat):
+            for module in (triggers, scheduled, stopping, stop_recipes, version_compat):
                 if hasattr(module, "time"):
                     monkeypatch.setattr(module, "time", clock)
             monkeypatch.setattr(SchedulerXHook, "aget_settings", lambda hook: world.aget_settings(hook))
@@ -500,3 +501,40 @@ def test_the_log_of_a_run_among_many_reads_like_that_of_a_worker(simulate: Any) 
         assert world.service.calls[LIST] > 50
 
     simulate(main)
+
+
+@pytest.mark.parametrize("fault", ["connection", "throttled", "unavailable"])
+def test_a_crowd_that_searches_keeps_its_deadlines_whatever_fails(
+    simulate: Callable[..., Any], fault: str
+) -> None:
+    """They share lookups and lists, so that a trigger may find that the next one has failed before it asks."""
+    count, first, apart = 40, 12.0, 0.37
+
+    async def main(world: World) -> list[tuple[str, float]]:
+        if fault == "connection":
+            world.settings = errors.SchedulerXUnavailableError("the secrets backend is away")
+        else:
+            error = {
+                "throttled": lambda: errors.SchedulerXThrottledError("throttled", code="Throttling.User"),
+                "unavailable": lambda: errors.SchedulerXUnavailableError("reset"),
+            }[fault]
+            world.service.faults.append(failing(error, 0, 5000))
+
+        async def search(number: int) -> tuple[str, float]:
+            deadline = first + apart * number
+            trigger = ScheduledRunTrigger(
+                kind_name="workflow",
+                definition_id=1,
+                field="data_time",
+                beginning="2026-11-24",
+                poll_interval=2,
+                deadline=EPOCH + deadline,
+            )
+            (event,) = [each.payload async for each in trigger.run()]
+            return event["outcome"], now() - deadline
+
+        return await asyncio.gather(*map(search, range(count)))
+
+    ends = simulate(main)
+    assert {outcome for outcome, _ in ends} == {"timeout"}
+    assert max(late for _, late in ends) <= 10

@@ -1,0 +1,98 @@
+"""The page's script in a real browser, without Airflow: when it renews the page, by timers that a test fires."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_schedulerx import run_page
+from airflow_provider_schedulerx.run_page import content
+
+HOST = "http://airflow.test"
+SCRIPT = Path(run_page.__file__).with_name("static") / "run.js"
+#: Lets a test hide the page, as another tab does, and fire its timers.
+IN_HAND = """
+Object.defineProperty(document, 'hidden', { get: () => window.isHidden === true });
+window.timers = [];
+window.setTimeout = (call, milliseconds) => { window.timers.push([call, milliseconds]); };
+"""
+
+
+class Shown:
+    """A page that is open.
+
+    :ivar looks: how often its script has asked for its part.
+    """
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.looks = 0
+        self.is_active = True
+        page.add_init_script(IN_HAND)
+        page.route(f"{HOST}/**", self._answer)
+        page.goto(f"{HOST}/page")
+
+    def _part(self) -> str:
+        return f'<main id="run" data-active="{int(self.is_active)}">look {self.looks}</main>'
+
+    def _answer(self, route: Any) -> None:
+        url = route.request.url
+        if url.endswith("/run.js"):
+            route.fulfill(path=SCRIPT, content_type="text/javascript")
+        elif "/static/" in url:
+            route.fulfill(body="", content_type="text/css")
+        elif url.endswith("?part=1"):
+            self.looks += 1
+            route.fulfill(body=self._part(), content_type="text/html")
+        else:
+            route.fulfill(body=content.page(self._part(), ""), content_type="text/html")
+
+    def pass_time(self) -> int:
+        """Fire the timer that is set, and wait for what it does. :return: the milliseconds after which it was to fire."""
+        milliseconds: int = self.page.evaluate(
+            "async () => { const [call, milliseconds] = timers.shift(); await call(); return milliseconds }"
+        )
+        return milliseconds
+
+    def become_visible(self) -> None:
+        """Come back to the page, and wait until its answer is shown."""
+        number = self.looks + 1
+        self.page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))")
+        self.page.get_by_text(f"look {number}", exact=True).wait_for()
+
+
+@pytest.fixture
+def shown(chromium: Any) -> Any:
+    page = chromium.new_page()
+    yield Shown(page)
+    page.close()
+
+
+def test_the_page_renews_itself_every_two_to_three_seconds(shown: Shown) -> None:
+    for number in range(1, 6):
+        assert 2000 <= shown.pass_time() <= 3000
+        assert shown.looks == number
+    assert shown.page.locator("#run").inner_text() == "look 5"
+
+
+def test_a_page_that_nobody_sees_asks_for_nothing(shown: Shown) -> None:
+    shown.page.evaluate("window.isHidden = true")
+    for _ in range(5):
+        shown.pass_time()
+    assert shown.looks == 0
+    shown.become_visible()
+    assert shown.looks == 1
+
+
+def test_a_run_that_is_over_is_not_asked_for_until_the_page_is_seen_again(shown: Shown) -> None:
+    shown.is_active = False
+    for _ in range(5):
+        shown.pass_time()
+    assert shown.looks == 1
+    # It may have been cleared meanwhile.
+    shown.is_active = True
+    shown.become_visible()
+    shown.pass_time()
+    assert shown.looks == 3

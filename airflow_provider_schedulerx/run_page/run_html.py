@@ -179,4 +179,6 @@ def is_web_link(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and len(url) <= 2_000
+    return (
+        parts.scheme in ("http", "https") and bool(parts.netloc) and len(url) <= 2_000 and url.isprintable()
+    )

@@ -163,7 +163,7 @@ class _Write:
     ) -> None:
         self.instance = instance
         self.began = self.ended = monotonic()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._observed_at = observed_at
         self._store = store
         self._monotonic = monotonic
@@ -176,10 +176,14 @@ class _Write:
     def run(self) -> None:
         try:
             self._store(self.instance, self._observed_at)
-        except Exception as error:
+        except BaseException as error:
             self.error = error
-        self.ended = self._monotonic()
-        self._done.set()
+            # In the task's own thread, its time limit may strike here.
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self.ended = self._monotonic()
+            self._done.set()
 
     def wait(self, seconds: float) -> bool:
         return self._done.wait(seconds)

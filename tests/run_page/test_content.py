@@ -131,7 +131,7 @@ def test_what_is_left_out_is_counted() -> None:
 @pytest.mark.parametrize(
     "url",
     ["javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "//evil", "http:evil", "ftp://x/y", "https://[",
-     "https://x/" + "y" * 3_000, ""],
+     "https://x/" + "y" * 3_000, "https://x/\ud800", "https://x/\0", ""],
 )  # fmt: skip
 def test_only_web_links_become_links(url: str) -> None:
     assert "<a " not in task_part(replace(RUNNING, console_url=url), NOW)

@@ -162,6 +162,24 @@ def test_a_fault_is_said_once_and_stops_nothing(
     assert times(supervisor) == [301], "the end is stored whatever was before"
 
 
+def test_a_timeout_that_comes_while_the_task_writes_is_its_own_and_the_end_is_stored(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow 3.1 and ``dag.test()`` write in the task's own thread, where its time limit strikes."""
+    monkeypatch.setattr(version_compat, "takes_requests_from_threads", lambda: False)
+    its = TaskSnapshotWriter(key("t"), logging.getLogger("task"), lambda: supervisor.now)
+    with monkeypatch.context() as struck:
+        struck.setattr(version_compat, "store_xcom", _strike)
+        with pytest.raises(KeyboardInterrupt):
+            its.observe(RUNNING)
+    its.observe(ENDED)
+    assert supervisor.stored[-1][2].status is WorkflowInstanceStatus.SUCCESS
+
+
+def _strike(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def test_slow_writes_take_a_tenth_of_the_time_at_most(
     supervisor: Supervisor, in_task: Callable[..., None]
 ) -> None:

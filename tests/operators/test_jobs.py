@@ -233,7 +233,8 @@ def test_a_job_is_found_by_its_exact_name(emulator: EmulatorProcess) -> None:
 
 
 def test_the_sensor_finds_it_too(emulator: EmulatorProcess, hook: SchedulerXHook) -> None:
-    run = hook.execute_job(21)
+    job_id = new_job(emulator, history=0, duration=1, name="seen by a sensor")
+    run = hook.execute_job(job_id)
 
     def named(name: str) -> JobInstanceSensor:
         return JobInstanceSensor(
@@ -241,10 +242,10 @@ def test_the_sensor_finds_it_too(emulator: EmulatorProcess, hook: SchedulerXHook
         )
 
     ti = kept()
-    assert named("tidy").execute(ti.context) == run
-    assert ti.xcoms["_link_JobInstanceLink"].endswith(f"/console/21/{run}")
-    with pytest.raises(RunNotFollowableError, match="no job is named 'tid'"):
-        named("tid").execute(kept().context)
+    assert named("seen by a sensor").execute(ti.context) == run
+    assert ti.xcoms["_link_JobInstanceLink"].endswith(f"/console/{job_id}/{run}")
+    with pytest.raises(RunNotFollowableError, match="no job is named 'seen by a senso'"):
+        named("seen by a senso").execute(kept().context)
 
 
 @pytest.mark.parametrize("arguments", [{"job_id": None}, {"job_name": "tidy"}])

@@ -168,6 +168,18 @@ def test_airflow_lists_it_without_a_warning(command: list[str], tmp_path: Path) 
 HEAVY = ("alibabacloud", "Tea", "darabonba", "aiohttp", "requests", "fastapi", "starlette")
 
 
+def printed_by(program: str, home: Path) -> list[str]:
+    """The words that a program prints in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "AIRFLOW_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
 def test_what_a_dag_file_imports_brings_no_sdk(tmp_path: Path) -> None:
     modules = sorted(
         f"airflow_provider_schedulerx.{layer}.{file.stem}"
@@ -183,14 +195,7 @@ def test_what_a_dag_file_imports_brings_no_sdk(tmp_path: Path) -> None:
         f"import {', '.join(modules)}\n"
         "print(*sorted(set(sys.modules) - before))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    brought = done.stdout.split()
+    brought = printed_by(program, tmp_path)
     assert "airflow_provider_schedulerx.operators.schedulerx" in brought
     heavy = [name for name in brought if name.split(".")[0].startswith(HEAVY)]
     assert heavy == []
@@ -201,14 +206,7 @@ def test_a_dag_file_imports_airflow_and_what_declares_a_task(tmp_path: Path) -> 
         f"{BARE}; import sys; before = set(sys.modules); import {OURS}; "
         "print(*sorted(set(sys.modules) - before))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    brought = set(done.stdout.split())
+    brought = set(printed_by(program, tmp_path))
     ours = {name for name in brought if name.split(".")[0] == PACKAGE.name}
     assert f"{PACKAGE.name}.operators.schedulerx" in ours
     assert brought == ours

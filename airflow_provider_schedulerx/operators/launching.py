@@ -119,9 +119,7 @@ class Launcher:
                     ) from None
                 raise
             else:
-                run = owner.follow(start.run(instance_id))
-                start.store.keep(replace(intent, instance_id=instance_id))
-                return run
+                return self._follow_started(intent, instance_id)
         raise RunNotStartedError(
             f"{self._what} was not started in {starts + collisions} attempts: {last}. No run was found afterwards, so a retry may "
             "start one"
@@ -140,17 +138,22 @@ class Launcher:
         carry equal parameters.
         """
         start = self._start
-        if intent.marker is None or not start.policy.durable:
+        may_be_ours = intent.marker is not None and start.policy.durable
+        if not may_be_ours:
             self._nothing_started()
-            self._spread(collisions)
-            return None
         self._spread(collisions)
-        found = start.calls.reconcile(intent, settling_time=0.0, patience=0.0).instance_id
-        if found is None:
+        if may_be_ours:
+            found = start.calls.reconcile(intent, settling_time=0.0, patience=0.0).instance_id
+            if found is not None:
+                return self._follow_started(intent, found)
             self._nothing_started()
-            return None
-        run = start.owner.follow(start.run(found))
-        start.store.keep(replace(intent, instance_id=found))
+        return None
+
+    def _follow_started(self, intent: StartIntent, instance_id: int) -> TaskRun:
+        """Follow the run that this try has started, and keep its id for the next one."""
+        start = self._start
+        run = start.owner.follow(start.run(instance_id))
+        start.store.keep(replace(intent, instance_id=instance_id))
         return run
 
     def _refused(self, error: SchedulerXError) -> RunNotStartedError:

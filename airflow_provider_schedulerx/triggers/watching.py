@@ -103,7 +103,7 @@ class Watch:
             "WfInstanceId": run.instance_id,
             "workflow_id": self._workflow_id,
             "workflow_name": self._name,
-            "status": "SUCCESS" if run.status.is_success else "FAILED",
+            "status": status_of(run).upper(),
             "ScheduleTime": run.schedule_time,
             "DataTime": run.data_time,
             "StartTime": run.start_time,

@@ -65,15 +65,29 @@ def test_workflows_by_a_part_of_their_name(hook: SchedulerXHook, capsys: pytest.
     assert "The group has no such workflows" in capsys.readouterr().out
 
 
-def test_an_instance_of_a_workflow_that_is_named(
-    hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("noun", "start", "command", "definition_id", "name", "no_name"),
+    [
+        ("workflow", SchedulerXHook.execute_workflow, "instance", 1, "good", "god"),
+        ("job", SchedulerXHook.execute_job, "job-instance", 21, "tidy", "tid"),
+    ],
+)
+def test_an_instance_of_what_is_named(
+    hook: SchedulerXHook,
+    capsys: pytest.CaptureFixture[str],
+    noun: str,
+    start: Callable[[SchedulerXHook, int], int],
+    command: str,
+    definition_id: int,
+    name: str,
+    no_name: str,
 ) -> None:
-    started = hook.execute_workflow(1)
-    cli.main(["instance", "schedulerx_default", "good", str(started)])
-    assert f"Workflow instance {started} of workflow 1 is" in capsys.readouterr().out
+    started = start(hook, definition_id)
+    cli.main([command, "schedulerx_default", name, str(started)])
+    assert f"{noun.capitalize()} instance {started} of {noun} {definition_id} is" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        cli.main(["instance", "schedulerx_default", "god", str(started)])
-    assert "no workflow is named 'god'" in capsys.readouterr().err
+        cli.main([command, "schedulerx_default", no_name, str(started)])
+    assert f"no {noun} is named '{no_name}'" in capsys.readouterr().err
 
 
 def test_doctor_takes_a_name(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,15 +160,6 @@ def test_job_instance(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) 
     assert f"/console/23/{run}" in out
     assert "endless alone: attempt 0 starts" in out
     assert "hunter2" not in out
-
-
-def test_an_instance_of_a_job_that_is_named(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:
-    started = hook.execute_job(21)
-    cli.main(["job-instance", "schedulerx_default", "tidy", str(started)])
-    assert f"Job instance {started} of job 21 is" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        cli.main(["job-instance", "schedulerx_default", "tid", str(started)])
-    assert "no job is named 'tid'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

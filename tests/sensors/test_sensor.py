@@ -90,7 +90,7 @@ def test_an_event_decides(hook: SchedulerXHook, event: Any, error: type[Exceptio
 def test_the_event_of_another_try_is_none_of_this_one(
     hook: SchedulerXHook, emulator: EmulatorProcess, task_log: Callable[[], str]
 ) -> None:
-    """Airflow 3.0 hands a retry the event that the try before has failed with."""
+    """Airflow 3.0 hands a retry the event that the previous try has failed with."""
     endless = hook.execute_workflow(3)
     ti = TaskInstance()
     ti.try_number = 1

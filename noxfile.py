@@ -26,6 +26,8 @@ nox.options.error_on_missing_interpreters = False
 
 HERE = Path(__file__).parent
 
+#: The oldest and the newest, for what would take too long on each.
+ENDS = (next(iter(RELEASES)), NEWEST)
 
 #: Shortly after the newest of the oldest that pyproject.toml allows.
 DAY_OF_LOWEST = "2026-03-05"
@@ -65,17 +67,25 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
-@nox.parametrize("airflow", ["2.11.2", NEWEST])
+@nox.parametrize("airflow", ENDS)
+def demo(session: nox.Session, airflow: str) -> None:
+    """``make demo``: the example DAGs under a real Airflow."""
+    install_airflow(session, airflow, RELEASES[airflow].day)
+    session.install(f"apache-airflow=={airflow}", ".[emulator]")
+    session.run("python", "-m", "dev.demo")
+
+
+@nox.session(python="3.11")
+@nox.parametrize("airflow", ENDS)
 def e2e(session: nox.Session, airflow: str) -> None:
-    """The demo, and all tests that run a real Airflow: scheduler, triggerer, API server."""
+    """All tests that run a real Airflow: scheduler, triggerer, API server."""
     install_airflow(session, airflow, RELEASES[airflow].day, *DRIVERS)
     session.install(f"apache-airflow=={airflow}", ".[emulator]", *TEST)
-    session.run("python", "-m", "dev.demo")
     session.run(*PYTEST, "-m", "airflow", *session.posargs)
 
 
 @nox.session(python="3.11")
-@nox.parametrize("airflow", [airflow for airflow in RELEASES if airflow not in ("2.11.2", NEWEST)])
+@nox.parametrize("airflow", [airflow for airflow in RELEASES if airflow not in ENDS])
 def retries(session: nox.Session, airflow: str) -> None:
     """A failed run and its retry, deferred and not, on the versions between: they resume a retry differently."""
     install_airflow(session, airflow, RELEASES[airflow].day, *DRIVERS)
@@ -83,16 +93,19 @@ def retries(session: nox.Session, airflow: str) -> None:
     session.run(*PYTEST, "tests/system/test_real_retries.py", *session.posargs)
 
 
-def install_wheel(session: nox.Session, extra: str = "") -> None:
-    """Build the wheel, and install it with the constraints of the newest Airflow."""
+#: The constraints of an Airflow. The environment may name copies of them, for networks that cannot reach these:
+#: AIRFLOW_CONSTRAINTS="/some/where/constraints-{airflow}.txt".
+CONSTRAINTS = "https://raw.githubusercontent.com/apache/airflow/constraints-{airflow}/constraints-3.11.txt"
+
+
+def install_wheel(session: nox.Session, extra: str = "", airflow: str = NEWEST) -> None:
+    """Build the wheel, and install it with the constraints of an Airflow."""
     folder = Path(session.create_tmp()) / "dist"
     session.run("uv", "build", "--wheel", "--clear", "--out-dir", str(folder), str(HERE), external=True)
     (wheel,) = folder.glob("*.whl")
-    url = f"https://raw.githubusercontent.com/apache/airflow/constraints-{NEWEST}/constraints-3.11.txt"
-    # The environment may name a copy of it, for networks that cannot reach it.
-    constraints = os.environ.get("AIRFLOW_CONSTRAINTS", url)
+    constraints = os.environ.get("AIRFLOW_CONSTRAINTS", CONSTRAINTS).format(airflow=airflow)
     ours = f"{wheel}[{extra}]" if extra else str(wheel)
-    session.install(f"apache-airflow=={NEWEST}", ours, "--constraint", constraints)
+    session.install(f"apache-airflow=={airflow}", ours, "--constraint", constraints)
 
 
 @nox.session(python="3.11")
@@ -104,9 +117,10 @@ def package(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
-def tutorial(session: nox.Session) -> None:
+@nox.parametrize("airflow", ENDS)
+def tutorial(session: nox.Session, airflow: str) -> None:
     """The tutorial, followed as it is printed, with the wheel and nothing of this checkout."""
-    install_wheel(session, "emulator")
+    install_wheel(session, "emulator", airflow)
     session.run("python", "dev/follow_tutorial.py")
 
 

@@ -74,7 +74,7 @@ class RunNotFollowableError(RunSensorError, AirflowFailException):
 
 
 class RunLostError(AirflowException):
-    """A run may be active, and this try cannot follow it to its end. A retry takes it up again, and starts none
+    """A run may be active, and this try cannot follow it to its end. A retry picks it up, and starts none
     beside it.
     """
 

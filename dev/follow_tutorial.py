@@ -16,12 +16,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tutorial.md"
 BLOCKS = re.findall(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', PAGE.read_text(), re.MULTILINE | re.DOTALL)
 FILES = {title: code for _, title, code in BLOCKS if title}
 PORT = "8190"
+IS_AIRFLOW_2 = version("apache-airflow").startswith("2.")
 #: DAG -> the state its run ends with, and what its log says.
 EXPECTED = {
     "tutorial_green": ("success", "Started workflow 101"),
@@ -94,12 +96,10 @@ class Tutorial:
             if line.startswith("export "):
                 name, _, value = line.removeprefix("export ").partition("=")
                 self.env[name] = value.strip('"').replace("$PWD", str(self.folder))
-        # Somebody may have the port that the tutorial's Airflow takes.
-        api_port = _free_port()
-        self.env |= {"AIRFLOW__API__PORT": api_port, "AIRFLOW__API__BASE_URL": f"http://localhost:{api_port}"}
+        self.env |= _listen_on(_free_port())
         self.run("airflow db migrate")
         self.run(FILES["connection.sh"].replace(PORT, port))
-        said = self.run(_block("airflow schedulerx check"))
+        said = self.run(_check())
         assert f"Connected to http://127.0.0.1:{port}: 2 workflows in namespace" in said, said
         (self.home / "dags").mkdir()
         for name, code in FILES.items():
@@ -123,7 +123,7 @@ class Tutorial:
 
     def _has_state(self, dag_id: str, state: str) -> bool:
         # Warnings may come before.
-        said = self.run(f"airflow dags list-runs {dag_id} -o json")
+        said = self.run(f"airflow dags list-runs {'--dag-id ' * IS_AIRFLOW_2}{dag_id} -o json")
         return bool(json.loads(said[said.index("[{") :])[0]["state"] == state)
 
 
@@ -135,6 +135,23 @@ def _block(beginning: str) -> str:
         if not title and re.search(f"^{re.escape(beginning)}", code, re.MULTILINE)
     }
     return found
+
+
+def _check() -> str:
+    """The command that checks the connection."""
+    if not IS_AIRFLOW_2:
+        return _block("airflow schedulerx check")
+    (command,) = re.findall(r"`(python -m airflow_provider_schedulerx check [^`]+)`", PAGE.read_text())
+    return str(command)
+
+
+def _listen_on(port: str) -> dict[str, str]:
+    """What lets Airflow take a port that nobody has, rather than the tutorial's."""
+    section, name = ("WEBSERVER", "WEB_SERVER_PORT") if IS_AIRFLOW_2 else ("API", "PORT")
+    return {
+        f"AIRFLOW__{section}__{name}": port,
+        f"AIRFLOW__{section}__BASE_URL": f"http://localhost:{port}",
+    }
 
 
 def _wait(what: str, seconds: float, holds: Callable[[], bool]) -> None:

@@ -83,7 +83,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "workflows",
         "List the workflows of the connection's group",
-        (_CONN_ID, Argument(("--name",), "only workflows whose name has this text in it"), *_SCOPE),
+        (_CONN_ID, Argument(("--name",), "only workflows whose name contains this text"), *_SCOPE),
     ),
     Command(
         "instance",
@@ -98,7 +98,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "jobs",
         "List the jobs of the connection's group",
-        (_CONN_ID, Argument(("--name",), "only jobs whose name has this text in it"), *_SCOPE),
+        (_CONN_ID, Argument(("--name",), "only jobs whose name contains this text"), *_SCOPE),
     ),
     Command(
         "job-instance",

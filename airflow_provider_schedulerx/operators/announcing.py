@@ -20,14 +20,14 @@ _XCOM_FOLLOWED = "schedulerx_followed"
 
 
 def announce(context: Context, hook: SchedulerXHook, run: TaskRun, log: Any) -> None:
-    """Let everybody know of a run, before the wait."""
+    """Publish a run before the task waits for it."""
     context["ti"].xcom_push(key=run.kind.instance_field, value=run.instance_id)
     context["ti"].xcom_push(key=run.kind.definition_argument, value=run.definition_id)
     persist_links(context, hook, run.kind, run.definition_id, run.instance_id, log=log)
 
 
 class Followed(NamedTuple):
-    """What a try has deferred for, where Airflow resumes it without the arguments of the deferral.
+    """The run that a try has deferred for, where Airflow resumes it without the arguments of the deferral.
 
     :ivar try_number: of that try.
     """
@@ -39,13 +39,13 @@ class Followed(NamedTuple):
 
 
 def announce_deferral(context: Context, run: TaskRun) -> None:
-    """Keep what the try follows, for a resumption that is not told."""
+    """Keep the run that the try follows, for a resumption without the arguments of the deferral."""
     followed = Followed(run.definition_id, run.instance_id, run.is_own, _try_number(context))
     context["ti"].xcom_push(key=_XCOM_FOLLOWED, value=list(followed))
 
 
 def followed(context: Context) -> Followed | None:
-    """Return what the try has deferred for; None if that is not known, or an earlier try did."""
+    """Return the run that was deferred for, by this try or an earlier one; None if that is not known."""
     ti = context["ti"]
     stored = ti.xcom_pull(task_ids=ti.task_id, key=_XCOM_FOLLOWED, map_indexes=ti.map_index)
     return None if stored is None else Followed(*stored)
@@ -59,7 +59,7 @@ def update_assets(
     context: Context, outlets: Iterable[Any], hook: SchedulerXHook, run: TaskRun, **outcome: str
 ) -> None:
     """Put a run into the events of a task's outlets, for whoever reads them (``inlet_events``)."""
-    # Not those of an alias, say, of which only the task's author knows the asset.
+    # An alias, say, is left out: only the task's author knows its asset.
     for outlet in [outlet for outlet in outlets if isinstance(outlet, Asset)]:
         context["outlet_events"][outlet].extra.update(
             {

@@ -1,4 +1,4 @@
-"""What becomes of the run of an earlier try: it is followed, left behind, run again, or stopped before a new start."""
+"""What happens to the run of an earlier try: it is followed, left behind, rerun, or stopped before a new start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLOCK_MARGIN = 1800.0
 
 
 class EarlierRuns:
-    """Decides about the run that an earlier try has written down."""
+    """Decides what to do with the run that an earlier try has recorded."""
 
     def __init__(self, start: Start, lost: LostStarts) -> None:
         self._start = start
@@ -57,7 +57,7 @@ class EarlierRuns:
             return None
         start.owner.follow(run)
         if not start.policy.waits:
-            # To start it was all there is to do, whatever has become of it.
+            # The task only starts its run, so it is done, however that run ends.
             self._log.info("%s was started by the previous try", run.title)
             return run
         if self._is_to_be_followed(run):
@@ -70,7 +70,7 @@ class EarlierRuns:
         try:
             seen = start.calls.get(run.definition_id, run.instance_id)
         except SchedulerXError as error:
-            # Following it has more patience.
+            # Following it tolerates such faults for longer.
             self._log.warning("Could not poll %s: %s", run, error)
             return True
         shown = f"{run.title} of the previous try is {seen.status.name}"
@@ -92,23 +92,23 @@ class EarlierRuns:
         return False
 
     def _rerun_failed(self, seen: Run) -> bool:
-        """Run the failed nodes of a run again.
+        """Rerun the failed nodes of a run.
 
-        :return: False if there are none to run again.
+        :return: False if there are none to rerun.
         """
         start = self._start
         rerun = start.calls.rerun(seen, settling_time=start.policy.settling_time)
         if rerun is api.rerunning.Rerun.NO_NODE:
-            self._log.warning("The service names no failed node that could be run again")
+            self._log.warning("The service shows no failed node to rerun")
         elif rerun is api.rerunning.Rerun.REFUSED:
             start.owner.ended(seen)
             raise RunFailedError(
-                f"{api.tracking.failure_message(seen)}; none of the failed nodes can be run again (on_retry is "
+                f"{api.tracking.failure_message(seen)}; none of the failed nodes can be rerun (on_retry is "
                 "'rerun_failed')"
             )
         elif rerun is api.rerunning.Rerun.UNSEEN:
             raise start.owner.lost(
-                f"A rerun of the failed nodes of {seen.label} was requested, but it shows no change after "
+                f"A rerun of the failed nodes of {seen.label} was requested, but the run shows no change after "
                 f"{start.policy.settling_time:g} s"
             )
         return rerun is api.rerunning.Rerun.SEEN
@@ -116,10 +116,10 @@ class EarlierRuns:
     # A retry that is to run something else.
 
     def _leave_behind(self, earlier: StartIntent) -> None:
-        """The previous try was for another definition or scope: start a run only if nothing of it is active."""
+        """The previous try was for another definition or scope: start a run only if none of its own is active."""
         start, calls = self._start, self._calls_of(earlier)
         noun = calls.kind.definition_noun
-        known, state = f"perhaps a run of {noun} {earlier.definition_id}", "it is unknown"
+        known, state = f"may have started a run of {noun} {earlier.definition_id}", "which one is unknown"
         if earlier.instance_id is None:
             found = calls.reconcile(
                 earlier,
@@ -135,7 +135,9 @@ class EarlierRuns:
             state = found.ambiguity or state
             earlier = replace(earlier, instance_id=found.instance_id)
         if earlier.instance_id is not None:
-            known = f"{calls.kind.instance_noun} {earlier.instance_id} of {noun} {earlier.definition_id}"
+            known = (
+                f"started {calls.kind.instance_noun} {earlier.instance_id} of {noun} {earlier.definition_id}"
+            )
             try:
                 seen = calls.get(earlier.definition_id, earlier.instance_id)
             except SchedulerXError as error:
@@ -143,7 +145,7 @@ class EarlierRuns:
             else:
                 if earlier.is_over or seen.status.is_terminal or api.tracking.has_failed(seen):
                     self._log.warning(
-                        "The previous try has started %s, which is %s. This try is for %s, or for another region, "
+                        "The previous try %s, which is %s. This try is for %s, or for another region, "
                         "namespace or group: starting a run there",
                         known,
                         seen.status.name,
@@ -152,17 +154,17 @@ class EarlierRuns:
                     return
                 state = f"it is {seen.status.name}"
         raise RunUndecidedError(
-            f"The previous try has started {known}, but this try is for {start.what} or for another region, namespace or "
-            f"group, and {state}. So none is started: look at that run in the SchedulerX console, then clear the task to "
+            f"The previous try {known}, and {state}. This try is for {start.what}, or for another region, namespace "
+            "or group, and starts none beside it: look at that run in the SchedulerX console, then clear the task to "
             "start a run with the new arguments"
         )
 
     # A cleared task.
 
     def stop_before_new_start(self, earlier: StartIntent) -> None:
-        """The task was cleared: its earlier run must not go on beside the new one.
+        """The task was cleared: its earlier run must not keep running beside the new one.
 
-        :raises RunUndecidedError: if there may be one that nobody can tell from others.
+        :raises RunUndecidedError: if there may be one that cannot be told from other runs.
         :raises RunLostError: if it does not end.
         """
         start, calls = self._start, self._calls_of(earlier)
@@ -172,7 +174,7 @@ class EarlierRuns:
         known = (
             f"was {calls.kind.instance_noun} {earlier.instance_id}" if earlier.instance_id else "is unknown"
         )
-        self._log.info("The task was cleared, so a new run is started; the run before %s", known)
+        self._log.info("The task was cleared, so a new run is started; the earlier one %s", known)
         if earlier.instance_id is None or not earlier.is_own or earlier.is_over:
             return
         run = TaskRun(calls.kind, earlier.definition_id, earlier.instance_id)

@@ -111,18 +111,18 @@ class ExecuteOperator(ScopedOperator):
         return name or None
 
     def _definition_of_try(self, store: StartStore) -> int:
-        """The id, as the previous try has found it: a name that was given to another workflow since must not start
-        a second run. In another scope, or of another kind, that id says nothing of what has the name.
+        """Return the id that the previous try has found: even if the name has been given to another workflow since,
+        a retry must not start a second run. In another scope, or for another kind, that id says nothing about the name.
         """
         if self.definition_name is not None:
             stored = store.load()
             if stored and not stored.was_cleared and self._is_named_by(stored.intent):
                 definition_id = stored.intent.definition_id
                 self.log.info(
-                    "The %s named %r was %s for the previous try",
+                    "Using %s %s, which the previous try found by the name %r",
                     self.kind.definition_noun,
-                    self.definition_name,
                     definition_id,
+                    self.definition_name,
                 )
                 return definition_id
         return self.definition_id()
@@ -298,7 +298,7 @@ class ExecuteOperator(ScopedOperator):
     # The end.
 
     def _finish(self, context: Context, owner: RunOwner, run: TaskRun, seen: Run) -> None:
-        """Decide by a run that has ended."""
+        """End the task as its run has ended."""
         owner.ended(seen)
         learn_secrets(self.hook)
         seen = with_nodes(owner.calls, seen, self.log)
@@ -309,7 +309,7 @@ class ExecuteOperator(ScopedOperator):
         self.log.info("%s succeeded", run.title)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Return what OpenLineage gets: the run, what is run, and where to look at it. Also of a failed task."""
+        """Return what OpenLineage gets: the run, what is run, and where to look at it. Also for a failed task."""
         run = None if self._owner is None else self._owner.run
         if run is None:
             return None

@@ -117,6 +117,6 @@ def _no_longer_followed(owner: RunOwner, run: TaskRun, why: SchedulerXError | st
     what = f"{run.title} can no longer be followed: {why}"
     if isinstance(why, SchedulerXNotFoundError):
         return RunUndecidedError(
-            f"{what}. The task is not retried, because the service would not know the run then either"
+            f"{what}. The task is not retried, because the service would not know the run in a retry either"
         )
     return owner.lost(f"{what}. It may be active")

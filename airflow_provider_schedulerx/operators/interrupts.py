@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Seconds that are too few for anything.
+#: A rest of the time that is too short to do anything, in seconds.
 _NO_TIME = 0.001
-#: Seconds between two questions whether the task was killed.
+#: Seconds between two checks whether the task was killed.
 _NOTICE_SECONDS = 0.2
 
 
@@ -22,7 +22,7 @@ class TimeIsUp(BaseException):
 
 
 class TimeLimit:
-    """The time that a try has.
+    """The time limit of a try.
 
     :param limits: name of the argument -> seconds; None is without limit. The shortest counts.
     """
@@ -35,7 +35,7 @@ class TimeLimit:
 
     @property
     def left(self) -> float:
-        """Seconds that are left; 0 when time is up, which a millisecond before does not change."""
+        """Seconds that are left; 0 when time is up, or will be within a millisecond."""
         left = self._end - time.monotonic()
         return left if left > _NO_TIME else 0.0
 
@@ -44,7 +44,7 @@ class TimeLimit:
 
 
 class Interrupts:
-    """Sleeps for the main flow of a try, and notices for it that it is to end.
+    """Sleeps for the main flow of a try, and tells it when it has to end.
 
     :param limit: of the try.
     :ivar was_killed: whether the task was asked to end.
@@ -62,7 +62,7 @@ class Interrupts:
     def pause(self, seconds: float) -> None:
         """Sleep, unless the task is killed.
 
-        In short pieces: a signal handler runs in between, after which a long sleep would continue.
+        In short pieces: a signal handler runs in between, and a long sleep would continue after it.
         """
         while seconds > 0:
             self.check_killed()

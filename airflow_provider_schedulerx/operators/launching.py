@@ -1,4 +1,4 @@
-"""How a task comes to its run: it takes up the one of an earlier try, or starts one, and never two."""
+"""How a task gets its run: it takes up that of an earlier try, or starts one, and never two."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.operators.start_store import StoredStart
     from airflow_provider_schedulerx.operators.task_run import TaskRun
 
-#: Starts in a row, each of which was not carried out, before the task gives up.
+#: Attempts in a row that started nothing, before the task gives up.
 _MAX_STARTS = 3
-#: Starts in a row that came in the same second as another. Such a refusal is clear, so there may be more of them.
+#: Attempts in a row that came in the same second as another start: more of them, since such a refusal is clear.
 _MAX_COLLISIONS = 20
-#: Seconds within which a start is made again that came in the same second as another, at a random moment: tasks that
-#: collide once must not collide again. A crowd that goes on colliding spreads over more of them.
+#: Seconds within which a start that came in the same second as another is repeated, at a random moment, so that tasks
+#: that have collided do not collide again. If they do, they spread over more seconds.
 _LEAST_SPREAD, _SPREAD, _WIDEST_SPREAD = 1.1, 15.0, 60.0
 
 
@@ -53,7 +53,7 @@ class Launcher:
     def find_or_start(self) -> TaskRun:
         """Return the run that this try follows.
 
-        :raises RunUndecidedError: if a run may exist that nobody can tell from others.
+        :raises RunUndecidedError: if a run may exist that cannot be told from other runs.
         :raises RunLostError: if a run may exist, and a later try may find it.
         :raises RunNotStartedError: if the service did not start one.
         """
@@ -96,9 +96,9 @@ class Launcher:
                 self._nothing_started()
                 if is_refusal(error):
                     if not others and not self._may_have_collided(error):
-                        # The service means it: to ask again at once would be refused again.
+                        # The service means it, and would refuse again at once.
                         raise self._refused(error) from None
-                    # The service may take one start in a second only. It does so of jobs (API page "ExecuteJob").
+                    # The service may accept one start in a second only, as it does for jobs (API page "ExecuteJob").
                     self._spread(starts)
             except SchedulerXSameSecondError as error:
                 last = error
@@ -126,16 +126,16 @@ class Launcher:
         )
 
     def _may_have_collided(self, error: SchedulerXError) -> bool:
-        """Whether a refusal in the service's most general words may mean that another start came in the same second,
-        though that one was listed before ours.
+        """Whether a refusal without a reason may mean that another start came in the same second, even if no new run is
+        listed, because the other one was listed before ours.
         """
         return self._start.kind.starts_once_in_a_second and str(error.code).startswith("5")
 
     def _find_after_collision(self, intent: StartIntent, collisions: int) -> TaskRun | None:
         """Wait until another second, and return the run if the start that came in the same second was our own.
 
-        A gateway that repeats a request may return the answer to its repetition. Only a marker proves it: another start may
-        carry equal parameters.
+        A gateway that repeats a request may return the answer to the repetition. Only a marker proves that: another start
+        may carry equal parameters.
         """
         start = self._start
         may_be_ours = intent.marker is not None and start.policy.durable
@@ -182,15 +182,15 @@ class Launcher:
 
     @property
     def _needs_list(self) -> bool:
-        """Whether it has to be known which runs there are.
+        """Whether the existing runs have to be known before the start.
 
-        With a marker too: it names our run for certain, but that there is none shows only in a list in which nothing is
-        new, where the service does not show the parameters of runs.
+        Also with a marker: it identifies our run for certain, but where the service does not show the parameters of
+        runs, only a list with nothing new proves that none was started.
         """
         return self._start.policy.if_running != "start" or self._start.policy.durable
 
     def _list(self) -> Sequence[RunSummary] | None:
-        """The runs that there are. None if that is not allowed."""
+        """List the existing runs; None if that is not allowed."""
         try:
             return self._start.calls.list_newest(self._start.definition_id)
         except (SchedulerXAuthorizationError, SchedulerXRejectedError) as error:
@@ -220,7 +220,7 @@ class Launcher:
             raise AirflowSkipException(f"{text}; if_running is 'skip'")
         if mode == "fail":
             raise RunAlreadyActiveError(
-                f"{text}; if_running is 'fail'. Wait for their end, or choose another if_running"
+                f"{text}; if_running is 'fail'. Wait until they end, or choose another if_running"
             )
         newest = active[0].instance_id
         self._log.info("%s; following %s, because if_running is 'reattach'", text, newest)

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.reconciling import Age
     from airflow_provider_schedulerx.operators.start import Start
 
-#: What a person does where nobody else can tell.
+#: What a person does where this task cannot tell.
 DECIDE = (
-    "look at its instances in the SchedulerX console, then clear the task to start a run, or mark it as success if one "
-    "is there and good"
+    "look at its instances in the SchedulerX console; if none is this task's, clear the task to start a run; if one is "
+    "and has succeeded, mark it as success"
 )
 
 
 class LostStarts:
-    """Finds the run of a lost start, and tells owner and store of it."""
+    """Finds the run of a lost start, and reports it to the owner and the store."""
 
     def __init__(self, start: Start) -> None:
         self._start = start
@@ -50,7 +50,7 @@ class LostStarts:
         may_be_several: bool = False,
         cause: SchedulerXAmbiguousError | None = None,
     ) -> tuple[StartIntent, int]:
-        """Return the intent, with its run if there is one, and how many runs others have started at about the same time.
+        """Return the intent, with its run if there is one, and how many runs others started at about the same time.
 
         :param age: of the request; by default it has just been made.
         :param may_be_several: whether several runs may carry the marker of the intent, one started after the other.
@@ -88,8 +88,8 @@ class LostStarts:
         """Return the error that asks a person."""
         return RunUndecidedError(
             f"A run of {self._start.what} may have been started: {why}. The task is not retried, because that could start "
-            f"a second one: {DECIDE}. (run_marker=True makes the task's runs distinguishable; the RAM action "
-            "edas:ReadSchedulerxJobInstanceQuery lets their parameters be seen.)"
+            f"a second one: {DECIDE}. (run_marker=True makes the task's runs recognizable; the RAM action "
+            "edas:ReadSchedulerxJobInstanceQuery makes their parameters visible.)"
         )
 
 

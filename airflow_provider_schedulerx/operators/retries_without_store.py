@@ -1,4 +1,4 @@
-"""What a retry does where nothing was stored, as below Airflow 3.3: it looks for its run by the marker, or starts nothing."""
+"""What a retry does where nothing is stored, as below Airflow 3.3: it looks for its run by the marker."""
 
 from __future__ import annotations
 

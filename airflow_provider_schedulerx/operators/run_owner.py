@@ -99,7 +99,7 @@ class RunOwner:
 
     @property
     def what(self) -> str:
-        """What a sentence calls that which is run: ``workflow 101``."""
+        """What messages call what is run: ``workflow 101``."""
         noun = self.calls.kind.definition_noun
         return f"{noun} {self.definition_id}" if self.definition_id else f"the {noun}"
 
@@ -138,7 +138,7 @@ class RunOwner:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Turn whatever ends the try into what is right for the run: retryable and resumable, final, or as it came."""
+        """Turn whatever ends the try into what is right for the run: retryable and resumable, final, or unchanged."""
         self._is_guarded = True
         try:
             yield
@@ -178,7 +178,7 @@ class RunOwner:
         try:
             instance_id = self._find()
         except BaseException as error:
-            self._log.warning("The run that was being started could not be looked for: %s", error)
+            self._log.warning("Could not look for the run that was being started: %s", error)
             return
         if instance_id is not None:
             self.follow(TaskRun(self.calls.kind, self.definition_id, instance_id))
@@ -204,10 +204,10 @@ class RunOwner:
         self.stop(run)
 
     def log_unknown_run(self) -> None:
-        """Say that a run may have been started that nothing follows, if that is so."""
+        """Say that a run that nothing follows may have been started, if that is so."""
         if self.phase is Phase.STARTING:
             self._log.error(
-                "The task was interrupted while it started %s: a run may have been started that nothing follows. %s",
+                "The task was interrupted while it started %s: a run that nothing follows may have been started. %s",
                 self.what,
                 "A retry looks for it."
                 if self.is_kept and not self.is_last_try

@@ -31,10 +31,10 @@ class RunStopper:
         self._log = log
 
     def why_not(self, run: TaskRun) -> str:
-        """Why a kill or a timeout leaves the run alone; empty if it does not."""
+        """Return why a kill or a timeout leaves the run alone; empty if it stops it."""
         if not self.cancel_on_kill:
             return "cancel_on_kill is off"
-        return "" if run.is_own else "this task has not started it"
+        return "" if run.is_own else "this task did not start it"
 
     def stop(self, run: TaskRun) -> Run | None:
         """Stop the run. Never raises.

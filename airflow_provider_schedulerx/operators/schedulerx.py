@@ -23,7 +23,7 @@ __all__ = ["XCOM_JOB_INSTANCE_ID", "XCOM_WF_INSTANCE_ID", "ExecuteJobOperator", 
 
 #: Key under which the id of the run of a workflow is pushed to XCom.
 XCOM_WF_INSTANCE_ID = "WfInstanceId"
-#: The same of a job.
+#: The same for a job.
 XCOM_JOB_INSTANCE_ID = "JobInstanceId"
 
 
@@ -31,8 +31,8 @@ class ExecuteWorkflowOperator(ExecuteOperator):
     """Start a run of a SchedulerX workflow (``ExecuteWorkflow``) and, by default, wait until it has ended.
 
     The id of the run is pushed to XCom as ``WfInstanceId`` right after the start, together with ``workflow_id`` and the
-    URL of the run for the task's extra link, and is also what the task returns. Events of assets among the task's ``outlets`` carry
-    ``WfInstanceId``, ``workflow_id``, ``console_url`` and, after a wait, ``status`` as extra.
+    URL of the run for the task's extra link, and is also what the task returns. Events of assets among the task's
+    ``outlets`` carry ``WfInstanceId``, ``workflow_id``, ``console_url`` and, after a wait, ``status`` as extra.
 
     **Never twice, never lost.** ``ExecuteWorkflow`` has no idempotency token. So the task writes to Airflow's task
     state store (Airflow 3.3) that it is about to start a run, and then which one it has started. A retry follows a run
@@ -61,12 +61,12 @@ class ExecuteWorkflowOperator(ExecuteOperator):
     :param timeout: seconds, or a timedelta, that each try has for starting the run and waiting for its end; None is
         without limit. Then the run is polled once more, stopped if ``cancel_on_kill``, and the task fails.
         ``execution_timeout`` does the same.
-    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one.
+    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is transient.
     :param deferrable: wait in the triggerer rather than on a worker; by default as ``[operators] default_deferrable``
         says. All deferred tasks of a triggerer that wait for runs of the same workflow share one poller.
     :param cancel_on_kill: stop the run when the task is killed or its time is up. No operation of the service stops a
         run, so its active nodes are stopped until it has ended. Stopped is not ended: code of a job that does not react
-        to a kill may still run. A run that the task has not started is never stopped. A worker that goes away (a
+        to a kill may still run. A run that the task did not start is never stopped. A worker that shuts down (a
         deploy, say) does not stop the run, if a retry of the task can take it up.
     :param durable: False forgets everything between tries, and looks for no run after a lost answer.
     :param on_retry: what a retry does. ``reattach``: as above. ``restart``: a run that is still active is stopped
@@ -75,11 +75,12 @@ class ExecuteWorkflowOperator(ExecuteOperator):
         returned in any case.
     :param if_running: what to do if the workflow has an active run already that is not the task's own: ``start``
         another, ``reattach`` to the newest one instead, ``skip`` the task, or ``fail``. Another run can begin between
-        the question and the start. Whether the service lists waiting runs is not documented.
+        the check and the start. Whether the service lists waiting runs is not documented.
     :param run_marker: add a text of 16 characters to the instance parameters that all tries of this task share and no
         other task has, under the key ``airflow_run`` or the one given. The parameters must be a JSON object (or none).
     :param settling_time: seconds, or a timedelta, after which ``ListWorkflowInstance`` shows a run that was started,
-        and ``GetWorkflowInstance`` knows it. It is not documented; after it, none means that none was started.
+        and ``GetWorkflowInstance`` knows it. It is not documented. A run that is not listed by then was not
+        started.
     :param log_lines_on_failure: last lines of each failed node's own log to show in the task's log (``GetLog``;
         Professional edition with its log service); 0 for none. Faults of the log service are never fatal.
     """
@@ -111,19 +112,20 @@ class ExecuteWorkflowOperator(ExecuteOperator):
 class ExecuteJobOperator(ExecuteOperator):
     """Start a run of a SchedulerX job (``ExecuteJob``) and, by default, wait until it has ended.
 
-    The id of the run is pushed to XCom as ``JobInstanceId`` right after the start, together with ``job_id`` and the URL of
-    the run for the task's extra link, and is also what the task returns. Events of assets among the task's ``outlets`` carry
-    ``JobInstanceId``, ``job_id``, ``console_url`` and, after a wait, ``status`` as extra.
+    The id of the run is pushed to XCom as ``JobInstanceId`` right after the start, together with ``job_id`` and the URL
+    of the run for the task's extra link, and is also what the task returns. Events of assets among the task's
+    ``outlets`` carry ``JobInstanceId``, ``job_id``, ``console_url`` and, after a wait, ``status`` as extra.
 
-    **Never twice, never lost**, exactly as :class:`ExecuteWorkflowOperator`. The service starts a job once in a
-    second; a start that it refuses for this reason is made again some seconds later.
+    **Never twice, never lost**, exactly as :class:`ExecuteWorkflowOperator`. The service starts a job at most once a
+    second; a start that it refuses for this reason is repeated some seconds later.
 
     Only a run that the service shows as successful succeeds. One that was partly done, rejected, killed, skipped or
     removed fails the task.
 
     :param job_id: id of the job. (templated)
-    :param job_name: its exact name instead, for ids that differ between environments; looked up with ``ListJobs`` once for
-        each start. None or several of that name fail the task, and a retry keeps the id that was found. (templated)
+    :param job_name: its exact name instead, for ids that differ between environments. It is looked up with ``ListJobs``
+        once for each start: none or several of that name fail the task, and a retry keeps the id that was found.
+        (templated)
     :param instance_parameters: what the job gets from ``context.getInstanceParameters()``: a str, sent as it is, or a
         mapping, sequence, number or bool that becomes compact JSON; at most 1,000 bytes of UTF-8 (documented for
         workflows). (templated)
@@ -143,12 +145,12 @@ class ExecuteJobOperator(ExecuteOperator):
     :param timeout: seconds, or a timedelta, that each try has for starting the run and waiting for its end; None is
         without limit. Then the run is polled once more, stopped if ``cancel_on_kill``, and the task fails.
         ``execution_timeout`` does the same.
-    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one.
+    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is transient.
     :param deferrable: wait in the triggerer rather than on a worker; by default as ``[operators] default_deferrable``
         says. All deferred tasks of a triggerer that wait for runs of the same job share one poller.
-    :param cancel_on_kill: stop the run when the task is killed or its time is up (``StopInstance``). Stopped is not ended:
-        code of a job that does not react to a kill may still run. A run that the task has not started is never stopped. A worker that goes away (a
-        deploy, say) does not stop the run, if a retry of the task can take it up.
+    :param cancel_on_kill: stop the run when the task is killed or its time is up (``StopInstance``). Stopped is not
+        ended: code of a job that does not react to a kill may still run. A run that the task did not start is never
+        stopped. A worker that shuts down (a deploy, say) does not stop the run, if a retry of the task can take it up.
     :param durable: False forgets everything between tries, and looks for no run after a lost answer.
     :param on_retry: what a retry does. ``reattach``: as above. ``restart``: a run that is still active is stopped
         first, and then another started. ``rerun_failed``: a run that has failed runs again as the same instance
@@ -156,11 +158,12 @@ class ExecuteJobOperator(ExecuteOperator):
         returned in any case.
     :param if_running: what to do if the job has an active run already that is not the task's own: ``start``
         another, ``reattach`` to the newest one instead, ``skip`` the task, or ``fail``. Another run can begin between
-        the question and the start. Whether the service lists waiting runs is not documented.
+        the check and the start. Whether the service lists waiting runs is not documented.
     :param run_marker: add a text of 16 characters to the instance parameters that all tries of this task share and no
         other task has, under the key ``airflow_run`` or the one given. The parameters must be a JSON object (or none).
     :param settling_time: seconds, or a timedelta, after which ``GetJobInstanceList`` shows a run that was started,
-        and ``GetJobInstance`` knows it. It is not documented; after it, none means that none was started.
+        and ``GetJobInstance`` knows it. It is not documented. A run that is not listed by then was not
+        started.
     :param log_lines_on_failure: last lines of the job's own log to show in the task's log if it fails (``GetLog``;
         Professional edition with its log service); 0 for none. Faults of the log service are never fatal.
     """

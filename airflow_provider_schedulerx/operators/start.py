@@ -1,4 +1,4 @@
-"""What one try has for its start: what is to be started, by which rules, and how that is written down."""
+"""What one try needs for its start: what to run, by which rules, and how the start is recorded."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Start:
 
     @property
     def what(self) -> str:
-        """What a sentence calls that which is to be run: ``workflow 101``."""
+        """What messages call what is to be run: ``workflow 101``."""
         return f"{self.kind.definition_noun} {self.definition_id}"
 
     @cached_property
@@ -95,7 +95,7 @@ class Start:
     def intent(self, listed: Iterable[RunSummary] | None) -> StartIntent:
         """What is written down before the request leaves.
 
-        :param listed: the runs that there are; None if they were not listed.
+        :param listed: the existing runs; None if they were not listed.
         """
         known = None
         if listed is not None:
@@ -122,6 +122,6 @@ class Start:
         self.earlier = (*own, *intent.earlier, *self.earlier)[:_MAX_EARLIER]
 
     def age_of(self, earlier: StartIntent) -> Age:
-        """How old the request of an earlier try is at least: by the clocks of two machines, so in doubt not old."""
+        """The least age of an earlier try's request: the clocks of two machines may differ, so in doubt it is low."""
         elapsed = max(0.0, time.time() - earlier.began)
         return api.reconciling.Age(min(self.policy.retry_delay, elapsed))

@@ -1,4 +1,4 @@
-"""The arguments of an operator that decide about a start, and the marker by which its runs are told from others."""
+"""The arguments of an operator that decide about a start, and the marker that tells its runs from others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_marker(ti: Any, key: str) -> str:
 
 
 def check_literal_parameters(instance_parameters: Any, marker_key: str | None) -> None:
-    """Check what is written out in the DAG file, which is wrong already when the file is parsed.
+    """Check what the DAG file gives literally, so that a mistake shows when the file is parsed.
 
     :raises SchedulerXConfigurationError: naming the argument.
     """

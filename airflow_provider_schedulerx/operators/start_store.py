@@ -63,9 +63,9 @@ class StartStore:
             max_tries = stored["max_tries"]
         except (api.intents.MalformedIntentError, KeyError, TypeError) as error:
             raise RunUndecidedError(
-                f"What an earlier try of this task has stored about its run cannot be read ({error}). A run may be "
-                "active, so none is started: look at its instances in the SchedulerX console, then clear the task state "
-                "of the task and the task"
+                f"What an earlier try of this task stored about its run cannot be read ({error}). A run may be "
+                "active, so none is started: look at its instances in the SchedulerX console, then clear the "
+                "task's stored state, and the task"
             ) from None
         return StoredStart(intent, was_cleared=max_tries != self._max_tries)
 
@@ -87,7 +87,7 @@ class StartStore:
         )
 
     def keep(self, intent: StartIntent) -> None:
-        """Write down which run it is. It is known to this try in any case, and its start is written down. Never raises."""
+        """Write down which run it is. Never raises: this try knows it anyway, and its start is written down."""
         try:
             self.save(intent)
         except Exception as error:

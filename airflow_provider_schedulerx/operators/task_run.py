@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class Phase(Enum):
     """How far a try is."""
 
-    #: Nothing has been asked of the service that could start a run.
+    #: No request that could start a run has been sent.
     IDLE = "idle"
-    #: A run may have been started that is not known yet.
+    #: A run may have been started, and is not known yet.
     STARTING = "starting"
     #: A run is known and may be active.
     FOLLOWING = "following"
@@ -27,7 +27,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TaskRun:
-    """The run that a try follows. Its text is what a sentence calls it: ``workflow instance 36508287844``.
+    """The run that a try follows. Its text is what messages call it: ``workflow instance 36508287844``.
 
     :ivar is_own: False if something else has started it; then the task never stops it.
     :ivar is_new: whether this try has started it.
@@ -44,5 +44,5 @@ class TaskRun:
 
     @property
     def title(self) -> str:
-        """The same at the begin of a sentence."""
+        """The same at the beginning of a sentence."""
         return api.tracking.sentence(str(self))

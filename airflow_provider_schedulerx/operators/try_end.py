@@ -1,4 +1,4 @@
-"""What the end of a try means for its run and for the task: retryable and resumable, final, or as it came."""
+"""What the end of a try means for its run and for the task: retryable and resumable, final, or unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: Seconds within which Airflow has to say which state a killed task is in.
 _STATE_SECONDS = 1.0
 
-#: What ends a try as it came: the answer has been given already.
+#: What ends a try unchanged: these are answers already.
 _ANSWERS = (
     AirflowSkipException,
     TaskDeferred,
@@ -53,7 +53,7 @@ class TryEnd:
         self._log = log
 
     def answer(self, error: BaseException) -> BaseException:
-        """Return what the try ends with, if this has ended it. Stops the run where that is right."""
+        """Return the error that the try ends with if ``error`` ended it. Stops the run where that is right."""
         owner = self._owner
         if isinstance(error, Killed) or (
             owner.interrupts.was_killed
@@ -64,7 +64,7 @@ class TryEnd:
         if isinstance(error, TimeIsUp):
             return self._after_time(str(owner.limit))
         if isinstance(error, AirflowTaskTimeout) and owner.phase is not Phase.IDLE:
-            # Airflow would call on_kill, whose doing could not change the error any more.
+            # Airflow would call on_kill, which could no longer change the error.
             return self._after_time(str(self._execution_limit))
         if isinstance(error, _ANSWERS):
             return error
@@ -75,7 +75,7 @@ class TryEnd:
         if not self._owner.is_kept:
             return RunUndecidedError(f"{why}. The task is not retried, because that would start a second run")
         if not self._owner.is_last_try:
-            return RunLostError(f"{why}. A retry takes it up again")
+            return RunLostError(f"{why}. A retry picks it up")
         return RunLostError(
             f"{why}. This was the last try, so nothing follows the run now: stop it in the SchedulerX console"
             + (
@@ -106,13 +106,13 @@ class TryEnd:
         owner = self._owner
         what = f"{type(error).__name__}: {error}".rstrip(": ")
         if owner.phase is Phase.STARTING:
-            return self.lost(f"A run of {owner.what} may have been started, but then: {what}")
+            return self.lost(f"A run of {owner.what} may have been started, but this try failed: {what}")
         if owner.run is not None and owner.phase is Phase.FOLLOWING:
-            return self.lost(f"{owner.run.title} may be active, but this try ended: {what}")
+            return self.lost(f"{owner.run.title} may be active, but this try failed: {what}")
         if owner.run is not None and owner.has_succeeded and not owner.is_kept:
             return RunUndecidedError(
-                f"{owner.run.title} succeeded, but then: {what}. The task is not retried, because that would start another "
-                "run: mark it as success if its run is all that matters"
+                f"{owner.run.title} succeeded, but this try failed: {what}. The task is not retried, because that would "
+                "start another run: mark it as success if its run is all that matters"
             )
         if isinstance(error, SchedulerXConfigurationError | SchedulerXNotFoundError):
             return RunNotStartableError(str(error))
@@ -138,7 +138,7 @@ class TryEnd:
     def _succeeded_meanwhile(self, why: str) -> RunLostError | RunUndecidedError:
         what = f"{why}, but it succeeded before it was stopped"
         if self._owner.is_kept and not self._owner.is_last_try:
-            return RunLostError(f"{what}. A retry returns it, and starts none")
+            return RunLostError(f"{what}. A retry returns it and starts none")
         return RunUndecidedError(
             f"{what}. The task is not retried, because that would start another run: mark it as success if its run is "
             "all that matters"
@@ -186,5 +186,5 @@ class TryEnd:
         return RunStoppedError(f"{killed}, and it was stopped")
 
     def _is_wanted_by_airflow(self) -> bool:
-        """Whether a signal means that the worker goes away (a deploy, say), and not that a user ended the task."""
+        """Whether the signal means that the worker shuts down (a deploy, say), and not that a user ended the task."""
         return version_compat.task_state(self._ti, _STATE_SECONDS) == "running"

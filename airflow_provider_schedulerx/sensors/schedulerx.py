@@ -52,7 +52,7 @@ class WorkflowInstanceSensor(RunSensor):
     :param namespace: uid of the namespace. (templated)
     :param namespace_source: source of the namespace. (templated)
     :param group_id: application group. (templated)
-    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one
+    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is transient
         (network); at least three of them have to fail, and throttled ones do not count. In mode
         ``reschedule`` passing faults are tolerated until ``timeout``.
     :param deferrable: wait in the triggerer, which shares its calls between all that wait for runs of
@@ -148,7 +148,7 @@ class JobInstanceSensor(RunSensor):
     :param namespace: uid of the namespace. (templated)
     :param namespace_source: source of the namespace. (templated)
     :param group_id: application group. (templated)
-    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one
+    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is transient
         (network); at least three of them have to fail, and throttled ones do not count. In mode
         ``reschedule`` passing faults are tolerated until ``timeout``.
     :param deferrable: wait in the triggerer, which shares its calls between all that wait for runs of

@@ -44,7 +44,7 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
     :param beginning: of the service's text.
     :param poll_interval: seconds between two lists, at most, if the budget allows.
     :param deadline: epoch seconds at which the wait ends; None is without limit.
-    :param poll_failure_tolerance: seconds for which lists may fail in a row, if the fault is a passing one.
+    :param poll_failure_tolerance: seconds for which lists may fail in a row, if the fault is transient.
     :param deferred_at: epoch seconds at which the task has deferred.
     :param others: arguments of a newer version of this provider, which are ignored with a warning.
     """

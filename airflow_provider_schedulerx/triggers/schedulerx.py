@@ -27,7 +27,7 @@ class WorkflowInstanceTrigger(RunTrigger):
     :param poll_interval: seconds by which the end may be noticed late, if the quota allows.
     :param deadline: epoch seconds at which waiting ends; None waits without limit. The event comes at most 10 s later.
     :param started_at: epoch seconds at which the run was started, if that is known.
-    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one; at least
+    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is transient; at least
         three of them have to fail, and throttled ones do not count.
     :param cancel_on_kill: stop the run when a user ends the task (mark as failed, clear).
     :param deferred_at: epoch seconds at which the task was deferred. On Airflow 3 the event is held back until
@@ -63,7 +63,7 @@ class JobInstanceTrigger(RunTrigger):
     :param poll_interval: seconds by which the end may be noticed late, if the quota allows.
     :param deadline: epoch seconds at which waiting ends; None waits without limit. The event comes at most 10 s later.
     :param started_at: epoch seconds at which the run was started, if that is known.
-    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one; at least
+    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is transient; at least
         three of them have to fail, and throttled ones do not count.
     :param cancel_on_kill: stop the run when a user ends the task (mark as failed, clear).
     :param deferred_at: epoch seconds at which the task was deferred. On Airflow 3 the event is held back until

@@ -133,7 +133,7 @@ def test_the_intent_is_there_before_the_request(
 
 def test_the_id_is_kept_before_anything_else_can_fail(ti: TaskInstance, emulator: EmulatorProcess) -> None:
     ti.xcom_push = None  # type: ignore[assignment, method-assign]
-    with pytest.raises(RunLostError, match="A retry takes it up again"):
+    with pytest.raises(RunLostError, match="A retry picks it up"):
         ti.run(operator())
     assert ti.store.intent["instance_id"] == emulator.instances(1)[-1]["wf_instance_id"]
 
@@ -238,7 +238,7 @@ def test_a_retry_after_a_lost_sight_goes_on_with_the_same_run(
 ) -> None:
     emulator.add_fault("GetWorkflowInstance", "drop", count=100_000)
     starts = emulator.starts(1)
-    with pytest.raises(RunLostError, match="A retry takes it up again") as caught:
+    with pytest.raises(RunLostError, match="A retry picks it up") as caught:
         ti.run(operator(poll_failure_tolerance=0.5))
     assert not isinstance(caught.value, AirflowFailException)
     emulator.clear_faults()
@@ -292,7 +292,7 @@ def test_a_cleared_task_starts_a_new_run(
     second = ti.run(operator())
     assert second != first
     assert (
-        f"The task was cleared, so a new run is started; the run before was workflow instance {first}"
+        f"The task was cleared, so a new run is started; the earlier one was workflow instance {first}"
         in task_log()
     )
     assert ti.run(operator()) == second, "and a retry takes up that one"
@@ -597,7 +597,7 @@ def test_rerun_failed_without_permission_says_so_and_starts_nothing(
         ti.run(operator(workflow_id=2, on_retry="rerun_failed"))
     starts = emulator.starts(2)
     emulator.add_fault("RetryJobInstance", "error", status=403, code="Forbidden.RAM")
-    with pytest.raises(RunFailedError, match="none of the failed nodes can be run again"):
+    with pytest.raises(RunFailedError, match="none of the failed nodes can be rerun"):
         ti.run(operator(workflow_id=2, on_retry="rerun_failed"))
     assert emulator.starts(2) == starts
 
@@ -650,7 +650,7 @@ def test_a_run_that_was_taken_over_is_never_stopped(
     workflow_id = workflow(821, history=0, duration=100_000)
     run = SchedulerXHook().execute_workflow(workflow_id)
     arguments = {"workflow_id": workflow_id, "if_running": "reattach", "timeout": 0.5}
-    with pytest.raises(RunLostError, match="this task has not started it"):
+    with pytest.raises(RunLostError, match="this task did not start it"):
         ti.run(operator(**arguments))
     task = operator(**arguments, deferrable=True)
     with pytest.raises(TaskDeferred) as deferral:
@@ -658,12 +658,12 @@ def test_a_run_that_was_taken_over_is_never_stopped(
     assert deferral.value.trigger.cancel_on_kill is False
     assert (deferral.value.kwargs or {})["is_own"] is False
     task = operator(**arguments, deferrable=True)
-    with pytest.raises(RunLostError, match="this task has not started it"):
+    with pytest.raises(RunLostError, match="this task did not start it"):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context)
     task.on_kill()
     event = TerminalEvent(Outcome.TIMEOUT, workflow_id, run).to_payload()
     task = operator(**arguments, deferrable=True)
-    with pytest.raises(RunLostError, match="this task has not started it"):
+    with pytest.raises(RunLostError, match="this task did not start it"):
         task.execute_complete(ti.context, event, **(deferral.value.kwargs or {}))
     assert emulator.instances(workflow_id)[-1]["status"] == 3
 

@@ -181,13 +181,13 @@ def test_a_failed_run_without_a_failed_node_is_followed_by_another() -> None:
     one = Try(on_retry="rerun_failed")
     one.answers(get=run(FAILED, 6), rerun=Rerun.NO_NODE)
     assert reattach(one) is None
-    assert one.log[0] == "The service names no failed node that could be run again"
+    assert one.log[0] == "The service shows no failed node to rerun"
 
 
 def test_failed_nodes_that_cannot_run_again_are_final() -> None:
     one = Try(on_retry="rerun_failed")
     one.answers(get=run(FAILED, 6, 5), rerun=Rerun.REFUSED)
-    why = r"^Workflow instance 6 .*job1 .*FAILED; none of the failed nodes can be run again \(on_retry is 'rerun_failed'\)"
+    why = r"^Workflow instance 6 .*job1 .*FAILED; none of the failed nodes can be rerun \(on_retry is 'rerun_failed'\)"
     with pytest.raises(RunFailedError, match=why):
         earlier_runs(one).reattach(OURS)
     assert one.owner.phase is Phase.ENDED
@@ -196,7 +196,7 @@ def test_failed_nodes_that_cannot_run_again_are_final() -> None:
 def test_a_rerun_that_does_not_show_may_have_happened() -> None:
     one = Try(on_retry="rerun_failed")
     one.answers(get=run(FAILED, 6), rerun=Rerun.UNSEEN)
-    why = "^A rerun of the failed nodes of workflow instance 6 was requested, but it shows no change after 60 s. A retry"
+    why = "^A rerun of the failed nodes of workflow instance 6 was requested, but the run shows no change after 60 s. A retry"
     with pytest.raises(RunLostError, match=why):
         earlier_runs(one).reattach(OURS)
 
@@ -222,7 +222,7 @@ def test_a_run_of_something_else_that_is_over_is_left_behind(
     assert one.calls.asked[-1] == ("get", 6)
     known = f"workflow instance 6 of workflow {earlier.definition_id}, which is {seen.status.name}"
     assert one.log == [
-        f"The previous try has started {known}. This try is for workflow 1, or for another region, namespace or group: "
+        f"The previous try started {known}. This try is for workflow 1, or for another region, namespace or group: "
         "starting a run there"
     ]
 
@@ -238,8 +238,8 @@ def test_nothing_is_started_while_a_run_of_something_else_may_be_active(
     one.answers(get=seen)
     earlier = intent(instance_id=6, **other)
     why = (
-        f"^The previous try has started workflow instance 6 of workflow {earlier.definition_id}, but this try is for "
-        f"workflow 1 or for another region, namespace or group, and {state}. So none is started: look at that run"
+        f"^The previous try started workflow instance 6 of workflow {earlier.definition_id}, and {state}. This try is for "
+        "workflow 1, or for another region, namespace or group, and starts none beside it: look at that run"
     )
     with pytest.raises(RunUndecidedError, match=why):
         reattach(one, earlier)
@@ -258,7 +258,7 @@ def test_a_lost_start_of_something_else_is_looked_for_there() -> None:
     assert reattach(one, earlier) is None
     one = Try()
     one.answers(reconcile=Reconciled(ambiguity="two are alike"))
-    why = "^The previous try has started perhaps a run of workflow 9, but this try .* and two are alike. So none"
+    why = "^The previous try may have started a run of workflow 9, and two are alike. This try .* starts none"
     with pytest.raises(RunUndecidedError, match=why):
         reattach(one, earlier)
 
@@ -277,7 +277,7 @@ def test_after_a_clear_the_run_is_stopped_first() -> None:
     assert one.calls.asked == [("get", 6), ("stop", 6)]
     assert one.start.earlier == (6,)
     assert one.log == [
-        "The task was cleared, so a new run is started; the run before was workflow instance 6",
+        "The task was cleared, so a new run is started; the earlier one was workflow instance 6",
         "Stopping workflow instance 6 first",
     ]
 
@@ -364,7 +364,7 @@ def test_after_a_clear_a_lost_start_is_looked_for() -> None:
     one.answers(reconcile=Reconciled())
     stop_before(one, UNKNOWN)
     assert one.asked == ["reconcile"]
-    assert one.log[-1].endswith("the run before is unknown")
+    assert one.log[-1].endswith("the earlier one is unknown")
 
 
 def test_after_a_clear_a_person_is_asked_once() -> None:

@@ -313,7 +313,7 @@ def test_if_running_skip(durable: bool) -> None:
 def test_if_running_fail() -> None:
     one = Try(if_running="fail")
     one.answers(list=[listed(_8=3)])
-    text = r"8 \(RUNNING\); if_running is 'fail'\. Wait for their end"
+    text = r"8 \(RUNNING\); if_running is 'fail'\. Wait until they end"
     with pytest.raises(RunAlreadyActiveError, match=text):
         one.launcher.find_or_start()
     one = Try(if_running="fail")

@@ -65,7 +65,7 @@ def test_a_refusal_is_most_likely_true_and_a_retry_may_look_again(
 def test_what_a_retry_may_learn_is_left_to_it(counted: list[str]) -> None:
     one = Try()
     one.answers(reconcile=Reconciled(ambiguity="it waits", may_resolve=True))
-    why = "^A run of workflow 1 may have been started: no answer; it waits. A retry takes it up again$"
+    why = "^A run of workflow 1 may have been started: no answer; it waits. A retry picks it up$"
     with pytest.raises(RunLostError, match=why):
         LostStarts(one.start).find(intent(), cause=LOST)
     assert counted == ["ambiguous"]

@@ -221,7 +221,7 @@ def test_an_accident_after_the_start_is_final_unless_it_is_kept(
 def test_an_accident_after_success_starts_no_other_run(emulator: EmulatorProcess, bare: TaskInstance) -> None:
     task = operator(workflow_id=1)
     task._finish = _then_fail(task._finish)  # type: ignore[method-assign]
-    with pytest.raises(RunUndecidedError, match="succeeded, but then: ValueError: boom"):
+    with pytest.raises(RunUndecidedError, match="succeeded, but this try failed: ValueError: boom"):
         bare.run(task)
 
 
@@ -408,7 +408,7 @@ def test_a_worker_that_goes_away_leaves_the_run_to_the_next_try(
     task = operator(workflow_id=workflow_id, poll_interval=60)
     signalled(task, 1, "running")
     began = time.monotonic()
-    with pytest.raises(RunLostError, match=r"still wants this task.*A retry takes it up again"):
+    with pytest.raises(RunLostError, match=r"still wants this task.*A retry picks it up"):
         kept.run(task)
     assert time.monotonic() - began < 5
     starts, run = emulator.starts(workflow_id), active(emulator, workflow_id)

@@ -131,7 +131,7 @@ def test_the_last_try_is_known(try_number: Any, max_tries: Any, is_last: bool) -
 
 
 def test_what_is_lost_for_now_says_who_takes_it_up() -> None:
-    assert is_answer(Try().owner.lost("It is away"), RETRYABLE, "It is away. A retry takes it up again")
+    assert is_answer(Try().owner.lost("It is away"), RETRYABLE, "It is away. A retry picks it up")
 
 
 # Nothing ends it.
@@ -154,7 +154,7 @@ def test_an_accident_before_anything_was_asked_comes_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("more", "kind", "tail"),
     [
-        ({}, RETRYABLE, ". A retry takes it up again"),
+        ({}, RETRYABLE, ". A retry picks it up"),
         (
             {"try_number": 3},
             RETRYABLE,
@@ -174,10 +174,12 @@ def test_after_an_accident_only_a_retry_that_knows_the_run_may_come(
 ) -> None:
     accident = ValueError("x")
     error = end(starting(Try(**more)), accident)
-    assert is_answer(error, kind, f"A run of workflow 1 may have been started, but then: ValueError: x{tail}")
+    assert is_answer(
+        error, kind, f"A run of workflow 1 may have been started, but this try failed: ValueError: x{tail}"
+    )
     assert error.__cause__ is accident
     error = end(following(Try(**more)), AirflowBackendError())
-    text = f"Workflow instance 6 may be active, but this try ended: AirflowBackendError{tail}"
+    text = f"Workflow instance 6 may be active, but this try failed: AirflowBackendError{tail}"
     assert is_answer(error, kind, text)
 
 
@@ -192,7 +194,7 @@ def test_an_accident_after_a_success_is_retried_only_where_the_success_is_kept()
     assert is_answer(
         end(ended(Try(is_kept=False), SUCCESS), accident),
         FINAL,
-        "Workflow instance 6 succeeded, but then: ValueError: x. The task is not retried, because that would start "
+        "Workflow instance 6 succeeded, but this try failed: ValueError: x. The task is not retried, because that would start "
         "another run: mark it as success if its run is all that matters",
     )
 
@@ -262,7 +264,7 @@ def test_a_run_in_sight_while_the_limit_passes_is_stopped_too() -> None:
 @pytest.mark.parametrize("found", [None, SchedulerXUnavailableError("away"), Killed()])
 def test_a_start_that_is_not_known_when_the_limit_passes_is_left_to_a_retry(found: Any) -> None:
     one = starting(limited(), found)
-    text = "It could not be determined within timeout=50 s whether a run of workflow 1 was started. A retry takes it up again"
+    text = "It could not be determined within timeout=50 s whether a run of workflow 1 was started. A retry picks it up"
     assert is_answer(end(one, TimeIsUp()), RETRYABLE, text)
     assert bool(one.log) is (found is not None)
     one = starting(limited(cancel_on_kill=False), 6)
@@ -275,19 +277,19 @@ def test_what_does_not_end_after_a_limit_is_left_to_a_retry() -> None:
     for last in (None, run(RUNNING, 6), SchedulerXUnavailableError("away")):
         one = following(limited())
         one.answers(stop=last)
-        text = "Workflow instance 6 has not ended within timeout=50 s; its stop was requested, but it had not ended at the last check. A retry takes it up again"
+        text = "Workflow instance 6 has not ended within timeout=50 s; its stop was requested, but it had not ended at the last check. A retry picks it up"
         assert is_answer(end(one, TimeIsUp()), RETRYABLE, text)
 
 
 @pytest.mark.parametrize(
     ("more", "is_own", "reason"),
-    [({"cancel_on_kill": False}, True, "cancel_on_kill is off"), ({}, False, "this task has not started it")],
+    [({"cancel_on_kill": False}, True, "cancel_on_kill is off"), ({}, False, "this task did not start it")],
 )
 def test_after_a_limit_a_run_that_is_not_to_be_stopped_keeps_running(
     more: dict[str, Any], is_own: bool, reason: str
 ) -> None:
     one = following(limited(**more), is_own=is_own)
-    text = f"Workflow instance 6 has not ended within timeout=50 s; it keeps running because {reason}. A retry takes it up again"
+    text = f"Workflow instance 6 has not ended within timeout=50 s; it keeps running because {reason}. A retry picks it up"
     assert is_answer(end(one, TimeIsUp()), RETRYABLE, text)
     assert one.asked == []
 
@@ -298,7 +300,7 @@ SUCCEEDED = "but it succeeded before it was stopped"
 @pytest.mark.parametrize(
     ("more", "kind", "tail"),
     [
-        ({}, RETRYABLE, "A retry returns it, and starts none"),
+        ({}, RETRYABLE, "A retry returns it and starts none"),
         (
             {"try_number": 3},
             FINAL,
@@ -369,7 +371,7 @@ def test_a_kill_of_a_user_stops_the_run(state: SimpleNamespace) -> None:
 
 def test_a_worker_that_goes_away_leaves_the_run_to_a_retry(state: SimpleNamespace) -> None:
     state.name = "running"
-    text = "The worker was asked to shut down, but Airflow still wants this task (its state is running), so workflow instance 6 keeps running. A retry takes it up again"
+    text = "The worker was asked to shut down, but Airflow still wants this task (its state is running), so workflow instance 6 keeps running. A retry picks it up"
     assert is_answer(killed(following(Try())), RETRYABLE, text)
     one = following(Try(try_number=3))
     one.answers(stop=run(FAILED, 6))
@@ -397,10 +399,10 @@ def test_a_kill_while_the_start_is_under_way_stops_what_is_found(state: SimpleNa
     one.owner.interrupts.was_killed = True
     assert type(end(one, Killed())) is RunStoppedError
     one = starting(Try())
-    text = "The task was killed while it looked for a run of workflow 1. A retry takes it up again"
+    text = "The task was killed while it looked for a run of workflow 1. A retry picks it up"
     assert is_answer(end(one, Killed()), RETRYABLE, text)
     assert one.log == [
-        "The task was interrupted while it started workflow 1: a run may have been started that nothing follows. A retry "
+        "The task was interrupted while it started workflow 1: a run that nothing follows may have been started. A retry "
         "looks for it."
     ]
     for not_looked_for in (starting(Try(cancel_on_kill=False), 6), starting(Try(), 6)):
@@ -424,12 +426,12 @@ def test_a_kill_before_the_start_has_started_nothing() -> None:
 
 
 def test_a_run_that_is_not_to_be_stopped_survives_a_kill() -> None:
-    text = "The task was killed while workflow instance 6 ran; it keeps running because cancel_on_kill is off. A retry takes it up again"
+    text = "The task was killed while workflow instance 6 ran; it keeps running because cancel_on_kill is off. A retry picks it up"
     assert is_answer(killed(following(Try(cancel_on_kill=False))), RETRYABLE, text)
 
 
 def test_a_stop_is_tried_once() -> None:
-    text = "The task was killed while workflow instance 6 ran; its stop was requested, but it had not ended at the last check. A retry takes it up again"
+    text = "The task was killed while workflow instance 6 ran; its stop was requested, but it had not ended at the last check. A retry picks it up"
     one = following(Try())
     one.answers(stop=None)
     assert is_answer(killed(one), RETRYABLE, text)
@@ -443,7 +445,7 @@ def test_a_kill_after_the_stop_of_a_run_tells_how_it_ended() -> None:
     text = "The task was killed while workflow instance 6 ran"
     assert is_answer(end(ended(Try(), FAILED), Killed()), RunStoppedError, f"{text}, and it was stopped")
     error = end(ended(Try(), SUCCESS), Killed())
-    assert is_answer(error, RETRYABLE, f"{text}, {SUCCEEDED}. A retry returns it, and starts none")
+    assert is_answer(error, RETRYABLE, f"{text}, {SUCCEEDED}. A retry returns it and starts none")
 
 
 # A kill of which the main flow hears nothing: below Airflow 3, or where nothing outlives the try.

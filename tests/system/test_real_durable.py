@@ -191,7 +191,7 @@ def test_clearing_a_task_that_waits_for_its_retry_starts_another_run(
         "the task follows it", lambda: airflow.xcom("waits_for_retry", run_id, "run", "WfInstanceId"), 20
     )
     log = airflow.log("waits_for_retry", run_id, "run", 2)
-    assert f"the run before was workflow instance {first}" in log
+    assert f"the earlier one was workflow instance {first}" in log
     end(airflow, emulator, "waits_for_retry", run_id)
 
 

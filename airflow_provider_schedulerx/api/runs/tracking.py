@@ -46,7 +46,7 @@ class Verdict(Enum):
 class RunTracker:
     """Remembers what was seen of one run.
 
-    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is a passing one.
+    :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is transient.
     :param settling_time: seconds for which the service may say that the run does not exist.
     :ivar is_news: whether the failure observed last is worth a line in the log: a run that does not exist is
         reported once.

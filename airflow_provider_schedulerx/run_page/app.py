@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +48,7 @@ _REFUSALS = {
         "You need permission to read the task instances and the XComs of this DAG. Ask your Airflow administrator.",
     ),
     404: ("There is nothing here", "No such task instance or DAG run: it may have been deleted."),
+    405: ("This page can only be read", "Open it with GET."),
 }
 _OTHER_REFUSAL = ("This page cannot be shown", "The log of Airflow's API server says why.")
 
@@ -56,7 +58,7 @@ def make_app() -> FastAPI:
     app = FastAPI(title="SchedulerX runs", docs_url=None, redoc_url=None, openapi_url=None)
     # Both read the DAG from the path, where it has to be called dag_id.
     may_read = [
-        Depends(_one_dag_only),
+        Depends(_could_be_there),
         Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE)),
         Depends(requires_access_dag("GET", DagAccessEntity.XCOM)),
     ]
@@ -68,9 +70,9 @@ def make_app() -> FastAPI:
     return app
 
 
-def _one_dag_only(dag_id: str) -> None:
-    # Airflow reads ~ as "any DAG", which is asked less than each of them.
-    if dag_id == "~":
+def _could_be_there(request: Request, dag_id: str) -> None:
+    # Airflow reads ~ as "any DAG", which is asked less than each of them. PostgreSQL takes no NUL, and fails.
+    if dag_id == "~" or any("\0" in value for value in request.path_params.values()):
         raise HTTPException(HTTPStatus.NOT_FOUND)
 
 
@@ -79,8 +81,8 @@ def show_task(
 ) -> HTMLResponse:
     """Show the run of a task instance."""
     index = paths.map_index_of(map_index)
-    view = stored.task_view(session, dag_id, run_id, task_id, index)
-    if view is None:
+    view = None if index is None else stored.task_view(session, dag_id, run_id, task_id, index)
+    if index is None or view is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     back = paths.airflow_task_path(dag_id, task_id, index, run_id)
     return _html(request, content.task_part(view, time.time()), back=back)
@@ -105,14 +107,23 @@ def static(name: str) -> FileResponse:
     return FileResponse(path, media_type=kind, headers=headers)
 
 
-def _html(request: Request, part: str, status: int = 200, back: str | None = None) -> HTMLResponse:
+def _html(
+    request: Request,
+    part: str,
+    status: int = 200,
+    back: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> HTMLResponse:
     """Return a page, or only the part that the page's script asks for."""
     text = part if "part" in request.query_params else content.page(part, paths.mount_path(), back)
-    return HTMLResponse(text, status, headers=_HEADERS)
+    return HTMLResponse(text, status, headers={**(headers or {}), **_HEADERS})
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
     """Say no with a page: in a frame, JSON helps nobody."""
-    status = error.status_code if isinstance(error, StarletteHTTPException) else 500
+    status, headers = HTTPStatus.INTERNAL_SERVER_ERROR.value, None
+    if isinstance(error, StarletteHTTPException):
+        # Some statuses promise a header: Allow, WWW-Authenticate.
+        status, headers = error.status_code, error.headers
     title, text = _REFUSALS.get(status, _OTHER_REFUSAL)
-    return _html(request, content.refusal(title, text), status, back=f"{paths.base_path()}/")
+    return _html(request, content.refusal(title, text), status, f"{paths.base_path()}/", headers)

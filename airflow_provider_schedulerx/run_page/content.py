@@ -26,6 +26,7 @@ def dag_run_part(views: Sequence[TaskView], total: int, is_over: bool, now: floa
     if not views:
         when = "No task of this DAG run has a SchedulerX run." if is_over else "No SchedulerX run yet."
         return f'<main id="run" data-active="{int(not is_over)}"><p class="note">{when}</p></main>'
+    views = sorted(views, key=lambda view: (view.urgency, view.task_id, view.map_index))
     rows = [
         (
             f'<a href="{escape(mount + task_path(view.dag_id, view.task_id, view.map_index, view.run_id))}">'
@@ -35,10 +36,10 @@ def dag_run_part(views: Sequence[TaskView], total: int, is_over: bool, now: floa
             "unreadable" if view.snapshot is None else run_badge(view, view.snapshot),
             "" if view.snapshot is None else escape(ago(view.snapshot.observed_at, now)),
         )
-        for view in sorted(views, key=_failed_first)
+        for view in views
     ]
     more = "" if total <= len(views) else f'<p class="note">{len(views)} of {total:,} runs are shown.</p>'
-    drawn = [view for view in sorted(views, key=_failed_first) if view.snapshot is not None][:_MAX_DRAWN]
+    drawn = [view for view in views if view.snapshot is not None][:_MAX_DRAWN]
     runs = "".join(
         f"<section><h2>{escape(view.label)}</h2>{run_html(view, now, 'p')}</section>" for view in drawn
     )
@@ -50,12 +51,6 @@ def dag_run_part(views: Sequence[TaskView], total: int, is_over: bool, now: floa
 
 #: Drawings on the page of a DAG run. Its table has a link to each of the others.
 _MAX_DRAWN = 20
-
-
-def _failed_first(view: TaskView) -> tuple[bool, str, int]:
-    status = None if view.snapshot is None else view.snapshot.status
-    is_bad = status is not None and status.is_terminal and not status.is_success
-    return (not is_bad, view.task_id, view.map_index)
 
 
 def refusal(title: str, text: str) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_schedulerx.run_page import URL_PREFIX
 
-#: As Airflow's UI replaces them. It leaves the map index as it is for a task that is not mapped.
-TASK_VIEW = "/run/{DAG_ID}/{TASK_ID}/{MAP_INDEX}/{RUN_ID}"
+#: Airflow's UI leaves it as it is for a task that is not mapped.
+_PLACEHOLDER = "{MAP_INDEX}"
+#: As Airflow's UI replaces them.
+TASK_VIEW = f"/run/{{DAG_ID}}/{{TASK_ID}}/{_PLACEHOLDER}/{{RUN_ID}}"
 DAG_RUN_VIEW = "/dagrun/{DAG_ID}/{RUN_ID}"
 
 
@@ -46,6 +48,8 @@ def airflow_task_path(dag_id: str, task_id: str, map_index: int, run_id: str) ->
     return f"{base_path()}/dags/{dag}/runs/{run}/tasks/{task}{mapped}"
 
 
-def map_index_of(text: str) -> int:
-    """Return a map index from a path; -1 for a task that is not mapped, whose placeholder stays as it is."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
+def map_index_of(text: str) -> int | None:
+    """Return a map index from a path; -1 for a task that is not mapped. None if it is none, or one that no database holds."""
+    if unquote(text) in ("-1", _PLACEHOLDER):
+        return -1
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_schedulerx import drawing
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot, SnapshotNode
-from airflow_provider_schedulerx.run_page.spoken import ago, duration
+from airflow_provider_schedulerx.run_page.spoken import ago, duration, spoken
 from airflow_provider_schedulerx.run_page.view import OVER, TaskView
 
 #: Seconds without a snapshot after which the page says that something may be wrong.
@@ -51,10 +51,10 @@ def run_badge(view: TaskView, snapshot: Snapshot) -> str:
 
 
 def _age(snapshot: Snapshot, now: float) -> str:
-    seen = f"Seen {ago(snapshot.observed_at, now)}"
-    if snapshot.nodes_observed_at is None or snapshot.kind == "job":
-        return f"{seen}."
-    return f"{seen}, nodes {ago(snapshot.nodes_observed_at, now)}."
+    text = f"Seen {ago(snapshot.observed_at, now)}"
+    if snapshot.nodes_observed_at is not None and snapshot.kind != "job":
+        text += f", nodes {ago(snapshot.nodes_observed_at, now)}"
+    return escape(f"{text}.")
 
 
 def _times(snapshot: Snapshot) -> str:
@@ -80,7 +80,7 @@ def _warning(view: TaskView, snapshot: Snapshot, now: float) -> str:
         text = f"Nobody follows this run at the moment: the task's state is {state}. This is how the run was last seen."
     elif not view.is_over and now - snapshot.observed_at > _SILENCE:
         text = (
-            f"Nothing was stored for {ago(snapshot.observed_at, now).removesuffix(' ago')}. The triggerer or worker may "
+            f"Nothing was stored for {spoken(now - snapshot.observed_at)}. The triggerer or worker may "
             "be down, SchedulerX may not answer, or poll_interval is that long; the task's log says more."
         )
     elif _has_ended_since(snapshot):

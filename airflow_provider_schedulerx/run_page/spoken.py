@@ -14,8 +14,14 @@ def duration(start: str | None, end: str | None) -> str:
     return spoken(seconds) if seconds >= 0 else ""
 
 
+#: Seconds by which clocks of several machines may differ before it is worth saying.
+_CLOCKS_DIFFER = 10.0
+
+
 def ago(at: float, now: float) -> str:
     """Return how long ago an instant was, both in epoch seconds."""
+    if at - now > _CLOCKS_DIFFER:
+        return f"{spoken(at - now)} ahead of this server's clock"
     return f"{spoken(max(0.0, now - at))} ago"
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import String, case, cast, func, null, select
 from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK, XCOM_RUN
 from airflow_provider_schedulerx.run_page.encoding import MAX_BYTES, MalformedSnapshotError, decode
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
-from airflow_provider_schedulerx.run_page.view import OVER, TaskView
+from airflow_provider_schedulerx.run_page.view import OVER, TROUBLED, TaskView
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -24,10 +24,14 @@ MAX_RUNS = 100
 _MAX_LENGTH = 2 * MAX_BYTES
 
 
-#: What is too long is not even read: anyone with rights may have stored anything.
-_VALUE = case(
-    (func.length(cast(XComModel.value, String)) <= _MAX_LENGTH, XComModel.value), else_=null()
-).label("value")
+#: The JSON as it is stored. Anyone with rights may have stored anything: what is too long is not even read, and what is
+#: too deep would fail where the database's driver parses it.
+_TEXT = cast(XComModel.value, String)
+_VALUE = case((func.length(_TEXT) <= _MAX_LENGTH, _TEXT), else_=null()).label("value")
+
+
+#: As :attr:`TaskView.urgency`, as far as a database knows it.
+_URGENCY = case((TaskInstance.state.in_(TROUBLED), 0), (TaskInstance.state == "success", 2), else_=1)
 
 
 def task_view(session: Session, dag_id: str, run_id: str, task_id: str, map_index: int) -> TaskView | None:
@@ -41,7 +45,7 @@ def task_view(session: Session, dag_id: str, run_id: str, task_id: str, map_inde
         return None
     keys = (XCOM_RUN, XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK)
     stored = {
-        xcom.key: xcom.value
+        xcom.key: _parsed(xcom.value)
         for xcom in session.execute(
             select(XComModel.key, _VALUE).where(*of_task(XComModel), XComModel.key.in_(keys))
         )
@@ -62,7 +66,7 @@ def task_view(session: Session, dag_id: str, run_id: str, task_id: str, map_inde
 def dag_run_views(session: Session, dag_id: str, run_id: str) -> tuple[list[TaskView], int, bool] | None:
     """Return task instances with something stored, how many there are, and whether the DAG run is over.
 
-    :return: at most :data:`MAX_RUNS` of them, those that have failed before all others. None if there is no such DAG run.
+    :return: at most :data:`MAX_RUNS` of them, in which something went wrong before all others. None if there is no such DAG run.
     """
     row = session.execute(select(DagRun.state).where(*_of_run(DagRun, dag_id, run_id))).first()
     if row is None:
@@ -79,14 +83,12 @@ def dag_run_views(session: Session, dag_id: str, run_id: str) -> tuple[list[Task
             & (XComModel.map_index == TaskInstance.map_index),
         )
         .where(*where)
-        .order_by(
-            case((TaskInstance.state == "failed", 0), else_=1), TaskInstance.task_id, TaskInstance.map_index
-        )
+        .order_by(_URGENCY, TaskInstance.task_id, TaskInstance.map_index)
         .limit(MAX_RUNS)
     )
     views = []
     for task in tasks:
-        snapshot = _snapshot(task.value)
+        snapshot = _snapshot(_parsed(task.value))
         state = _state(task.state)
         views.append(
             TaskView(
@@ -98,6 +100,13 @@ def dag_run_views(session: Session, dag_id: str, run_id: str) -> tuple[list[Task
 
 def _of_run(model: Any, dag_id: str, run_id: str) -> list[Any]:
     return [model.dag_id == dag_id, model.run_id == run_id]
+
+
+def _parsed(text: str | None) -> object:
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _snapshot(value: object) -> Snapshot | None:

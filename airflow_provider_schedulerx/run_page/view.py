@@ -8,6 +8,8 @@ from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 
 #: States of a task instance after which nothing follows its run any more.
 OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+#: Those in which something went wrong: people look for them first.
+TROUBLED = ("failed", "upstream_failed", "up_for_retry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,14 @@ class TaskView:
             and not self.snapshot.status.is_terminal
             and self.state not in ("running", "deferred", "up_for_reschedule")
         )
+
+    @property
+    def urgency(self) -> int:
+        """What people look for first has the lowest: what went wrong, then what has not succeeded."""
+        status = None if self.snapshot is None else self.snapshot.status
+        if self.state in TROUBLED or (status is not None and status.is_terminal and not status.is_success):
+            return 0
+        return 2 if self.state == "success" else 1
 
     @property
     def label(self) -> str:

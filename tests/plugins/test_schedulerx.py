@@ -70,9 +70,10 @@ def test_tabs_are_below_the_prefix(monkeypatch: pytest.MonkeyPatch, base_url: st
 
 @pytest.mark.parametrize(
     ("text", "index"),
-    [("3", 3), ("-1", -1), ("{MAP_INDEX}", -1), ("%7BMAP_INDEX%7D", -1), ("٣", -1), ("9" * 50, -1)],
-)
-def test_the_placeholder_of_a_task_that_is_not_mapped_stays(text: str, index: int) -> None:
+    [("3", 3), ("-1", -1), ("{MAP_INDEX}", -1), ("%7BMAP_INDEX%7D", -1), ("999999999", 999_999_999),
+     ("٣", None), ("9" * 50, None), ("-2", None), ("", None), ("{map_index}", None)],
+)  # fmt: skip
+def test_the_placeholder_of_a_task_that_is_not_mapped_stays(text: str, index: int | None) -> None:
     assert paths.map_index_of(text) == index
 
 

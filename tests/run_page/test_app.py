@@ -24,26 +24,41 @@ HTML = "text/html; charset=utf-8"
 
 
 class Client:
-    """:ivar refusal: the status with which Airflow refuses this user, if it does."""
+    """:ivar refusal: the status with which Airflow refuses this user, if it does.
+    :ivar headers: of that refusal.
+    :ivar asked: what Airflow or the database was asked for.
+    """
 
     def __init__(self, session: Session) -> None:
         self.refusal: int | None = None
+        self.headers: dict[str, str] = {}
+        self.asked: list[str] = []
         app = app_module.make_app()
         for route in app.routes:
             for dependency in route.dependant.dependencies if isinstance(route, APIRoute) else ():
-                if dependency.call is not app_module._one_dag_only:
+                if dependency.call is not app_module._could_be_there:
                     assert dependency.call is not None
                     # Those of the route itself have no name; the session is an argument.
-                    instead = self._check if dependency.name is None else lambda: session
+                    instead = self._check if dependency.name is None else self._session
                     app.dependency_overrides[dependency.call] = instead
         self._http = TestClient(app, raise_server_exceptions=False)
 
+        self._of_database = session
+
+    def _session(self) -> Session:
+        self.asked.append("the database")
+        return self._of_database
+
     def _check(self) -> None:
+        self.asked.append("who may read")
         if self.refusal is not None:
-            raise HTTPException(self.refusal)
+            raise HTTPException(self.refusal, headers=self.headers)
 
     def get(self, path: str) -> Any:
         return self._http.get(path)
+
+    def post(self, path: str) -> Any:
+        return self._http.post(path)
 
 
 @pytest.fixture
@@ -81,6 +96,34 @@ def test_what_is_not_there_is_a_page_that_says_so(client: Client, path: str) -> 
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == HTML
     assert "There is nothing here" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/run/d/t/7x/r", "/run/d/t/-2/r", "/run/d/t/99999999999/r", "/run/d/t//r"])
+def test_what_is_no_map_index_is_not_that_of_another_task(client: Client, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/run/d%00/t/-1/r", "/run/d/t%00/-1/r", "/run/d/t/-1/r%00", "/dagrun/d%00/r", "/dagrun/d/r%00"]
+)
+def test_no_database_is_asked_for_an_id_with_a_character_that_it_refuses(client: Client, path: str) -> None:
+    """PostgreSQL refuses NUL with an error, already where Airflow looks up who may read the DAG."""
+    asked = len(client.asked)
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.text
+    assert len(client.asked) == asked
+
+
+def test_a_refusal_keeps_what_its_status_promises(client: Client) -> None:
+    answer = client.post("/run/d/t/-1/r")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
+    assert answer.headers["Content-Type"] == HTML
+    client.refusal, client.headers = 401, {"WWW-Authenticate": "Bearer", "Cache-Control": "public"}
+    answer = client.get("/run/d/t/-1/r")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -113,6 +114,16 @@ def test_a_job_that_nobody_follows_is_never_shown_as_running() -> None:
     assert "is-RUNNING" not in part
 
 
+def test_a_time_ahead_of_ours_is_not_shown_as_now() -> None:
+    """A clock is wrong, or someone edited the snapshot."""
+    assert "Seen 0 s ago, nodes 0 s ago." in shown(RUNNING, -4)
+    assert "Seen 2 h ahead of this server's clock, nodes 2 h ahead of this server's clock." in shown(
+        RUNNING, -7_200
+    )
+    far = replace(RUNNING, snapshot=replace(RUN, observed_at=1e11, nodes_observed_at=None))
+    assert "ahead of this server's clock." in shown(far)
+
+
 def test_silence_is_said() -> None:
     assert "Nothing was stored" not in shown(RUNNING, 3_599)
     assert "Nothing was stored for 1 h 1 min. The triggerer or worker may be down" in shown(RUNNING, 3_660)
@@ -189,6 +200,24 @@ def test_a_dag_run_lists_all_its_runs_the_failed_ones_first() -> None:
     assert "/airflow/schedulerx/run/d/etl/2/r%2F1" in links
     assert "No SchedulerX run yet." in Page(dag_run_part([], 0, False, NOW, "")).text
     assert "No task of this DAG run has" in Page(dag_run_part([], 0, True, NOW, "")).text
+
+
+def test_a_dag_run_shows_first_what_people_look_for() -> None:
+    """Also among the drawings, of which there are not as many as runs."""
+    done, bad = (replace(RUN, status=type(RUN.status)(status)) for status in (4, 5))
+    views = [
+        replace(RUNNING, map_index=0, state="success", snapshot=done),
+        replace(RUNNING, map_index=1, state="skipped", snapshot=bad),
+        replace(RUNNING, map_index=2, state="running"),
+        replace(RUNNING, map_index=3, state="failed"),
+        replace(RUNNING, map_index=4, state="up_for_retry", snapshot=bad),
+        replace(RUNNING, map_index=5, state="failed", snapshot=None, is_unreadable=True),
+    ]
+    text = Page(dag_run_part(views, 6, False, NOW, "")).text
+    shown = re.findall(r"etl \[(\d)\]", text)
+    assert shown == ["1", "3", "4", "5", "2", "0", "1", "3", "4", "2", "0"], (
+        "of the table, then of the drawings"
+    )
 
 
 @pytest.mark.parametrize(

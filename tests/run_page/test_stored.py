@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from airflow.models.base import Base
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import Table, create_engine, event, insert
+from sqlalchemy import Table, create_engine, event, insert, literal_column, update
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
@@ -27,20 +28,30 @@ from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_JOB_CON
 from airflow_provider_schedulerx.run_page.encoding import encode
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.stored import MAX_RUNS, dag_run_views, link_of, task_view
+from dev.harness import postgres
 from tests.run_page.test_snapshot import NOW, a_node, an_instance, unmasked
 
 DAG_RUN, TASK, XCOM = (model.__table__ for model in (DagRun, TaskInstance, XComModel))
 GOOD = encode(Snapshot.of(an_instance(a_node(1)), NOW, mask=unmasked))
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[Any]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     airflow.models.import_all_models()
-    # One connection for all threads: in another one there would be another database.
-    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-    Base.metadata.create_all(engine)
-    yield engine
-    engine.dispose()
+    with contextlib.ExitStack() as stack:
+        if request.param == "sqlite":
+            # One connection for all threads: in another one there would be another database.
+            engine = create_engine(
+                "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+            )
+        else:
+            if postgres.programs() is None:
+                pytest.skip("PostgreSQL is not installed")
+            server = stack.enter_context(postgres.Postgres(tmp_path_factory.mktemp("postgres")))
+            engine = create_engine(server.config["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+        Base.metadata.create_all(engine)
+        yield engine
+        engine.dispose()
 
 
 @pytest.fixture
@@ -106,6 +117,24 @@ def test_what_someone_edited(session: Session, value: Any, is_unreadable: bool) 
     assert (view.snapshot is None) is is_unreadable
 
 
+@pytest.mark.parametrize(
+    "text", ["[" * 3_000 + "]" * 3_000, "{", "NaN"], ids=["deep", "no JSON", "no number"]
+)
+def test_what_no_parser_takes(session: Session, text: str) -> None:
+    if text[0] != "[" and session.get_bind().dialect.name == "postgresql":
+        pytest.skip("PostgreSQL takes JSON only")
+    task(session, "t")
+    xcom(session, "t", "replaced")
+    xcom(session, "t", "replaced", key=XCOM_CONSOLE_LINK)
+    session.execute(update(XCOM).values(value=literal_column(f"'{text}'")))
+    view = task_view(session, "d", "r", "t", -1)
+    assert view is not None
+    assert (view.is_unreadable, view.console_url) == (True, None)
+    found = dag_run_views(session, "d", "r")
+    assert found is not None
+    assert [view.is_unreadable for view in found[0]] == [True]
+
+
 def test_a_dag_run_has_those_of_its_tasks_that_have_something(session: Session) -> None:
     task(session, "bare")
     task(session, "spoilt", None)
@@ -117,8 +146,28 @@ def test_a_dag_run_has_those_of_its_tasks_that_have_something(session: Session) 
     assert found is not None
     views, total, is_over = found
     assert (len(views), total, is_over) == (MAX_RUNS, MAX_RUNS + 6, False)
-    assert [view.map_index for view in views] == list(range(MAX_RUNS))
-    assert all(view.snapshot for view in views)
+    assert [view.label for view in views] == [
+        "spoilt",
+        *(f"mapped [{index}]" for index in range(MAX_RUNS - 1)),
+    ]
+    assert all(view.snapshot for view in views[1:])
+
+
+def test_what_people_look_for_is_among_those_that_are_shown(session: Session) -> None:
+    states = ("upstream_failed", "running", "up_for_retry", "skipped", "failed", "deferred", "queued", None)
+    for index in range(MAX_RUNS):
+        task(session, "a", "success", index)
+        xcom(session, "a", GOOD, index)
+    for index, state in enumerate(states):
+        task(session, "b", state, index)
+        xcom(session, "b", GOOD, index)
+    found = dag_run_views(session, "d", "r")
+    assert found is not None
+    assert [view.state for view in found[0]][:9] == [
+        *("upstream_failed", "up_for_retry", "failed"),  # something went wrong
+        *("running", "skipped", "deferred", "queued", None),
+        "success",
+    ]
 
 
 def test_no_more_is_read_than_is_shown_and_what_failed_always_is(session: Session, database: Any) -> None:

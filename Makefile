@@ -10,8 +10,6 @@ COVERAGE_FLOOR := 89
 TYPES_FLOOR := 100
 # Over ten seconds each.
 SLOW := tests/test_dag_test.py tests/test_distribution.py tests/emulator/test_pytest_plugin.py
-# What a browser looks at, in a running Airflow.
-PICTURES := tests/system/test_browser.py tests/system/test_run_page.py tests/system/test_tutorial.py
 PYTEST := $(BIN)/python -m pytest -p dev.skips -n 2 --dist loadfile
 ifdef COVERAGE
 PYTEST += --durations 15 --cov --cov-report term --cov-fail-under $(COVERAGE_FLOOR)
@@ -78,7 +76,7 @@ docs: .venv/ready  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 pictures: .venv/ready  ## make every screenshot of the documentation anew, in a browser: five minutes
-	DOCS_IMAGES=1 $(BIN)/python -m pytest -q $(PICTURES)
+	$(BIN)/python -m dev.pictures
 
 .venv/ready: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make PYTHON=python3.12 ...")'

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dev import check_release, skips
+from dev import check_release, pictures, skips
 from tests.conftest import ROOT
 
 PAGES = [ROOT / name for name in ("CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md")]
@@ -51,6 +51,34 @@ def test_ci_runs_everything_and_the_tests_last() -> None:
     assert made == ["check", "demo", "test"]
     last = script.rstrip().splitlines()[-1]
     assert last.startswith('make PYTHON="$python" test '), "pytest's closing line must be the last"
+
+
+# Pictures
+
+
+def test_each_picture_is_shown_and_each_that_is_shown_is_there() -> None:
+    assert {picture.name for picture in pictures.IMAGES.iterdir()} == pictures.shown()
+
+
+def test_pictures_are_replaced_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, taken = tmp_path / "images", tmp_path / "taken"
+    for folder, names in ((images, ("one.png", "gone.png")), (taken, ("one.png", "extra.png"))):
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text(f"{folder.name} {name}")
+    monkeypatch.setattr(pictures, "IMAGES", images)
+    monkeypatch.setattr(pictures, "shown", lambda: {"one.png", "two.png"})
+    assert pictures.replace(taken) == ["two.png"]
+    assert {each.name: each.read_text() for each in images.iterdir()} == {
+        "one.png": "images one.png",
+        "gone.png": "images gone.png",
+    }
+    (taken / "two.png").write_text("taken two.png")
+    assert pictures.replace(taken) == []
+    assert {each.name: each.read_text() for each in images.iterdir()} == {
+        "one.png": "taken one.png",
+        "two.png": "taken two.png",
+    }
 
 
 # What was skipped

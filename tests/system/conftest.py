@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 
+from dev import pictures
 from tests.conftest import ROOT
-
-#: Where the documentation has its pictures.
-IMAGES = ROOT / "docs" / "images"
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +34,12 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def shoot(tmp_path: Path) -> Callable[..., None]:
-    """Take a screenshot. With ``DOCS_IMAGES=1``, as ``make pictures`` does, it becomes the documentation's.
+    """Take a screenshot, which becomes the documentation's if ``make pictures`` asks for it (:mod:`dev.pictures`).
 
     A picture that shows a path of this machine is refused. ``fold`` names what is folded before, such as the error
     whose traceback shows them.
     """
-    folder = IMAGES if os.environ.get("DOCS_IMAGES") else tmp_path
+    folder = Path(os.environ.get(pictures.FOLDER, tmp_path))
 
     def take(page: Any, name: str, *, fold: str = "", **options: Any) -> None:
         if fold:
@@ -52,7 +50,6 @@ def shoot(tmp_path: Path) -> Callable[..., None]:
         shown = page.locator("body").inner_text()
         for path in (str(ROOT), sys.prefix, str(tmp_path.parent)):
             assert path not in shown, f"{name}.png would show {path}"
-        folder.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=folder / f"{name}.png", **options)
 
     return take

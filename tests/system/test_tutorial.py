@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from dev import pictures
 from dev.harness.rest import IS_AIRFLOW_2
 from dev.harness.stack import AirflowStack
 from tests.conftest import ROOT
@@ -33,7 +34,7 @@ PORT = "8190"
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[EmulatorProcess]:
     # Pictures show the port that the page names; tests may run beside others.
-    with EmulatorProcess("--port", PORT if os.environ.get("DOCS_IMAGES") else "0") as emulator:
+    with EmulatorProcess("--port", PORT if pictures.FOLDER in os.environ else "0") as emulator:
         yield emulator
 
 

@@ -198,8 +198,10 @@ class ExecuteJobOperator(ExecuteOperator):
         self.worker = worker
         self.worker_label = worker_label
         check_literal_definition(self.kind, self)
-        if is_literal(worker) and is_literal(worker_label):
-            check_designation(designate_type, worker, worker_label)
+        # A template is something, whatever it becomes.
+        check_designation(
+            designate_type, *(each if is_literal(each) else "template" for each in (worker, worker_label))
+        )
 
     @property
     def kind(self) -> RunKind:

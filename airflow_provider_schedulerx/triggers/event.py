@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -22,6 +22,7 @@ from airflow_provider_schedulerx.api.parameters import (
     check_id,
     check_name,
     check_seconds,
+    is_literal,
 )
 from airflow_provider_schedulerx.hooks.definitions import check_one_definition
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
@@ -41,13 +42,19 @@ except ImportError:
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
+    from airflow_provider_schedulerx.api.runs.kinds import RunSummary
+
+    #: Ends that wait for their event, and None after the last.
+    _Due = asyncio.Queue[tuple[Watch, RunSummary] | None]
 
 #: Seconds between two tries after a fault that may pass soon, and after one that somebody has to fix.
 _PAUSE, _LONG_PAUSE = 5.0, 60.0
+#: Seconds after which a name is looked up again: it may have moved to another workflow.
+_NAME_SECONDS = 600.0
 #: Seconds between two events of a trigger, if there are few. Airflow makes one DAG run of events that its scheduler sees
 #: together, but gives it only those up to the time of the first: the others wait for the next event (seen on 3.3.2).
 _SPACING = 5.0
-#: Seconds that the spaces between events that come together take at most.
+#: Seconds for which an event waits for those before it, at most, however many there are.
 _SPACE = 60.0
 #: Of the arguments; to be raised with each new one, so that an older triggerer takes it for no misspelt one.
 _VERSION = 1
@@ -83,7 +90,8 @@ class WorkflowEventTrigger(BaseEventTrigger):
     so; then lower ``poll_interval``.
 
     :param workflow_id: id of the workflow.
-    :param workflow_name: its exact name instead.
+    :param workflow_name: its exact name instead. It is looked up again every 10 minutes, so that a workflow that takes over the
+        name is watched from then on.
     :param statuses: which ends fire: ``success``, ``failed`` or both.
     :param schedulerx_conn_id: the connection.
     :param region_id: region; overrides the connection's, as do the next three.
@@ -117,11 +125,22 @@ class WorkflowEventTrigger(BaseEventTrigger):
                 f"{type(self).__name__}() got an unexpected keyword argument {next(iter(others))!r}"
             )
         self._unknown = others
+        for name, value in {
+            "workflow_id": workflow_id,
+            "workflow_name": workflow_name,
+            "schedulerx_conn_id": schedulerx_conn_id,
+            "region_id": region_id,
+            "namespace": namespace,
+            "namespace_source": namespace_source,
+            "group_id": group_id,
+        }.items():
+            _check_no_template(name, value)
         check_one_definition(api.kinds.WORKFLOW_RUNS, workflow_id, workflow_name)
         self.workflow_id: int | None = None if workflow_id is None else check_id("workflow_id", workflow_id)
         self.workflow_name: str | None = (
             None if workflow_name is None else check_name("workflow_name", workflow_name)
         )
+        self._named_until = 0.0
         self.statuses: list[Status] = _check_statuses(statuses)
         self.schedulerx_conn_id = schedulerx_conn_id
         self.region_id = region_id
@@ -164,6 +183,27 @@ class WorkflowEventTrigger(BaseEventTrigger):
         """Yield an event for each end, as long as the trigger lives; this never returns."""
         warn_of_unknown_arguments(self.log, sorted(self._unknown))
         metrics.report_polling()
+        due: _Due = asyncio.Queue()
+        # On its own: lists are not to wait for the spaces between events.
+        watching = asyncio.create_task(self._watch(due))
+        watching.add_done_callback(lambda _: due.put_nowait(None))
+        try:
+            while (found := await due.get()) is not None:
+                watch, summary = found
+                if await watch.is_stored(summary):
+                    continue
+                payload = watch.payload(summary)
+                watch.emitted(summary)
+                self.log.info("Workflow instance %s has ended: %s", summary.instance_id, payload["status"])
+                yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+                await asyncio.sleep(spacing(due.qsize()))
+            await watching
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+
+    async def _watch(self, due: _Due) -> None:
+        """Find ends, as long as nobody cancels this."""
         fault: str | None = None
         async with AsyncExitStack() as stack:
             lists = await stack.enter_async_context(
@@ -171,14 +211,16 @@ class WorkflowEventTrigger(BaseEventTrigger):
             )
             watch: Watch | None = None
             stack.push_async_callback(lambda: _end(watch))
-            spaced_until = 0.0
             while True:
+                if self.workflow_name is not None and time.monotonic() > self._named_until:
+                    await lists.close()
                 try:
                     listed = await lists.next()
                     if watch is None or watch.source != self._source(lists):
                         await _end(watch)
                         watch = await Watch.begin(self, lists, self._source(lists))
-                    summaries = await watch.observe(listed.summaries, lists.poller)
+                    for summary in await watch.observe(listed.summaries, lists.poller):
+                        due.put_nowait((watch, summary))
                 except SchedulerXError as error:
                     if (kind := type(error).__name__) != fault:
                         fault = kind
@@ -190,19 +232,10 @@ class WorkflowEventTrigger(BaseEventTrigger):
                 if fault is not None:
                     fault = None
                     self.log.info("The runs of %s can be listed again", self.label)
-                spacing = min(_SPACING, _SPACE / max(1, len(summaries)))
-                for summary in summaries:
-                    await asyncio.sleep(spaced_until - time.monotonic())
-                    spaced_until = time.monotonic() + spacing
-                    payload = watch.payload(summary)
-                    watch.report(summary)
-                    self.log.info(
-                        "Workflow instance %s has ended: %s", summary.instance_id, payload["status"]
-                    )
-                    yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     async def _identify(self, settings: SchedulerXSettings) -> int:
         if self.workflow_name is not None:
+            self._named_until = time.monotonic() + _NAME_SECONDS
             return await definitions.find_definition(settings, api.kinds.WORKFLOW_RUNS, self.workflow_name)
         assert self.workflow_id is not None  # noqa: S101 - one of them is given
         return self.workflow_id
@@ -213,13 +246,27 @@ class WorkflowEventTrigger(BaseEventTrigger):
         return source_of((scope.region_id, scope.namespace, scope.group_id, lists.definition_id))
 
 
+def spacing(waiting: int) -> float:
+    """Return the seconds between an event and the next one, while so many wait."""
+    return min(_SPACING, _SPACE / max(1, waiting))
+
+
 async def _end(watch: Watch | None) -> None:
     if watch is not None:
         await watch.end()
 
 
+def _check_no_template(name: str, value: Any) -> None:
+    if not is_literal(value):
+        raise SchedulerXConfigurationError(
+            f"{name} is a template: {value!r:.80}. An event trigger is made when the DAG file is parsed, and Airflow renders none "
+            "of its arguments: give the value itself",
+            field=name,
+        )
+
+
 def _check_statuses(statuses: Any) -> list[Status]:
-    if isinstance(statuses, str) or not statuses:
+    if isinstance(statuses, str) or not isinstance(statuses, Iterable) or not statuses:
         raise SchedulerXConfigurationError(
             f"statuses must be a list of some of {', '.join(map(repr, get_args(Status)))}, not {statuses!r:.80}",
             field="statuses",

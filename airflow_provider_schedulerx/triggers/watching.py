@@ -44,7 +44,7 @@ class Watch:
         self._name = trigger.workflow_name
         self._store = store
         self._ends = ends
-        self._reported_at: dict[int, float] = {}
+        self._emitted_at: dict[int, float] = {}
         self._poller: RunPoller | None = None
         self._asked: dict[int, asyncio.Task[Run | None]] = {}
         self._is_new = True
@@ -68,7 +68,7 @@ class Watch:
     async def observe(self, listed: Sequence[RunSummary], poller: RunPoller) -> list[RunSummary]:
         """Process a list.
 
-        :return: the runs to report. Before this returns, the store holds them as due.
+        :return: the runs whose event is due, each of which is returned once. Before this returns, the store holds them as due.
         """
         if poller is not self._poller:
             # The connection has changed: the previous poller is no longer used.
@@ -90,12 +90,21 @@ class Watch:
         if self._store.is_durable:
             cursor = self._ends.cursor
             await _persistently(self._log, lambda: self._store.save(cursor))
-        return [run for run in ended if run not in unwanted]
+        due = [run for run in ended if run not in unwanted]
+        for run in due:
+            self._ends.report(run)
+        return due
 
-    def report(self, run: RunSummary) -> None:
+    async def is_stored(self, run: RunSummary) -> bool:
+        """Whether there is an event of this end already. Another triggerer may have emitted it, if this one was taken for dead."""
+        if not self._store.is_durable:
+            return False
+        found: dict[int, str] = await _persistently(self._log, self._store.delivered)
+        return found.get(run.instance_id) == api.ends.mark_of(run.status.is_success, run.end_time)
+
+    def emitted(self, run: RunSummary) -> None:
         """Record that an event is being emitted."""
-        self._ends.report(run)
-        self._reported_at[run.instance_id] = time.monotonic()
+        self._emitted_at[run.instance_id] = time.monotonic()
 
     def payload(self, run: RunSummary) -> dict[str, Any]:
         """Return what an event says of a run."""
@@ -138,10 +147,10 @@ class Watch:
         stored = {
             number: mark
             for number, mark in reported.items()
-            if found.get(number) == mark or self._reported_at[number] < before
+            if found.get(number) == mark or self._emitted_at.get(number, float("inf")) < before
         }
         for number in stored:
-            self._reported_at.pop(number, None)
+            self._emitted_at.pop(number, None)
         return stored
 
     def _ask(self, undecided: frozenset[int], poller: RunPoller) -> list[RunSummary]:

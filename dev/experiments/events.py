@@ -1,7 +1,8 @@
 """Runs that the service's own schedule starts drive DAGs, while the triggerer is killed: no event twice, none missing.
 
 ``python -m dev.experiments.events`` starts the emulator and a real Airflow (3.3 or later), lets 10 workflows start 20 runs
-each by themselves within some 100 seconds, kills the triggerer again and again with ``kill -9``, and compares.
+each by themselves within some 100 seconds, kills the triggerer again and again with ``kill -9``, and compares. If that fails,
+it says which runs have no event or several, and what the triggerer's log says of them.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from typing import Any, TypeVar
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from dev.harness.stack import AirflowStack
-from dev.harness.waiting import wait_for
+from dev.harness.waiting import StackError, wait_for
 
 T = TypeVar("T")
 
 _HERE = Path(__file__).resolve().parent
 _FIRST = 7000
+#: What a watcher logs when it begins.
+_WATCHING = "Watching workflow"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Outcome:
     :ivar doubles: runs with more than one event.
     :ivar missing: runs without an event.
     :ivar processed: runs that a task of a DAG has seen.
+    :ivar gaps: how often a watcher has said that ends may have been missed.
+    :ivar revived: components that have ended by themselves, and were started again.
     :ivar seconds: from the first start until all was done.
     """
 
@@ -44,6 +49,8 @@ class Outcome:
     missing: list[int]
     processed: int
     kills: int
+    gaps: int
+    revived: list[str]
     dag_runs: int
     list_calls: int
     seconds: float
@@ -54,7 +61,7 @@ class Outcome:
         return not self.doubles and not self.missing and self.runs == self.events == self.processed
 
 
-def emulator_with(folder: Path, workflows: int) -> EmulatorProcess:
+def emulator_with(folder: Path, workflows: int, profile: str = "documented") -> EmulatorProcess:
     """An emulator with workflows of 2 s, which nobody has started yet."""
     known = {
         "accounts": [{"access_key_id": "emulator", "access_key_secret": "emulator-secret"}],
@@ -73,7 +80,7 @@ def emulator_with(folder: Path, workflows: int) -> EmulatorProcess:
     }
     file = folder / "workflows.yaml"
     file.write_text(json.dumps(known))
-    return EmulatorProcess("--workflows", str(file), "--quota", "10000")
+    return EmulatorProcess("--workflows", str(file), "--quota", "10000", profile=profile)
 
 
 def experiment(
@@ -93,25 +100,35 @@ def experiment(
     }
     connections = {"schedulerx_default": emulator.connection(calls_per_minute=1000)}
     with AirflowStack(home, _HERE / "event_dags", connections, config) as airflow:
-        wait_for("all is watched", lambda: _watched(airflow) >= workflows, 180, pause=1.0)
+        wait_for("all is watched", lambda: _log(airflow).count(_WATCHING) >= workflows, 180, pause=1.0)
         began = time.monotonic()
         for number in range(_FIRST, _FIRST + workflows):
             emulator.set_schedule(number, "fixed_rate", interval, runs=runs)
-        kills = 0
+        kills, watched = 0, workflows
+        revived: list[str] = []
         next_kill = began + kill_every / 2
         while len(ended := _ended(emulator)) < workflows * runs:
-            if time.monotonic() > next_kill:
+            # One that is killed before it watches would only leave a gap.
+            if time.monotonic() > next_kill and _log(airflow).count(_WATCHING) >= watched:
                 airflow.kill_component("triggerer")
+                watched = _log(airflow).count(_WATCHING) + workflows
                 airflow.start_component("triggerer")
                 kills += 1
                 next_kill = time.monotonic() + kill_every
+            revived += airflow.revive()
             time.sleep(0.1)
-        wait_for(
-            "each end has given an event",
-            lambda: len(set(_events(airflow))) >= len(ended),
-            180,
-            pause=1.0,
-        )
+
+        def wait(what: str, is_true: Callable[[], bool]) -> None:
+            def look() -> bool:
+                revived.extend(airflow.revive())
+                return is_true()
+
+            try:
+                wait_for(what, look, 180, pause=2.0)
+            except StackError as error:
+                raise StackError(f"{error}\n{_explanation(airflow, workflows, ended)}") from None
+
+        wait("each end has given an event", lambda: ended <= set(_events(airflow)))
         # Would there be more?
         time.sleep(8)
         events = Counter(_events(airflow))
@@ -119,29 +136,46 @@ def experiment(
         # each has a next one, each workflow runs once more.
         for number in range(_FIRST, _FIRST + workflows):
             emulator.set_schedule(number, "fixed_rate", interval, runs=1)
-        wait_for(
-            "each event is processed",
-            lambda: events.keys() <= _processed(airflow, workflows),
-            180,
-            pause=2.0,
-        )
+        wait("each event is processed", lambda: events.keys() <= _processed(airflow, workflows))
         processed = _processed(airflow, workflows) & events.keys()
-        return Outcome(
+        outcome = Outcome(
             runs=len(ended),
             events=events.total(),
             doubles=[number for number, count in events.items() if count > 1],
             missing=sorted(ended - set(events)),
             processed=len(processed),
             kills=kills,
+            gaps=_log(airflow).count("may have been missed"),
+            revived=revived,
             dag_runs=_dag_runs(airflow),
             list_calls=emulator.calls("ListWorkflowInstance"),
             seconds=time.monotonic() - began,
         )
+        if not outcome.is_good:
+            print(_explanation(airflow, workflows, ended))
+        return outcome
 
 
-def _watched(airflow: AirflowStack) -> int:
-    log = (airflow.home / "triggerer.log").read_text(errors="replace")
-    return log.count("Watching workflow")
+def _explanation(airflow: AirflowStack, workflows: int, ended: set[int]) -> str:
+    """Which runs are not as they should be, and what the log of the triggerers says of them."""
+    events, processed = Counter(_events(airflow)), _processed(airflow, workflows)
+    wrong = {
+        "no event": sorted(ended - events.keys()),
+        "several events": sorted(number for number, count in events.items() if count > 1),
+        "an event that no task has seen": sorted(ended & events.keys() - processed),
+    }
+    numbers = [str(number) for found in wrong.values() for number in found]
+    told = [
+        line
+        for line in _log(airflow).splitlines()
+        if any(word in line for word in (*numbers, "may have been missed", "cannot be", _WATCHING, "rror"))
+    ]
+    return "\n".join([*(f"{what}: {found}" for what, found in wrong.items()), *told])
+
+
+def _log(airflow: AirflowStack) -> str:
+    """What all triggerers have logged."""
+    return (airflow.home / "triggerer.log").read_text(errors="replace")
 
 
 def _ended(emulator: EmulatorProcess) -> set[int]:
@@ -193,10 +227,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--interval", type=float, default=5)
     parser.add_argument("--kill-every", type=float, default=25)
+    parser.add_argument(
+        "--profile", default="documented", help="of the emulator: what it does, such as list_length=300"
+    )
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
-        emulator_with(Path(folder), arguments.workflows) as emulator,
+        emulator_with(Path(folder), arguments.workflows, arguments.profile) as emulator,
     ):
         outcome = experiment(
             Path(folder) / "airflow",

@@ -199,6 +199,11 @@ def test_designation(emulator: EmulatorProcess) -> None:
             "designate_type='worker'",
         ),
         ({"designate_type": 1, "worker": "w"}, "designate_type", "'worker', 'label'"),
+        # A template is something, whatever it becomes.
+        ({"designate_type": "workers", "worker": "{{ w }}"}, "designate_type", "'worker', 'label'"),
+        ({"worker": "{{ w }}"}, "designate_type", "set designate_type='worker'"),
+        ({"designate_type": "worker", "worker_label": "{{ g }}"}, "worker", "set worker"),
+        ({"designate_type": "label", "worker_label": "{{ g }}", "worker": "w"}, "worker", "leave it out"),
         ({"job_id": "x"}, "job_id", "must be an integer"),
         ({"check_job_status": "no"}, "check_job_status", "True or False"),
         ({"instance_parameters": "x" * 1001}, "instance_parameters", "1001 bytes"),

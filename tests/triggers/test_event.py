@@ -157,6 +157,53 @@ def test_events_of_ends_that_are_seen_together_are_spaced(
     assert min(second - first, third - second) > 0.5
 
 
+def test_ends_are_noticed_and_stored_while_an_event_waits_for_its_turn(
+    hook: SchedulerXHook, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_SPACING", "_SPACE"):
+        monkeypatch.setattr(module, name, 3600.0)
+
+    async def main() -> None:
+        assets = Assets()
+        (values,) = assets.values
+
+        def known() -> set[int]:
+            return {number for key in values if "cursor" in key for number in values[key]["cursor"]["listed"]}
+
+        async with watching(assets) as given:
+            await looked(emulator)
+            first, second = hook.execute_workflow(1), hook.execute_workflow(1)
+            await until(lambda: second in known() and len(given) == 1)
+            third = hook.execute_workflow(1)
+            await until(lambda: third in known())
+            assert given[0]["WfInstanceId"] == first
+        # What has waited is not lost.
+        monkeypatch.setattr(module, "_SPACING", 0.0)
+        async with watching(assets):
+            await until(lambda: len(assets.runs) >= 3)
+            await looked(emulator, 3)
+        assert sorted(assets.runs) == [first, second, third]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1, 4, 6])
+def test_a_workflow_that_ends_often_has_its_events_within_a_bound(seconds: float) -> None:
+    """However often, and for however long."""
+    now = 0.0
+    delays: list[float] = []
+    waiting: list[float] = []
+    arrivals = [number * seconds for number in range(3000)]
+    while arrivals or waiting:
+        if not waiting:
+            now = max(now, arrivals[0])
+        while arrivals and arrivals[0] <= now:
+            waiting.append(arrivals.pop(0))
+        delays.append(now - waiting.pop(0))
+        now += module.spacing(len(waiting))
+    assert max(delays) <= 66
+
+
 def test_each_end_from_the_first_look_on_fires_once(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:
     async def main() -> list[dict[str, Any]]:
         hook.execute_workflow(1)
@@ -317,7 +364,7 @@ def test_a_gap_is_reported(
     # The list shows 10 of 14; the first of all was pending, so it is asked for.
     assert asyncio.run(main()) == 11
     log = task_log()
-    assert "Ends of workflow 1 may have been missed: none of the 1 runs listed before is among the 10" in log
+    assert "Ends of workflow 1 may have been missed: none of the 1 runs known before is among the 10" in log
     assert "Lower poll_interval" in log
 
 
@@ -422,6 +469,84 @@ def test_another_place_is_watched_from_its_first_look_on(
     assert (given, workflow_id) == (run, 77)
 
 
+def test_an_end_that_another_triggerer_has_reported_meanwhile_gives_no_second_event(
+    hook: SchedulerXHook, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow has taken this one for dead, and has given the trigger to another, too."""
+    monkeypatch.setattr(module, "spacing", lambda waiting: 2.0)
+
+    async def main() -> list[int]:
+        assets = Assets()
+        async with watching(assets) as given:
+            await looked(emulator)
+            runs = [hook.execute_workflow(1), hook.execute_workflow(1)]
+            await until(lambda: given and emulator.instances(1)[-1]["status"] == 4)
+            await looked(emulator)
+            async with watching(assets):
+                await until(lambda: len(assets.events) >= 2)
+                # Now it would be the turn of the first one.
+                await asyncio.sleep(2.5)
+        assert sorted(assets.runs) == runs
+        return assets.runs
+
+    assert asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_name_that_moves_to_another_workflow_is_followed(
+    hook: SchedulerXHook,
+    emulator: EmulatorProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    is_taken: bool,
+    task_log: Any,
+) -> None:
+    """Renamed to make room for its successor."""
+    monkeypatch.setattr(module, "_NAME_SECONDS", 0.5)
+    monkeypatch.setattr(module, "_LONG_PAUSE", 0.2)
+    monkeypatch.setattr("airflow_provider_schedulerx.triggers.definitions._SHARED_SECONDS", 0.1)
+
+    def define(**names: str) -> None:
+        workflows = [
+            {
+                "id": int(key[1:]),
+                "name": name,
+                "namespace": "demo",
+                "group": "etl",
+                "nodes": [{"name": "a", "duration": 0.1}],
+            }
+            for key, name in names.items()
+        ]
+        emulator.add_workflows(
+            {"namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}], "workflows": workflows}
+        )
+
+    log: list[str] = []
+
+    def told(text: str) -> int:
+        log.append(task_log())
+        return "".join(log).count(text)
+
+    async def main() -> None:
+        define(w81="moves")
+        async with watching(Assets(), workflow_id=None, workflow_name="moves") as given:
+            await looked(emulator)
+            first = emulator.rerun(81)
+            await until(lambda: given)
+            define(w81="moves-old", w82="moves" if is_taken else "other")
+            if is_taken:
+                await until(lambda: told("Watching workflow 'moves'") == 2)
+                second = emulator.rerun(82)
+                await until(lambda: len(given) == 2)
+                assert [(each["WfInstanceId"], each["workflow_id"]) for each in given] == [
+                    (first, 81),
+                    (second, 82),
+                ]
+            else:
+                await until(lambda: told("no workflow is named 'moves'"))
+
+    asyncio.run(main())
+
+
 def test_faults_are_told_once_and_waited_out(
     hook: SchedulerXHook,
     emulator: EmulatorProcess,
@@ -497,6 +622,14 @@ def test_many_watchers_of_a_workflow_cost_the_calls_of_one(
         ({"workflow_id": 1, "statuses": "success"}, "statuses must be a list of some of 'success', 'failed'"),
         ({"workflow_id": 1, "statuses": []}, "statuses must be a list"),
         ({"workflow_id": 1, "statuses": ["SUCCESS"]}, "statuses must be one of 'success', 'failed'"),
+        ({"workflow_id": 1, "statuses": 4}, "statuses must be a list of some of 'success', 'failed', not 4"),
+        # Nobody renders the arguments of a watcher.
+        (
+            {"workflow_name": "{{ var.value.name }}"},
+            "workflow_name is a template: '{{ var.value.name }}'. An event",
+        ),
+        ({"workflow_id": "{{ var.value.id }}"}, "workflow_id is a template"),
+        ({"workflow_id": 1, "group_id": "{% raw %}"}, "group_id is a template"),
         ({"workflow_id": 1, "poll_interval": 0}, "poll_interval must be a positive number"),
     ],
 )

@@ -228,12 +228,14 @@ class Ends:
         return True
 
     def _gap(self, ids: frozenset[int]) -> str:
-        if self._is_first or ids & self._listed or len(ids) < (1 if self._listed else _SHORTEST_CUT_LIST):
+        # Any known run will do, not only those of the last list: the service may list nothing once, or a replica may lag.
+        known = self._pending.keys() | self._settled.keys()
+        if self._is_first or ids & known or len(ids) < (1 if known else _SHORTEST_CUT_LIST):
             return ""
         before = (
-            f"none of the {len(self._listed)} runs listed before is among the {len(ids)} listed now"
-            if self._listed
-            else f"no run was listed before, and all {len(ids)} runs listed now are new"
+            f"none of the {len(known)} runs known before is among the {len(ids)} listed now"
+            if known
+            else f"no run was known before, and all {len(ids)} runs listed now are new"
         )
         return f"{before}, so runs that began and ended in between may be missing"
 

@@ -76,7 +76,7 @@ def test_lists_that_have_nothing_in_common_leave_a_gap() -> None:
     ends = Ends(Cursor(listed=frozenset({1, 2}), settled={1: GOOD, 2: GOOD}))
     seen = ends.observe(listed((9, SUCCESS), (8, SUCCESS), (7, SUCCESS)))
     assert [summary.instance_id for summary in seen.ended] == [7, 8, 9]
-    assert seen.gap.startswith("none of the 2 runs listed before is among the 3 listed now")
+    assert seen.gap.startswith("none of the 2 runs known before is among the 3 listed now")
     assert ends.observe(listed((10, SUCCESS), (9, SUCCESS))).gap == ""
 
 
@@ -84,13 +84,24 @@ def test_a_list_that_may_be_cut_off_and_shows_nothing_known_leaves_a_gap() -> No
     ends = Ends(None)
     assert ends.observe([]).gap == ""
     full = listed(*((number, SUCCESS) for number in range(10, 0, -1)))
-    assert ends.observe(full).gap.startswith("no run was listed before, and all 10 runs listed now are")
+    assert ends.observe(full).gap.startswith("no run was known before, and all 10 runs listed now are")
     assert Ends(Cursor()).observe(full[1:]).gap == ""
 
 
 def test_an_empty_list_is_no_gap() -> None:
     ends = Ends(Cursor(listed=frozenset({1}), settled={1: GOOD}))
     assert ends.observe([]).gap == ""
+
+
+def test_a_list_that_shows_any_known_run_leaves_no_gap() -> None:
+    """The service once listed nothing, or a replica that lags showed older runs."""
+    full = listed(*((number, SUCCESS) for number in range(30, 0, -1)))
+    ends = Ends(None)
+    for runs in (full[20:], full[15:25], full[6:16], [], full[6:16], full[20:], full[6:16]):
+        seen = ends.observe(runs)
+        assert seen.gap == ""
+        for run in seen.ended:
+            ends.dismiss(run)
 
 
 def test_the_cursor_stays_small() -> None:

@@ -65,9 +65,12 @@ class Cadence:
             return instance.status.is_terminal or now >= self._not_before
         return now >= max(self._not_before, self._at + HEARTBEAT)
 
-    def stored(self, instance: Run, now: float, took: float) -> None:
-        """Take note of a write that has ended at ``now`` and took ``took`` seconds."""
-        self._stored, self._nodes = instance, instance.nodes or self._nodes
+    def stored(self, instance: Run, now: float, took: float, nodes: object = ()) -> None:
+        """Take note of a write that has ended at ``now`` and took ``took`` seconds.
+
+        :param nodes: what was stored with an instance that has none itself.
+        """
+        self._stored, self._nodes = instance, instance.nodes or nodes or self._nodes
         self._at = now
         self._not_before = now + max(MIN_PAUSE, self._write_time.pause_after(took))
 

@@ -68,6 +68,7 @@ def _form(snapshot: Snapshot, max_result: int, max_name: int) -> dict[str, Any]:
         "nodes_observed_at": snapshot.nodes_observed_at,
         "start": snapshot.start_time,
         "end": snapshot.end_time,
+        "try": snapshot.try_number,
         "nodes_total": snapshot.nodes_total,
         "nodes": [_node_form(node, max_result, max_name) for node in snapshot.nodes],
         "edges": snapshot.edges[:MAX_EDGES],
@@ -116,6 +117,7 @@ def decode(value: object) -> Snapshot:
         nodes=nodes,
         edges=tuple(_edge(edge, len(nodes)) for edge in edges),
         nodes_total=max(len(nodes), _integer(data, "nodes_total")),
+        try_number=None if data.get("try") is None else _integer(data, "try"),
     )
 
 

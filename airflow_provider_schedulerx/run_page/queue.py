@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import time
 import weakref
 from collections.abc import Callable
@@ -37,12 +38,10 @@ _MAX_NODES_IN_LOOP = 20
 T = TypeVar("T")
 
 
-async def _in_thread_if_long(
-    what: Run | Snapshot, function: Callable[..., T], *arguments: Any, **named: Any
-) -> T:
+async def _in_thread_if_long(what: Run | Snapshot, function: Callable[..., T], *arguments: Any) -> T:
     if len(what.nodes) <= _MAX_NODES_IN_LOOP:
-        return function(*arguments, **named)
-    return await asyncio.to_thread(function, *arguments, **named)
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 def _now() -> float:
@@ -62,33 +61,44 @@ class TriggerSnapshotWriter:
     """Hands the newest observation of a trigger's run to the queue of its event loop.
 
     :param ti_key: ``dag_id``, ``task_id``, ``run_id`` and ``map_index``.
+    :param try_number: of the task instance.
     :ivar priority: of what waits.
     """
 
-    def __init__(self, ti_key: dict[str, Any]) -> None:
+    def __init__(self, ti_key: dict[str, Any], try_number: int | None = None) -> None:
         self._ti_key = ti_key
+        self._try_number = try_number
         self._cadence = Cadence()
         self._last: Snapshot | None = None
         self._pending: tuple[Run, float] | None = None
+        #: The newest observation with nodes, until they are stored. Most polls bring none.
+        self._with_nodes: tuple[Run, float] | None = None
+        self._is_over = False
         self.priority: Priority = Priority.HEARTBEAT
         self._expires = float("inf")
         self._has_failed = False
 
     def observe(self, run: Run) -> None:
-        if not self._cadence.is_due(run, _now()):
+        self._is_over = run.status.is_terminal
+        observed = (run, time.time())
+        if run.nodes:
+            self._with_nodes = observed
+        newest = [observed] if self._with_nodes is None else [observed, self._with_nodes]
+        if not any(self._cadence.is_due(each, _now()) for each, _ in newest):
             return
-        self._pending = (run, time.time())
+        self._pending = observed
         self.priority = Priority.HEARTBEAT
-        if self._cadence.has_changed(run):
+        if any(self._cadence.has_changed(each) for each, _ in newest):
             is_change = self._cadence.has_stored or run.status.is_terminal
             self.priority = Priority.CHANGE if is_change else Priority.FIRST
         SnapshotQueue.of_this_loop().put(self)
 
     def close(self) -> None:
-        if self._pending is not None and self._pending[0].status.is_terminal:
-            self._expires = _now() + _GRACE
-        else:
-            self._pending = None
+        self._expires = _now() + (_GRACE if self._is_over else 0.0)
+
+    @property
+    def _has_expired(self) -> bool:
+        return _now() >= self._expires
 
     async def write(self) -> bool:
         """Store the newest observation.
@@ -96,31 +106,48 @@ class TriggerSnapshotWriter:
         :return: whether there was one.
         """
         pending, self._pending = self._pending, None
-        if pending is None or _now() > self._expires:
+        if pending is None or self._has_expired:
             return False
         instance, observed_at = pending
+        with_nodes = self._with_nodes
         began = _now()
         try:
-            await self._store(instance, observed_at)
+            snapshot = await self._snapshot(instance, observed_at, with_nodes)
+            text = await _in_thread_if_long(snapshot, encode, snapshot)
+            if self._has_expired:
+                return True
+            await version_compat.astore_xcom(self._ti_key, XCOM_RUN, text)
         except Exception as error:
             self._cadence.failed(_now())
             if not self._has_failed:
                 logger.warning("No snapshot of %s: %r", instance.label, error)
             self._has_failed = True
         else:
+            self._last = snapshot
+            if self._with_nodes is with_nodes:
+                self._with_nodes = None
             ended = _now()
-            self._cadence.stored(instance, ended, ended - began)
+            nodes = () if with_nodes is None else with_nodes[0].nodes
+            self._cadence.stored(instance, ended, ended - began, nodes)
         return True
 
-    async def _store(self, instance: Run, observed_at: float) -> None:
-        snapshot = await _in_thread_if_long(instance, Snapshot.of, instance, observed_at, mask=masked)
-        if snapshot.is_partial and self._last is None:
+    async def _snapshot(
+        self, instance: Run, observed_at: float, with_nodes: tuple[Run, float] | None
+    ) -> Snapshot:
+        snapshot = await self._taken(instance, observed_at)
+        if not snapshot.is_partial:
+            return snapshot
+        older = self._last
+        if with_nodes is not None and with_nodes[0] is not instance:
+            older = await self._taken(*with_nodes)
+        elif older is None:
             # Stored by the worker before it deferred, or by the triggerer that had this trigger before.
-            self._last = parsed(await version_compat.aload_xcom(self._ti_key, XCOM_RUN))
-        snapshot = snapshot.with_nodes_of(self._last)
-        text = await _in_thread_if_long(snapshot, encode, snapshot)
-        await version_compat.astore_xcom(self._ti_key, XCOM_RUN, text)
-        self._last = snapshot
+            older = parsed(await version_compat.aload_xcom(self._ti_key, XCOM_RUN))
+        return snapshot.with_nodes_of(older)
+
+    async def _taken(self, run: Run, observed_at: float) -> Snapshot:
+        take = functools.partial(Snapshot.of, mask=masked, try_number=self._try_number)
+        return await _in_thread_if_long(run, take, run, observed_at)
 
 
 class SnapshotQueue:

@@ -45,9 +45,12 @@ def _nothing(state: str | None) -> str:
 
 
 def run_badge(view: TaskView, snapshot: Snapshot) -> str:
-    """Return the state of a run as a label. A run that nobody follows is never shown as active."""
+    """Return the state of a run as a label. A run that nobody follows is never shown as active, nor one of an earlier try
+    as that of the latest.
+    """
     name = snapshot.status.name
-    return drawing.badge("", f"was {name}") if view.is_stale else drawing.badge(name)
+    is_past = view.is_stale or view.is_of_earlier_try
+    return drawing.badge("", f"was {name}") if is_past else drawing.badge(name)
 
 
 def _age(snapshot: Snapshot, now: float) -> str:
@@ -75,7 +78,11 @@ def _console(url: str | None) -> str:
 
 
 def _warning(view: TaskView, snapshot: Snapshot, now: float) -> str:
-    if view.is_stale:
+    if view.is_of_earlier_try:
+        text = (
+            "This is the run of an earlier try, as it was last seen. The new try has stored nothing so far."
+        )
+    elif view.is_stale:
         state = (view.state or "none").replace("_", " ")
         text = f"Nobody follows this run at the moment: the task's state is {state}. This is how the run was last seen."
     elif not view.is_over and now - snapshot.observed_at > _SILENCE:
@@ -151,7 +158,7 @@ def _nodes(view: TaskView, snapshot: Snapshot) -> str:
 def _is_past(view: TaskView, node: SnapshotNode) -> bool:
     """Whether a node's state is only how it was last seen: nobody follows the run, or it has ended since."""
     has_ended_since = view.snapshot is not None and _has_ended_since(view.snapshot)
-    return (view.is_stale or has_ended_since) and node.status.is_active
+    return (view.is_stale or view.is_of_earlier_try or has_ended_since) and node.status.is_active
 
 
 def _has_ended_since(snapshot: Snapshot) -> bool:

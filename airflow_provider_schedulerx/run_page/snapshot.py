@@ -64,6 +64,7 @@ class Snapshot:
         bring no nodes, so these can be older than the run's status.
     :ivar nodes: at most ``MAX_NODES`` of ``nodes_total``.
     :ivar edges: pairs of indexes in ``nodes``: what comes before, what comes after.
+    :ivar try_number: of the task that followed it.
     """
 
     kind: str
@@ -77,13 +78,15 @@ class Snapshot:
     nodes: tuple[SnapshotNode, ...] = ()
     edges: tuple[tuple[int, int], ...] = ()
     nodes_total: int = 0
+    try_number: int | None = None
 
     @classmethod
-    def of(cls, run: Run, now: float, *, mask: Callable[[str], str]) -> Self:
+    def of(cls, run: Run, now: float, *, mask: Callable[[str], str], try_number: int | None = None) -> Self:
         """Return what is stored of a run of a workflow or of a job.
 
         :param now: epoch seconds at which it was observed.
         :param mask: replaces secrets in a text.
+        :param try_number: of the task that follows it.
         """
 
         def text(value: str | None, limit: int = MAX_RESULT) -> str | None:
@@ -114,6 +117,7 @@ class Snapshot:
             ),
             edges=_by_index(nodes, run.edges if isinstance(run, WorkflowInstance) else ()),
             nodes_total=len(run.nodes),
+            try_number=try_number,
         )
 
     @property

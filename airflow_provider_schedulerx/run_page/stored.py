@@ -40,7 +40,9 @@ def task_view(session: Session, dag_id: str, run_id: str, task_id: str, map_inde
     def of_task(model: Any) -> list[Any]:
         return [*_of_run(model, dag_id, run_id), model.task_id == task_id, model.map_index == map_index]
 
-    row = session.execute(select(TaskInstance.state).where(*of_task(TaskInstance))).first()
+    row = session.execute(
+        select(TaskInstance.state, TaskInstance.try_number).where(*of_task(TaskInstance))
+    ).first()
     if row is None:
         return None
     keys = (XCOM_RUN, XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK)
@@ -60,6 +62,7 @@ def task_view(session: Session, dag_id: str, run_id: str, task_id: str, map_inde
         snapshot=snapshot,
         is_unreadable=snapshot is None and XCOM_RUN in stored,
         console_url=link_of(stored.get(XCOM_CONSOLE_LINK) or stored.get(XCOM_JOB_CONSOLE_LINK)),
+        try_number=row.try_number,
     )
 
 
@@ -74,7 +77,9 @@ def dag_run_views(session: Session, dag_id: str, run_id: str) -> tuple[list[Task
     where = [*_of_run(XComModel, dag_id, run_id), XComModel.key == XCOM_RUN]
     total = session.scalar(select(func.count()).select_from(XComModel).where(*where)) or 0
     tasks = session.execute(
-        select(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state, _VALUE)
+        select(
+            TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state, TaskInstance.try_number, _VALUE
+        )
         .join(
             XComModel,
             (XComModel.dag_id == TaskInstance.dag_id)
@@ -92,7 +97,14 @@ def dag_run_views(session: Session, dag_id: str, run_id: str) -> tuple[list[Task
         state = _state(task.state)
         views.append(
             TaskView(
-                dag_id, run_id, task.task_id, task.map_index, state, snapshot, is_unreadable=snapshot is None
+                dag_id,
+                run_id,
+                task.task_id,
+                task.map_index,
+                state,
+                snapshot,
+                is_unreadable=snapshot is None,
+                try_number=task.try_number,
             )
         )
     return views, total, _state(row.state) in OVER

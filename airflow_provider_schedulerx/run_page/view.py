@@ -20,6 +20,7 @@ class TaskView:
     :ivar snapshot: None if nothing is stored.
     :ivar is_unreadable: whether something is stored that is no snapshot.
     :ivar console_url: of the run.
+    :ivar try_number: of the latest try of the task.
     """
 
     dag_id: str
@@ -30,10 +31,19 @@ class TaskView:
     snapshot: Snapshot | None = None
     is_unreadable: bool = False
     console_url: str | None = None
+    try_number: int | None = None
 
     @property
     def is_over(self) -> bool:
         return self.state in OVER
+
+    @property
+    def is_of_earlier_try(self) -> bool:
+        """Whether the run is that of a try before the latest, or the task was cleared and waits to be scheduled."""
+        if self.snapshot is None:
+            return False
+        tries = {self.snapshot.try_number, self.try_number}
+        return self.state is None or (None not in tries and len(tries) > 1)
 
     @property
     def is_stale(self) -> bool:
@@ -41,13 +51,13 @@ class TaskView:
         return (
             self.snapshot is not None
             and not self.snapshot.status.is_terminal
-            and self.state not in ("running", "deferred", "up_for_reschedule")
+            and (self.is_of_earlier_try or self.state not in ("running", "deferred", "up_for_reschedule"))
         )
 
     @property
     def urgency(self) -> int:
         """What people look for first has the lowest: what went wrong, then what has not succeeded."""
-        status = None if self.snapshot is None else self.snapshot.status
+        status = None if self.snapshot is None or self.is_of_earlier_try else self.snapshot.status
         if self.state in TROUBLED or (status is not None and status.is_terminal and not status.is_success):
             return 0
         return 2 if self.state == "success" else 1

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.kinds import Run
     from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 
-#: Seconds that a task waits for a write: usually it takes a few hundredths. How a run ended is worth more.
+#: Seconds that a task waits at a poll, whatever is being written: usually that takes a few hundredths. How a run ended is
+#: worth more.
 PATIENCE, PATIENCE_AT_THE_END = 1.0, 5.0
 
 
@@ -39,7 +40,7 @@ def for_task(ti: Any, log: Any) -> SnapshotWriter:
     :param log: where a fault is logged, once.
     """
     key = _key_of(ti)
-    return NullWriter() if key is None else TaskSnapshotWriter(key, log)
+    return NullWriter() if key is None else TaskSnapshotWriter(key, log, try_number=_try_of(ti))
 
 
 def for_trigger(ti: Any) -> SnapshotWriter:
@@ -50,7 +51,7 @@ def for_trigger(ti: Any) -> SnapshotWriter:
     from airflow_provider_schedulerx.run_page.queue import TriggerSnapshotWriter
 
     key = _key_of(ti)
-    return NullWriter() if key is None else TriggerSnapshotWriter(key)
+    return NullWriter() if key is None else TriggerSnapshotWriter(key, try_number=_try_of(ti))
 
 
 def _key_of(ti: Any) -> dict[str, Any] | None:
@@ -59,6 +60,11 @@ def _key_of(ti: Any) -> dict[str, Any] | None:
         return None
     key = {name: getattr(ti, name, None) for name in ("dag_id", "task_id", "run_id", "map_index")}
     return None if None in key.values() else key
+
+
+def _try_of(ti: Any) -> int | None:
+    number = getattr(ti, "try_number", None)
+    return number if isinstance(number, int) else None
 
 
 class NullWriter:
@@ -72,7 +78,8 @@ class NullWriter:
 
 
 class TaskSnapshotWriter:
-    """Stores from a worker, between two polls, of which no write delays the next for longer than :data:`PATIENCE`.
+    """Stores from a worker, between two polls, of which no write delays the next for longer than :data:`PATIENCE`. The end
+    of a task waits for :data:`PATIENCE_AT_THE_END` at most.
 
     A write is a request to the task's supervisor, which may take minutes while Airflow's API is away. So it is made in a
     thread; one that is late is left alone, and meanwhile none is begun. Airflow 3.1 takes requests from one thread only,
@@ -81,10 +88,15 @@ class TaskSnapshotWriter:
     :param ti_key: ``dag_id``, ``task_id``, ``run_id`` and ``map_index``.
     :param log: where a fault is logged, once.
     :param monotonic: gives the seconds by which writes are spaced.
+    :param try_number: of the task instance.
     """
 
     def __init__(
-        self, ti_key: dict[str, Any], log: Any, monotonic: Callable[[], float] = time.monotonic
+        self,
+        ti_key: dict[str, Any],
+        log: Any,
+        monotonic: Callable[[], float] = time.monotonic,
+        try_number: int | None = None,
     ) -> None:
         # Imported here, since every DAG file imports this module and few of its tasks run.
         from airflow_provider_schedulerx.run_page.cadence import Cadence
@@ -92,16 +104,17 @@ class TaskSnapshotWriter:
         self._ti_key = ti_key
         self._log = log
         self._monotonic = monotonic
+        self._try_number = try_number
         self._cadence = Cadence()
         self._last: Snapshot | None = None
         self._has_failed = False
         self._write: _Write | None = None
 
     def observe(self, instance: Run) -> None:
-        patience = PATIENCE_AT_THE_END if instance.status.is_terminal else PATIENCE
-        if self._write is not None and not self._is_done(
-            self._write, patience if instance.status.is_terminal else 0
-        ):
+        is_end = instance.status.is_terminal
+        began = self._monotonic()
+        until = began + (PATIENCE_AT_THE_END if is_end else PATIENCE)
+        if self._write is not None and not self._is_done(self._write, until if is_end else began):
             return
         if not self._cadence.is_due(instance, self._monotonic()):
             return
@@ -110,14 +123,15 @@ class TaskSnapshotWriter:
             self._write.start()
         else:
             self._write.run()
-        self._is_done(self._write, patience)
+        self._is_done(self._write, until)
 
-    def _is_done(self, write: _Write, patience: float) -> bool:
+    def _is_done(self, write: _Write, until: float) -> bool:
         """Wait for a write, and take note of how it ended.
 
+        :param until: for how long to wait, in the seconds of our clock.
         :return: whether it has.
         """
-        if not write.wait(patience):
+        if not write.wait(max(0.0, until - self._monotonic())):
             return False
         self._write = None
         if write.error is None:
@@ -135,7 +149,7 @@ class TaskSnapshotWriter:
         from airflow_provider_schedulerx.run_page.encoding import encode
         from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 
-        snapshot = Snapshot.of(instance, observed_at, mask=masked)
+        snapshot = Snapshot.of(instance, observed_at, mask=masked, try_number=self._try_number)
         if snapshot.is_partial and self._last is None:
             # The trigger may have stored them.
             self._last = parsed(version_compat.load_xcom(self._ti_key, XCOM_RUN))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -140,8 +141,10 @@ class RunTrigger(ScopedMixin, BaseTrigger):
         metrics.report_polling()
         self._snapshots = for_trigger(self.task_instance)
         try:
-            event = await self._wait()
-            await self._hold_back()
+            # Closed before on_kill, during which the next try may begin.
+            with contextlib.closing(self._snapshots):
+                event = await self._wait()
+                await self._hold_back()
         except asyncio.CancelledError:
             # Airflow 3.3 calls on_kill by itself; before, only the task's state tells why we are ended.
             if (
@@ -151,8 +154,6 @@ class RunTrigger(ScopedMixin, BaseTrigger):
             ):
                 await self.on_kill()
             raise
-        finally:
-            self._snapshots.close()
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> TerminalEvent:

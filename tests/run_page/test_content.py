@@ -69,7 +69,7 @@ def test_a_run_that_nobody_follows_is_never_shown_as_running(state: str | None) 
     text = Page(part).text
     assert "was RUNNING" in text
     assert "is-RUNNING" not in part
-    assert "Nobody follows this run" in text
+    assert ("Nobody follows this run" if state else "of an earlier try") in text
     assert f'data-active="{int(state not in OVER)}"' in part
 
 
@@ -82,6 +82,34 @@ def test_one_that_has_ended_is_as_it_ended_whatever_the_task_is() -> None:
     earlier = replace(RUNNING, snapshot=replace(ended, nodes_observed_at=NOW - 30))
     assert "was RUNNING" in shown(earlier)
     assert "The run has ended since its nodes were seen." in shown(earlier)
+
+
+@pytest.mark.parametrize(
+    ("state", "task_try", "is_earlier"),
+    [(None, 1, True), ("scheduled", 2, True), ("running", 2, True), ("failed", 2, True),
+     ("queued", 1, False), ("running", 1, False), ("success", 1, False)],
+)  # fmt: skip
+@pytest.mark.parametrize("status", [3, 4])
+def test_the_run_of_an_earlier_try_is_not_shown_as_that_of_the_new_one(
+    state: str | None, task_try: int, is_earlier: bool, status: int
+) -> None:
+    """A cleared task keeps what is stored until it starts again, and a trigger's last write may come after that."""
+    snapshot = replace(RUN, status=type(RUN.status)(status), try_number=1)
+    view = replace(RUNNING, state=state, try_number=task_try, snapshot=snapshot)
+    part = task_part(view, NOW)
+    assert ("This is the run of an earlier try" in part) is is_earlier
+    if is_earlier:
+        assert f"was {snapshot.status.name}" in part
+        assert f"is-{snapshot.status.name}" not in part.partition("<svg")[0]
+        assert "is-RUNNING" not in part
+    text = Page(dag_run_part([view], 1, False, NOW, "")).text
+    assert (f"was {snapshot.status.name}" in text.partition("Seen 0 s")[0]) is (is_earlier or view.is_stale)
+
+
+def test_a_snapshot_or_task_without_a_number_of_its_try_is_of_no_earlier_one() -> None:
+    for numbers in ((None, 2), (1, None), (None, None)):
+        view = replace(RUNNING, try_number=numbers[1], snapshot=replace(RUN, try_number=numbers[0]))
+        assert "earlier try" not in shown(view)
 
 
 def test_a_run_of_a_job_has_a_state_times_and_a_result_but_no_drawing() -> None:

@@ -77,7 +77,8 @@ def add(session: Session, table: Table, **values: Any) -> None:
 
 
 def task(session: Session, name: str, state: str | None = "running", index: int = -1) -> None:
-    add(session, TASK, dag_id="d", run_id="r", task_id=name, map_index=index, state=state, pool="p")
+    ids = {"dag_id": "d", "run_id": "r", "task_id": name, "map_index": index}
+    add(session, TASK, **ids, state=state, try_number=3, pool="p")
 
 
 def xcom(session: Session, name: str, value: Any, index: int = -1, key: str = XCOM_RUN) -> None:
@@ -95,6 +96,7 @@ def test_a_task_with_its_snapshot_and_its_link(session: Session, link: str) -> N
     assert view.snapshot is not None
     assert view.snapshot.instance_id == 36508287844
     assert (view.state, view.console_url, view.is_unreadable) == ("deferred", "https://console/7", False)
+    assert view.try_number == 3
 
 
 def test_neither_a_task_nor_a_run_that_is_not_there(session: Session) -> None:
@@ -150,7 +152,7 @@ def test_a_dag_run_has_those_of_its_tasks_that_have_something(session: Session) 
         "spoilt",
         *(f"mapped [{index}]" for index in range(MAX_RUNS - 1)),
     ]
-    assert all(view.snapshot for view in views[1:])
+    assert all(view.snapshot and view.try_number == 3 for view in views[1:])
 
 
 def test_what_people_look_for_is_among_those_that_are_shown(session: Session) -> None:

@@ -53,6 +53,8 @@ def test_each_of_them_leaves_a_final_picture_and_a_link(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "airflow.db") as database:
         query = "SELECT dag_id, value FROM xcom WHERE key = ?"
         stored = dict(database.execute(query, (XCOM_RUN,)).fetchall())
+        query_tries = "SELECT dag_id, MAX(try_number) FROM task_instance GROUP BY dag_id"
+        tries = dict(database.execute(query_tries).fetchall())
         links = dict(database.execute(query, ("_link_RunPageLink",)).fetchall())
     if not has_run_page():
         assert stored == links == {}
@@ -62,5 +64,6 @@ def test_each_of_them_leaves_a_final_picture_and_a_link(tmp_path: Path) -> None:
         snapshot = decode(json.loads(stored[dag_id]))
         assert snapshot.status.name == status
         assert snapshot.nodes, dag_id
+        assert snapshot.try_number == tries[dag_id]
         assert snapshot.kind == ("job" if dag_id.endswith("_job") else "workflow")
         assert json.loads(links[dag_id]).startswith(f"https://x.example/airflow/schedulerx/run/{dag_id}/")

@@ -223,6 +223,18 @@ def test_secrets_that_airflow_knows_are_not_stored(supervisor: Supervisor) -> No
     assert supervisor.stored[0][2].nodes[0].result == "the key was ***"
 
 
+def test_a_snapshot_knows_of_which_try_it_is(supervisor: Supervisor) -> None:
+    ti = types.SimpleNamespace(**key("t"), try_number=2)
+    writer.for_task(ti, logging.getLogger("task")).observe(NODES)
+
+    async def follow() -> None:
+        writer.for_trigger(ti).observe(NODES)
+        await asyncio.sleep(5)
+
+    run_simulated(follow)
+    assert [snapshot.try_number for _, _, snapshot in supervisor.stored] == [2, 2]
+
+
 def test_nothing_is_stored_outside_of_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(
         sys.modules["airflow.sdk.execution_time.task_runner"], "SUPERVISOR_COMMS", raising=False
@@ -281,6 +293,27 @@ def test_a_poll_does_not_wait_for_an_api_that_is_away(
     its.observe(ENDED)
     assert [snapshot.status.name for _, _, snapshot in slow.stored] == ["RUNNING", "SUCCESS"]
     assert slow.asked == 2, "none was begun meanwhile"
+
+
+def test_the_end_waits_no_longer_than_it_says_for_an_earlier_write_and_its_own_together(
+    slow: SlowSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    def wait(write: Any, seconds: float) -> bool:
+        waited.append(seconds)
+        slow.now += seconds
+        # The earlier write is done at the last moment, and the next one never.
+        return len(waited) == 2
+
+    its = TaskSnapshotWriter(key("t"), logging.getLogger("task"), lambda: slow.now)
+    slow.back.clear()
+    monkeypatch.setattr(writer._Write, "wait", wait)
+    its.observe(NODES)
+    began = slow.now
+    its.observe(ENDED)
+    assert len(waited) == 3
+    assert slow.now - began <= writer.PATIENCE_AT_THE_END
 
 
 def test_how_it_ended_is_given_up_if_airflow_stays_away(
@@ -380,6 +413,42 @@ def test_what_waits_when_a_trigger_ends_is_not_stored_after_the_worker_has(super
 
     run_simulated(follow)
     assert {task for _, task, _ in supervisor.stored} == {f"other{number}" for number in range(10)}
+
+
+@pytest.mark.parametrize("run", [RUNNING, ENDED], ids=["runs", "has ended"])
+def test_what_is_being_prepared_when_a_trigger_ends_is_not_stored_late(
+    supervisor: Supervisor, run: WorkflowInstance
+) -> None:
+    """After a clear, the next try may have begun; after the end, the worker has stored more."""
+    supervisor.takes = 5.0
+
+    async def follow() -> None:
+        its = TriggerSnapshotWriter(key("t"))
+        # Without nodes: those that were stored are looked up first.
+        its.observe(run)
+        await asyncio.sleep(1)
+        its.close()
+        await asyncio.sleep(60)
+
+    run_simulated(follow)
+    assert supervisor.asked == 1, "they were looked up"
+    assert supervisor.stored == []
+
+
+@pytest.mark.parametrize("next_run", [replace(RUNNING, start_time="x"), ENDED], ids=["runs", "has ended"])
+def test_nodes_that_wait_to_be_stored_are_not_lost_to_a_poll_without_them(
+    supervisor: Supervisor, next_run: WorkflowInstance
+) -> None:
+    async def follow() -> None:
+        its = TriggerSnapshotWriter(key("t"))
+        its.observe(NODES)
+        its.observe(next_run)
+        await asyncio.sleep(5)
+
+    run_simulated(follow)
+    ((_, _, snapshot),) = supervisor.stored
+    assert snapshot.status is WorkflowInstanceStatus(next_run.status)
+    assert len(snapshot.nodes) == 2
 
 
 def test_a_thousand_waiting_runs_store_once_a_second_and_changes_first(supervisor: Supervisor) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.api.runs.kinds import Run
+from airflow_provider_schedulerx.api.runs.tracking import RunTracker
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.triggers import run as run_triggers
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 
 
@@ -102,6 +107,77 @@ def test_its_repr_and_arguments_hold_ids_and_numbers_only(hook: SchedulerXHook) 
     assert all(
         value is None or isinstance(value, str | int | float) for value in trigger(5).serialize()[1].values()
     )
+
+
+class Recorder:
+    """Takes what a trigger tells the writer of its run's page."""
+
+    def __init__(self) -> None:
+        self.observed: list[Run] = []
+        self.is_closed = False
+
+    def observe(self, run: Run) -> None:
+        assert not self.is_closed
+        self.observed.append(run)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder()
+    monkeypatch.setattr(run_triggers, "for_trigger", lambda ti: recorder)
+    return recorder
+
+
+def test_the_nodes_of_the_log_and_of_the_page_are_the_same_samples(
+    hook: SchedulerXHook,
+    emulator: EmulatorProcess,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(WorkflowInstanceTrigger, "_log", logging.getLogger("the trigger"), raising=False)
+    run = hook.execute_workflow(1)
+    with caplog.at_level(logging.INFO):
+        asyncio.run(fire(trigger(run)))
+    replayed = RunTracker(600.0)
+    lines = [line for seen in recorder.observed for line in replayed.observe(seen, 0.0)[1]]
+    assert any(line.startswith("Node ") for line in lines)
+    assert [record.message for record in caplog.records if record.name == "the trigger"] == lines
+    assert emulator.counters()["calls"]["GetWorkflowInstance"] == len(recorder.observed), (
+        "each call served both"
+    )
+
+
+def test_a_page_is_closed_before_the_run_of_a_killed_task_is_stopped(
+    hook: SchedulerXHook, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Airflow 3.3 the trigger itself stops it, which takes long, and meanwhile the next try may store its own."""
+    closed: list[bool] = []
+
+    async def on_kill(trigger: WorkflowInstanceTrigger) -> None:
+        closed.append(recorder.is_closed)
+
+    async def user_acted_on(_: Any) -> bool:
+        return True
+
+    monkeypatch.setattr(version_compat, "triggers_are_told_of_kills", lambda: False)
+    monkeypatch.setattr(version_compat, "user_acted_on", user_acted_on)
+    monkeypatch.setattr(WorkflowInstanceTrigger, "on_kill", on_kill)
+    endless = hook.execute_workflow(3)
+
+    async def main() -> None:
+        task = asyncio.create_task(fire(trigger(endless, 3)))
+        while not recorder.observed:  # noqa: ASYNC110  # in real time, as the service is
+            await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert closed == [True]
 
 
 def test_cancelling_a_trigger_stops_nothing(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:

@@ -50,7 +50,7 @@ def main() -> None:
                 ours.append(second)
     airflow, provider = statistics.median(bare), statistics.median(ours)
     print(
-        f"Airflow's own imports {airflow * 1000:.0f} ms; ours on top {provider * 1000:.1f} ms (target: at most 15)"
+        f"Airflow's own imports {airflow * 1000:.0f} ms; ours on top {provider * 1000:.1f} ms (target: at most 10)"
     )
     print(f"ratio: {provider / airflow:.3f} of Airflow's own")
 

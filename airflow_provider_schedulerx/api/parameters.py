@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, get_args
@@ -19,6 +20,8 @@ RUN_MARKER_KEY = "airflow_run"
 #: The largest id: a signed 64-bit integer.
 MAX_ID = 2**63 - 1
 _MAX_DIGITS = len(str(MAX_ID))
+#: A text that RFC 3986 leaves as it is.
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
 
 #: Seconds: the least that a task may ask for between two polls. The quota allows a call in 0.6.
 MIN_POLL_INTERVAL = 0.1
@@ -245,6 +248,9 @@ def with_run_marker(value: Any, key: str, marker: str) -> str:
 
 def canonical_query(query: Mapping[str, str]) -> str:
     """The query as it is signed: sorted by name, and percent-encoded by RFC 3986."""
-    return "&".join(
-        f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in sorted(query.items())
-    )
+    return "&".join([f"{_encoded(name)}={_encoded(value)}" for name, value in sorted(query.items())])
+
+
+def _encoded(text: str) -> str:
+    # Names and ids have nothing to encode, and to find that out takes a tenth of quote's time.
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="~")

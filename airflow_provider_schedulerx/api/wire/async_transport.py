@@ -116,8 +116,7 @@ class AsyncTransport:
             allow_redirects=False,
         ) as response:
             body = await response.read()
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Response(response.status, headers, body)
+            return Response(response.status, response.headers, body)
 
 
 def _cause(error: BaseException) -> BaseException:

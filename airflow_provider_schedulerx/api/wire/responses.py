@@ -37,7 +37,7 @@ _READ_OF_BODY = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """:ivar headers: with lower-case names.
+    """:ivar headers: looked up with lower-case names; the HTTP libraries' own mappings ignore case.
     :ivar body: as received.
     """
 

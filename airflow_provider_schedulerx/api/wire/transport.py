@@ -155,8 +155,7 @@ class SyncTransport:
             headers={_SPELLED.get(name, name): value for name, value in request.headers.items()},
             redirect=False,
         )
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Response(response.status, headers, response.data)
+        return Response(response.status, response.headers, response.data)
 
     def _pool(self, size: int) -> urllib3.PoolManager:
         """A pool of connections, none of which is made before it is needed."""

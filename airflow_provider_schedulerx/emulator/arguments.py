@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from airflow_provider_schedulerx.emulator.authentication import GatewayError, Request
 from airflow_provider_schedulerx.emulator.definitions import Definitions, Job, Workflow
-from airflow_provider_schedulerx.emulator.engine import Engine, InstanceRun, NodeRun, Refused
+from airflow_provider_schedulerx.emulator.engine import Engine, Refused
+from airflow_provider_schedulerx.emulator.instances import InstanceRun, NodeRun
 from airflow_provider_schedulerx.emulator.profile import Profile
 
 T = TypeVar("T")

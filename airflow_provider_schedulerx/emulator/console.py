@@ -10,7 +10,8 @@ from aiohttp import web
 from airflow_provider_schedulerx.drawing import STYLESHEET, Node, badge, draw, table
 from airflow_provider_schedulerx.emulator.arguments import WORKER
 from airflow_provider_schedulerx.emulator.definitions import Job, Workflow
-from airflow_provider_schedulerx.emulator.engine import Engine, InstanceRun, NodeRun
+from airflow_provider_schedulerx.emulator.engine import Engine
+from airflow_provider_schedulerx.emulator.instances import InstanceRun, NodeRun
 
 #: Seconds after which a page of a run that is active loads itself again.
 REFRESH_SECONDS = 2

@@ -10,19 +10,21 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
 from datetime import tzinfo
-from typing import Any, Protocol
+from typing import Protocol
 
 from airflow_provider_schedulerx.emulator import schedules
-from airflow_provider_schedulerx.emulator.definitions import Job, Key, Node, Workflow
+from airflow_provider_schedulerx.emulator.definitions import Job, Key, Workflow
+from airflow_provider_schedulerx.emulator.instances import (
+    READY,
+    RUNNING,
+    SUCCESS,
+    WAITING,
+    InstanceRun,
+    NodeRun,
+)
 from airflow_provider_schedulerx.emulator.profile import Profile
 from airflow_provider_schedulerx.emulator.schedules import Timer
-
-# Statuses of workflow and job instances share these numbers.
-WAITING, READY, RUNNING, SUCCESS, FAILED = 1, 2, 3, 4, 5
-#: Of a job instance that can be retried (API page of RetryJobInstance: successful or failed ones).
-_RETRIABLE = (SUCCESS, FAILED, 6, 9, 11)
 
 #: Ids of instances begin here: beyond 32 bits, as in the service's documentation.
 FIRST_ID = 36_508_287_844
@@ -45,86 +47,6 @@ class Refused(Exception):
         self.message = message
         self.code = code
         self.details = details
-
-
-@dataclass
-class NodeRun:
-    """:ivar log: (epoch seconds, line), some perhaps in the future."""
-
-    definition: Node
-    status: int = WAITING
-    job_instance_id: int | None = None
-    attempt: int = 0
-    starts: float | None = None
-    ends: float | None = None
-    result: str = ""
-    log: list[tuple[float, str]] = field(default_factory=list)
-
-    @property
-    def job_id(self) -> int:
-        return self.definition.job_id
-
-    @property
-    def next_event(self) -> float | None:
-        return {READY: self.starts, RUNNING: self.ends}.get(self.status)
-
-
-@dataclass
-class InstanceRun:
-    """A run, with the definitions that it began with: a file that is edited later does not change it.
-
-    :ivar wf_instance_id: its id; of a job's run, that of the job instance.
-    :ivar workflow_id: 0 for a job's run.
-    :ivar group: application group of the nodes that name none.
-    :ivar schedule_time: ``ScheduleTime``; None where the service gives none.
-    :ivar data_time: ``DataTime``, likewise.
-    :ivar is_scheduled: whether the workflow's own schedule has started it.
-    :ivar stopped: whether a node was stopped since the run began, or since it was last retried.
-    :ivar job_id: of the job that runs by itself; 0 for a workflow's run.
-    :ivar worker: what has to run it; empty for any.
-    """
-
-    wf_instance_id: int
-    workflow_id: int
-    group: str
-    parameters: str | None
-    created: float
-    status: int = WAITING
-    started: float | None = None
-    ended: float | None = None
-    schedule_time: float | None = None
-    data_time: float | None = None
-    is_scheduled: bool = False
-    stopped: bool = False
-    nodes: dict[int, NodeRun] = field(default_factory=dict)
-    job_id: int = 0
-    worker: str = ""
-
-    @property
-    def key(self) -> Key:
-        return ("job", self.job_id) if self.job_id else ("workflow", self.workflow_id)
-
-    @property
-    def is_active(self) -> bool:
-        return self.status in (WAITING, READY, RUNNING)
-
-    def to_json(self) -> dict[str, Any]:
-        nodes = [{"job_id": node.job_id, **asdict(node)} for node in self.nodes.values()]
-        return {**asdict(replace(self, nodes={})), "nodes": nodes}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> InstanceRun:
-        nodes = [
-            NodeRun(
-                **{
-                    **{name: value for name, value in node.items() if name != "job_id"},
-                    "definition": Node.from_json(node["definition"]),
-                    "log": [tuple(line) for line in node["log"]],
-                }
-            )
-            for node in data["nodes"]
-        ]
-        return cls(**{**data, "nodes": {node.job_id: node for node in nodes}})
 
 
 class Store(Protocol):
@@ -205,6 +127,10 @@ class Engine:
     def zone(self) -> tzinfo:
         """The zone of the service's times."""
         return schedules.as_zone(self.profile["time_zone"])
+
+    @property
+    def _stopped_state(self) -> int:
+        return int(self.profile["stopped_state"])
 
     def add_workflows(self, workflows: Iterable[Workflow]) -> None:
         """Add or replace workflows."""
@@ -390,12 +316,12 @@ class Engine:
         node.log.append((now, _KILLED))
         node.status, node.ends, node.result = int(self.profile["stopped_job_state"]), now, _KILLED
         run.stopped = True
-        self._settle(run, now)
+        run.settle(now, self._stopped_state)
         self._changed(run)
 
     def retry(self, run: InstanceRun, node: NodeRun) -> None:
         """Run a node again that has ended, well or badly, and after it what waits for it."""
-        if node.status not in _RETRIABLE:
+        if not node.is_retriable:
             raise Refused(f"only a finished job instance can be retried, status={node.status}")
         now = self._clock()
         run.status, run.ended, run.stopped = RUNNING, None, False
@@ -403,7 +329,7 @@ class Engine:
         if run.workflow_id and self.profile["retry_ids"] == "new":
             self._job_instances.pop(node.job_instance_id or 0, None)
             self._give_id(run, node)
-        self._schedule(run, node, now)
+        node.schedule(now)
         self._changed(run)
 
     def set_success(self, run: InstanceRun) -> None:
@@ -430,7 +356,7 @@ class Engine:
         while True:
             while waiting and len(going) < definition.max_concurrency:
                 run = waiting.pop(0)
-                self._begin(run, definition, max(run.created, free_since))
+                run.begin(max(run.created, free_since), definition.preparing / self._speed)
                 going.append(run)
                 changed[run.wf_instance_id] = run
             event = min(
@@ -455,7 +381,7 @@ class Engine:
                 break
             at, wf_instance_id, job_id = event
             run = self.instances[wf_instance_id]
-            self._happen(run, run.nodes[job_id], at)
+            run.advance(run.nodes[job_id], at, speed=self._speed, stopped_state=self._stopped_state)
             changed[wf_instance_id] = run
             if not run.is_active:
                 going.remove(run)
@@ -463,46 +389,6 @@ class Engine:
         self._next_event[definition.key] = min(event[0] if event else float("inf"), planned)
         if changed:
             self._save(changed.values())
-
-    def _begin(self, run: InstanceRun, definition: Workflow | Job, at: float) -> None:
-        run.status, run.started = READY, at
-        for node in run.nodes.values():
-            if not node.definition.after:
-                self._schedule(run, node, at + definition.preparing / self._speed)
-
-    def _schedule(self, run: InstanceRun, node: NodeRun, at: float) -> None:
-        node.status, node.starts, node.ends, node.result = READY, at, None, ""
-
-    def _happen(self, run: InstanceRun, node: NodeRun, at: float) -> None:
-        definition = node.definition
-        if node.status == READY:
-            node.status = run.status = RUNNING
-            node.ends = at + definition.duration / self._speed
-            node.log += _log(definition, node.attempt, at, node.ends)
-            return
-        node.status = definition.outcome(node.attempt)
-        succeeded = node.status == SUCCESS
-        node.result = definition.result if succeeded or definition.result else "failed"
-        # A text about a failure is not what the node says once a retry has succeeded.
-        if succeeded and definition.outcome(0) != SUCCESS:
-            node.result = ""
-        self._settle(run, at)
-
-    def _settle(self, run: InstanceRun, at: float) -> None:
-        """After a node has ended: start what it allows, and end the instance if nothing goes on."""
-        for node in run.nodes.values():
-            if node.status == WAITING and all(
-                run.nodes[before].status == SUCCESS for before in node.definition.after
-            ):
-                self._schedule(run, node, at)
-        if any(node.status in (READY, RUNNING) for node in run.nodes.values()):
-            return
-        run.ended = at
-        if run.job_id:
-            run.status = run.nodes[run.job_id].status
-            return
-        good = all(node.status == SUCCESS for node in run.nodes.values())
-        run.status = int(self.profile["stopped_state"]) if run.stopped else SUCCESS if good else FAILED
 
     def _save(self, runs: Iterable[InstanceRun]) -> None:
         if self._store is not None:
@@ -522,15 +408,3 @@ class Engine:
     def _new_id(self) -> int:
         self._last_id += 1
         return self._last_id
-
-
-def _log(node: Node, attempt: int, start: float, end: float) -> list[tuple[float, str]]:
-    step = (end - start) / (node.log_lines + 1)
-    lines = [(start, f"{node.name}: attempt {attempt} starts")]
-    lines += [
-        (start + step * (index + 1), f"{node.name}: step {index + 1} of {node.log_lines}")
-        for index in range(node.log_lines)
-    ]
-    succeeds = node.outcome(attempt) == SUCCESS
-    lines.append((end, f"{node.name}: done" if succeeds else f"{node.name}: ERROR {node.result or 'failed'}"))
-    return lines

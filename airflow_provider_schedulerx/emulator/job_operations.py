@@ -8,7 +8,8 @@ from typing import Any
 
 from airflow_provider_schedulerx.emulator.arguments import WORKER, Arguments, OperationSpec
 from airflow_provider_schedulerx.emulator.definitions import Job
-from airflow_provider_schedulerx.emulator.engine import InstanceRun, NodeRun, Refused
+from airflow_provider_schedulerx.emulator.engine import Refused
+from airflow_provider_schedulerx.emulator.instances import InstanceRun, NodeRun
 
 #: ``TriggerType`` of a run that a schedule has started (API page "GetJobInstance").
 _TIMED = 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_schedulerx.emulator.arguments import WORKER, Arguments, OperationSpec
 from airflow_provider_schedulerx.emulator.definitions import DEFAULT_OWNER, Node, Workflow
-from airflow_provider_schedulerx.emulator.engine import WAITING, InstanceRun, NodeRun
+from airflow_provider_schedulerx.emulator.instances import WAITING, InstanceRun, NodeRun
 from airflow_provider_schedulerx.emulator.job_operations import JOB_OPERATIONS
 
 _READ = "edas:ReadSchedulerx"

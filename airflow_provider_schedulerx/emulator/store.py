@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from airflow_provider_schedulerx.emulator.engine import InstanceRun
+from airflow_provider_schedulerx.emulator.instances import InstanceRun
 
 
 class StateError(ValueError):

@@ -26,8 +26,9 @@ from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.authentication import Authenticator, Request
 from airflow_provider_schedulerx.emulator.connection import connection_to
 from airflow_provider_schedulerx.emulator.definitions import Job, Workflow
-from airflow_provider_schedulerx.emulator.engine import Engine, InstanceRun
+from airflow_provider_schedulerx.emulator.engine import Engine
 from airflow_provider_schedulerx.emulator.faults import Fault
+from airflow_provider_schedulerx.emulator.instances import InstanceRun
 from airflow_provider_schedulerx.emulator.profile import Profile
 from airflow_provider_schedulerx.emulator.service import Answer, make_emulator
 from dev.experiments.virtual import VirtualClock, real_time

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from allpairspy import AllPairs
 
 from airflow_provider_schedulerx.emulator import profile as profiles
-from airflow_provider_schedulerx.emulator.engine import InstanceRun
+from airflow_provider_schedulerx.emulator.instances import InstanceRun
 from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS, PROFILES, Profile
 from airflow_provider_schedulerx.exceptions import RunUndecidedError
 from dev.experiments.inprocess import LocalService

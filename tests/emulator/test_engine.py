@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_schedulerx.emulator import definitions
-from airflow_provider_schedulerx.emulator.engine import (
-    FAILED,
-    RUNNING,
-    SUCCESS,
-    WAITING,
-    Engine,
-    InstanceRun,
-    Refused,
-)
+from airflow_provider_schedulerx.emulator.engine import Engine, Refused
+from airflow_provider_schedulerx.emulator.instances import FAILED, RUNNING, SUCCESS, WAITING, InstanceRun
 from airflow_provider_schedulerx.emulator.profile import Profile
 from airflow_provider_schedulerx.emulator.store import Store
 from tests.conftest import WORKFLOWS

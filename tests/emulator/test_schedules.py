@@ -11,7 +11,8 @@ import pytest
 
 from airflow_provider_schedulerx.emulator import definitions, schedules
 from airflow_provider_schedulerx.emulator.definitions import Workflow
-from airflow_provider_schedulerx.emulator.engine import SUCCESS, Engine, InstanceRun
+from airflow_provider_schedulerx.emulator.engine import Engine
+from airflow_provider_schedulerx.emulator.instances import SUCCESS, InstanceRun
 from airflow_provider_schedulerx.emulator.process import EmulatorError, EmulatorProcess
 from airflow_provider_schedulerx.emulator.profile import Profile
 from airflow_provider_schedulerx.emulator.schedules import ScheduleError

@@ -20,8 +20,10 @@ from airflow_provider_schedulerx.api.parameters import check_id, check_seconds
 from airflow_provider_schedulerx.hooks.report import FaultLog
 from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS, ScopedMixin, scope_arguments
 from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_trigger
+from airflow_provider_schedulerx.triggers.last_poll import LastPoll
 from airflow_provider_schedulerx.triggers.settings import (
     as_passing,
+    has_changed,
     read_settings,
     warn_of_unknown_arguments,
 )
@@ -29,7 +31,7 @@ from airflow_provider_schedulerx.triggers.stopping import stop_in_background
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
-    from airflow_provider_schedulerx.api.polling.poller import Observation, RunPoller, Subscription
+    from airflow_provider_schedulerx.api.polling.poller import RunPoller, Subscription
     from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
     from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
     from airflow_provider_schedulerx.api.runs.tracking import RunTracker
@@ -41,8 +43,6 @@ _STOP_SECONDS = 25.0
 #: Seconds by which Airflow's own timeout of a deferral comes after the deadline of the trigger.
 DEFERRAL_MARGIN = 120.0
 
-#: Seconds after the deadline for the last poll: first with all others that are due, then by itself.
-_LAST_POLL_SHARED, _LAST_POLL_SECONDS = 3.0, 8.0
 #: Seconds after the deadline at which the trigger fires, whatever hangs.
 _LATEST = 9.0
 #: Seconds between two tries to read the connection or to open a session.
@@ -208,7 +208,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
                     if not tracker.observe_failure(as_passing(seen), time.monotonic()):
                         return self._event(api.events.Outcome.UNDECIDED, message=str(seen))
                     faults.failed(seen)
-                    if isinstance(seen, SchedulerXAuthenticationError) and await self._has_changed(settings):
+                    if isinstance(seen, SchedulerXAuthenticationError) and await has_changed(self, settings):
                         return None
                     continue
                 faults.succeeded()
@@ -226,35 +226,11 @@ class RunTrigger(ScopedMixin, BaseTrigger):
         finally:
             poller.unsubscribe(subscription)
 
-    async def _has_changed(self, settings: SchedulerXSettings) -> bool:
-        """Return whether the connection differs from these settings now, as after its key was rotated."""
-        try:
-            return await read_settings(self) != settings
-        except SchedulerXError as error:
-            self.log.warning("%s", error)
-            return False
-
     async def _time_is_up(self, poller: RunPoller, subscription: Subscription) -> TerminalEvent:
-        """Poll once more, for some seconds: a run that has ended meanwhile still counts."""
-        seen: Observation
-        poller.hurry(subscription)
-        try:
-            try:
-                # With all others whose time is up: one list may show them all.
-                async with asyncio.timeout(_LAST_POLL_SHARED):
-                    seen = await subscription.next()
-            except TimeoutError:
-                async with asyncio.timeout(_LAST_POLL_SECONDS - _LAST_POLL_SHARED):
-                    seen = await poller.poll(self.instance_id)
-        except TimeoutError:
-            return self._event(
-                api.events.Outcome.TIMEOUT,
-                message="the quota left no room for a last poll within some seconds",
-            )
-        except SchedulerXError as error:
-            seen = error
-        if isinstance(seen, SchedulerXError):
-            return self._event(api.events.Outcome.TIMEOUT, message=f"the last poll failed: {seen}")
+        last = LastPoll(poller, subscription)
+        seen = await last.make()
+        if seen is None:
+            return self._event(api.events.Outcome.TIMEOUT, message=last.problem)
         if seen.status.is_terminal:
             return self._event(api.events.Outcome.ENDED, seen)
         return self._event(api.events.Outcome.TIMEOUT, message=f"it was {seen.status.name} then")

@@ -59,6 +59,15 @@ async def read_settings(trigger: Any) -> SchedulerXSettings:
     return settings
 
 
+async def has_changed(trigger: Any, settings: SchedulerXSettings) -> bool:
+    """Return whether the connection of a trigger differs from these settings now, as after its key was rotated."""
+    try:
+        return await read_settings(trigger) != settings
+    except SchedulerXError as error:
+        trigger.log.warning("%s", error)
+        return False
+
+
 def as_passing(error: SchedulerXError) -> SchedulerXError:
     """A key that is not accepted may have been rotated: the connection is read again, and may have the new one soon."""
     if isinstance(error, SchedulerXAuthenticationError):

@@ -7,12 +7,22 @@ A user who ends 150 tasks at once asks for more calls than a minute has, and Air
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx import api
-from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXError
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXAuthenticationError,
+    SchedulerXConfigurationError,
+    SchedulerXError,
+)
 from airflow_provider_schedulerx.api.polling.reporting import Metric, report
-from airflow_provider_schedulerx.triggers.settings import read_settings
+from airflow_provider_schedulerx.triggers.settings import has_changed, read_settings
+
+if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
+    from airflow_provider_schedulerx.api.polling.poller import RunPoller
+    from airflow_provider_schedulerx.api.wire.calls import Call
 
 #: Seconds after which a stop is given up.
 _GIVE_UP = 3600.0
@@ -21,6 +31,10 @@ _PAUSE = 5.0
 
 #: Stops under way. An event loop holds its tasks only weakly, and Airflow drops the trigger.
 _stopping: set[asyncio.Task[None]] = set()
+
+
+class _ConnectionChangedError(Exception):
+    """The connection has another key now."""
 
 
 def stop_in_background(trigger: Any) -> asyncio.Task[None]:
@@ -69,7 +83,9 @@ async def _try_to_stop(trigger: Any) -> str | None:
                     timeout=until - clock(),
                     log=trigger.log,
                 )
-                last = await api.recipes.adrive(recipe, poller.perform, clock=clock)
+                last = await api.recipes.adrive(recipe, _performing(trigger, settings, poller), clock=clock)
+        except _ConnectionChangedError:
+            continue
         except SchedulerXError as error:
             if isinstance(error, SchedulerXConfigurationError) or clock() > until:
                 return str(error)
@@ -78,6 +94,23 @@ async def _try_to_stop(trigger: Any) -> str | None:
         if last is None:
             return "it could not be polled"
         return None if api.tracking.is_over(last) else f"it is still {last.status.name}"
+
+
+def _performing(
+    trigger: Any, settings: SchedulerXSettings, poller: RunPoller
+) -> Callable[[Call[Any]], Awaitable[Any]]:
+    """Return what carries out the calls of a stop, and ends it if its key was rotated."""
+
+    async def perform(call: Call[Any]) -> Any:
+        try:
+            return await poller.perform(call)
+        except SchedulerXAuthenticationError:
+            # Not from amidst a batch: each round begins with a poll.
+            if call.operation is trigger.kind.get_operation and await has_changed(trigger, settings):
+                raise _ConnectionChangedError from None
+            raise
+
+    return perform
 
 
 def _give_up(trigger: Any, why: str) -> None:

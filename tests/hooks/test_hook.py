@@ -212,7 +212,7 @@ def test_stop_reports_foreign_nodes_and_goes_on_with_the_rest(
 
 
 def test_stop_of_what_is_not_there_does_not_raise(hook: SchedulerXHook) -> None:
-    assert hook.stop_workflow_instance(3, 5) is None
+    assert hook.stop_workflow_instance(3, 5, timeout=1) is None
 
 
 def test_stop_outlasts_faults_of_looking(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:

@@ -107,6 +107,11 @@ async def fire(made: WorkflowInstanceTrigger) -> tuple[float, TerminalEvent]:
     )
 
 
+async def until_all_stops_end() -> None:
+    if stopping._stopping:
+        await asyncio.wait(set(stopping._stopping))
+
+
 def failing(error: Callable[[], BaseException], since: float, until: float) -> Callable[[Any], None]:
     def fault(call: Any) -> None:
         if since <= now() < until:
@@ -289,8 +294,7 @@ def test_a_hundred_and_fifty_kills_stop_every_run_inside_the_quota(simulate: Any
         kills = [trigger(run, 1 + number % 3).on_kill() for number, run in enumerate(runs)]
         await asyncio.gather(*kills)
         assert now() - began <= 26, "Airflow waits 30 s"
-        if stopping._stopping:
-            await asyncio.wait(set(stopping._stopping))
+        await until_all_stops_end()
         assert all(world.service.runs[run].status(now()) == FAILED for run in runs)
         assert now() - began <= 600
         for operation in (GET, LIST, STOP):
@@ -538,3 +542,93 @@ def test_a_crowd_that_searches_keeps_its_deadlines_whatever_fails(
     ends = simulate(main)
     assert {outcome for outcome, _ in ends} == {"timeout"}
     assert max(late for _, late in ends) <= 10
+
+
+# Stops and last polls that meet a fault.
+
+
+def test_a_stop_waits_for_a_run_that_the_service_does_not_show_yet(simulate: Any) -> None:
+    async def main(world: World) -> None:
+        run = world.service.start(1)
+        world.service.faults.append(failing(lambda: errors.SchedulerXNotFoundError("not existed"), 0, 40))
+        await trigger(run).on_kill()
+        await until_all_stops_end()
+        assert world.service.runs[run].status(now()) == FAILED
+
+    simulate(main)
+
+
+@pytest.mark.parametrize("runs", [1, 200])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        errors.SchedulerXUnavailableError("reset"),
+        errors.SchedulerXThrottledError("throttled", code="Throttling.User"),
+    ],
+    ids=["reset", "throttled"],
+)
+def test_a_fault_at_the_deadline_is_not_the_last_poll(simulate: Any, runs: int, fault: Any) -> None:
+    async def main(world: World) -> None:
+        started = [world.service.start(1, (99, SUCCESS)) for _ in range(runs)]
+        world.service.faults.append(failing(lambda: fault, 99, 101))
+        ended = await asyncio.gather(
+            *(fire(trigger(run, deadline=EPOCH + 100, poll_interval=600)) for run in started)
+        )
+        assert {event.outcome for _, event in ended} == {Outcome.ENDED}
+        assert max(at for at, _ in ended) <= 110
+
+    simulate(main, quota=100)
+
+
+def test_a_stop_goes_on_with_a_key_that_was_rotated(simulate: Any) -> None:
+    async def main(world: World) -> None:
+        run = world.service.start(1)
+        revoked = ScriptedService(runs=world.service.runs)
+        revoked.faults.append(
+            failing(lambda: errors.SchedulerXAuthenticationError("InvalidAccessKeyId.Inactive"), 0, 1e9)
+        )
+        world.services["old"] = revoked
+        asyncio.get_running_loop().call_later(100, setattr, world, "settings", settings_of("new"))
+        await trigger(run).on_kill()
+        await until_all_stops_end()
+        assert world.service.runs[run].status(now()) == FAILED
+        assert now() <= 130
+        # Read again now and then, not at each poll of the hour.
+        assert world.lookups <= 30
+
+    simulate(main)
+
+
+def test_a_stop_says_each_kind_of_fault_once(simulate: Any) -> None:
+    lines: list[str] = []
+
+    async def main(world: World) -> None:
+        run = world.service.start(1)
+        world.service.faults.append(failing(lambda: errors.SchedulerXUnavailableError("reset"), 0, 600))
+        made = trigger(run)
+        say = lambda *a: lines.append(a[0] % a[1:])  # noqa: E731
+        made._log = SimpleNamespace(warning=say, info=say, error=say)
+        await made.on_kill()
+        await until_all_stops_end()
+        assert world.service.runs[run].status(now()) == FAILED
+
+    simulate(main)
+    assert sum("reset" in line for line in lines) == 1
+    assert not [line for line in lines if "Gave up" in line]
+
+
+def test_a_crowd_that_cannot_be_stopped_leaves_calls_for_the_others(simulate: Any) -> None:
+    async def main(world: World) -> None:
+        world.service.faults.append(lambda call: {} if call.operation.name == STOP else None)
+        runs = [world.service.start(1 + number % 3) for number in range(150)]
+        others = [world.service.start(99 + number, (2400, SUCCESS)) for number in range(40)]
+        world.service.unlisted.update(others)
+        following = [
+            asyncio.create_task(fire(trigger(run, 99 + n, poll_interval=60))) for n, run in enumerate(others)
+        ]
+        await asyncio.gather(*(trigger(run, 1 + n % 3).on_kill() for n, run in enumerate(runs)))
+        ended = await asyncio.gather(*following)
+        assert max(at for at, _ in ended) <= 2400 + 72
+        await until_all_stops_end()
+
+    simulate(main, quota=100)

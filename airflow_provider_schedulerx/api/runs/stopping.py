@@ -15,15 +15,17 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXNotFoundError,
 )
 from airflow_provider_schedulerx.api.runs.recipes import Batch, Pause, Recipe
-from airflow_provider_schedulerx.api.runs.tracking import is_over, sentence
+from airflow_provider_schedulerx.api.runs.tracking import SETTLING_SECONDS, is_over, sentence
 from airflow_provider_schedulerx.api.wire import calls
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
 
-#: Seconds between polls of a run that is being stopped: at first, and at most.
+#: Seconds between polls of a run that is being stopped: at first, and at most, unless a share of the time that the stop
+#: has taken is longer: a crowd of runs that cannot be stopped must not use up the quota for an hour.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 5.0
+_PAUSE_SHARE = 0.1
 
 
 def stop_recipe(
@@ -31,51 +33,84 @@ def stop_recipe(
 ) -> Recipe[Run | None]:
     """Stop a run, as far as that is possible. Faults are logged, not raised.
 
-    A node of another application group cannot be stopped; that is logged once.
+    A node of another application group cannot be stopped; that is logged once. A run that the service does not know may
+    be a new one that does not show yet: it is given up only after
+    :data:`~airflow_provider_schedulerx.api.runs.tracking.SETTLING_SECONDS`.
 
     :param timeout: seconds; the first round is always made.
     :param log: a logger.
     :return: the run as it was seen last, or None if it was never seen. Ask
         :func:`~airflow_provider_schedulerx.api.runs.tracking.is_over` whether it has ended.
     """
-    stopping, label = _Stopping(scope, log), f"{kind.instance_noun} {instance_id}"
-    deadline = (yield Pause(0)) + timeout
+    label = f"{kind.instance_noun} {instance_id}"
+    stopping = _Stopping(scope, label, log)
+    began = yield Pause(0)
     pause = _FIRST_PAUSE
     run: Run | None = None
     is_last_poll = False
     while True:
         try:
             run = yield kind.get_call(scope, definition_id, instance_id)
-        except SchedulerXNotFoundError as error:
-            log.warning("Cannot stop %s: %s", label, error)
-            return None
         except SchedulerXError as error:
-            log.warning("Stopping %s: %s", label, error)
+            is_missing = stopping.failed(error, (yield Pause(0)))
+            if is_missing:
+                return run
         else:
+            stopping.succeeded()
             if stopping.has_ended(run):
                 log.info("%s has ended: %s", sentence(label), run.status.name)
                 return run
             if not is_last_poll:
                 yield from stopping.stop_active_nodes(run)
         if is_last_poll:
-            log.error("Stop of %s was requested, but it had not ended after %.0f s", label, timeout)
+            if run is None:
+                log.error(
+                    "%s could not be polled for %.0f s, so it was not stopped", sentence(label), timeout
+                )
+            else:
+                log.error("Stop of %s was requested, but it had not ended after %.0f s", label, timeout)
             return run
-        now = yield Pause(0)
-        left = deadline - now
+        taken = (yield Pause(0)) - began
+        left = timeout - taken
         yield Pause(max(0.0, min(pause, left)))
         is_last_poll = left <= pause
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        pause = min(pause * 2, max(_LONGEST_PAUSE, taken * _PAUSE_SHARE))
 
 
 class _Stopping:
     """What a stop remembers between its rounds."""
 
-    def __init__(self, scope: Scope, log: Any) -> None:
+    def __init__(self, scope: Scope, label: str, log: Any) -> None:
         self._scope = scope
+        self._label = label
         self._log = log
+        self._fault: tuple[type[SchedulerXError], str | None] | None = None
+        self._missing_since: float | None = None
         self._foreign: set[int] = set()
         self._refused: set[int] = set()
         self._was_over = False
+
+    def failed(self, error: SchedulerXError, now: float) -> bool:
+        """Note that the run could not be polled. Each kind of fault is logged once.
+
+        :return: whether the service has not known the run for so long that it never will.
+        """
+        is_missing = isinstance(error, SchedulerXNotFoundError)
+        if not is_missing:
+            self._missing_since = None
+        elif self._missing_since is None:
+            self._missing_since = now
+        elif now - self._missing_since > SETTLING_SECONDS:
+            self._log.warning("Cannot stop %s: %s", self._label, error)
+            return True
+        if (fault := (type(error), error.code)) != self._fault:
+            self._fault = fault
+            self._log.warning("Stopping %s: %s", self._label, error)
+        return False
+
+    def succeeded(self) -> None:
+        """Note that the run could be polled."""
+        self._fault = self._missing_since = None
 
     def has_ended(self, run: Run) -> bool:
         """Whether the run has ended. A status that is not documented has to show twice."""

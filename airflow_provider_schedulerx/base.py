@@ -45,10 +45,14 @@ class ScopedOperator(ScopedMixin, BaseOperator):
         """The hook for this task's connection and scope."""
         return SchedulerXHook.from_task(self)
 
+    def _is_of_another_try(self, context: Context, try_number: int | None) -> bool:
+        """Return whether the end of a deferral belongs to another try, so that this one starts from the beginning.
 
-def is_of_another_try(context: Context, try_number: int | None) -> bool:
-    """Whether an event is that of another try. Airflow 3.0 lets a retry resume with the event of the previous one.
+        Airflow 3.0 lets a retry resume with the event of the previous try.
 
-    :param try_number: of the try that has deferred, if that is known.
-    """
-    return try_number is not None and try_number != getattr(context["ti"], "try_number", try_number)
+        :param try_number: of the try that has deferred, if that is known.
+        """
+        if try_number is None or try_number == getattr(context["ti"], "try_number", try_number):
+            return False
+        self.log.info("The event belongs to try %s, so this try starts from the beginning", try_number)
+        return True

@@ -47,6 +47,15 @@ def triggers_are_told_of_kills() -> bool:
     return hasattr(BaseTrigger, "on_kill")
 
 
+# 3.0 only, and early 3.1: a retry resumes with the event, or the failure of the trigger, that has ended the previous try
+# (apache/airflow #56704, #62845), and its XComs are kept.
+
+
+def retries_resume_deferrals() -> bool:
+    """Return whether a retry may resume with what has ended the deferral of an earlier try."""
+    return (3, 0) <= _version() < (3, 1, 8)
+
+
 # 3.0: the supervisor of a task tells that its process has ended up to [workers] min_heartbeat_interval later, and what
 # comes after a deferral can be scheduled before. The scheduler then takes the late report for the end of the resumed
 # task, and fails it (apache/airflow #72716). Airflow 2 waits for the process itself.
@@ -344,10 +353,13 @@ def append_to_asset_state(asset: Any, key: str, item: Any, keep: int) -> None:
 
 def has_run_page() -> bool:
     """Return whether this Airflow can show a page of a plugin beside a task instance."""
+    return _version() >= (3, 1)
+
+
+def _version() -> tuple[int, ...]:
     import airflow
 
-    major, minor = airflow.__version__.split(".")[:2]
-    return (int(major), int(minor)) >= (3, 1)
+    return tuple(int(part) for part in airflow.__version__.split(".")[:3] if part.isdecimal())
 
 
 def has_supervisor() -> bool:

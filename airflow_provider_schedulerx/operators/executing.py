@@ -18,7 +18,7 @@ from airflow_provider_schedulerx.api.parameters import (
     check_run_marker,
     check_seconds,
 )
-from airflow_provider_schedulerx.base import ScopedOperator, is_of_another_try
+from airflow_provider_schedulerx.base import ScopedOperator
 from airflow_provider_schedulerx.exceptions import raise_unless_successful
 from airflow_provider_schedulerx.hooks.definitions import definition_id_of
 from airflow_provider_schedulerx.hooks.report import (
@@ -216,8 +216,7 @@ class ExecuteOperator(ScopedOperator):
         """
         from airflow_provider_schedulerx.operators.following import after_trigger_gave_up, ended_meanwhile
 
-        if is_of_another_try(context, try_number):
-            self.log.info("The event belongs to try %s, so this try starts from the beginning", try_number)
+        if self._is_of_another_try(context, try_number):
             return self._run_try(context)
         owner = self._own(context, self._store(context))
         with owner.guard():
@@ -252,10 +251,8 @@ class ExecuteOperator(ScopedOperator):
         with owner.guard():
             owner.starting()  # until it is known what was deferred for
             deferred = followed(context)
-            is_stale = deferred is not None and is_of_another_try(context, deferred.try_number)
-            if not is_stale:
+            if deferred is None or not self._is_of_another_try(context, deferred.try_number):
                 return self._after_deferral_ended(context, owner, next_kwargs or {})
-        self.log.info("The deferral that ended belongs to another try, so this try starts from the beginning")
         return self._run_try(context)
 
     def _after_deferral_ended(self, context: Context, owner: RunOwner, reason: dict[str, Any]) -> int:

@@ -7,8 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
+from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import RunFailedError, RunSensorError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
@@ -124,3 +130,45 @@ def test_nor_is_that_of_a_search(hook: SchedulerXHook, emulator: EmulatorProcess
             ti.context, over, **(deferred.value.kwargs or {})
         )
     assert (again.value.kwargs or {})["try_number"] == 2
+
+
+# A deferral that Airflow ends without an event.
+
+
+@pytest.mark.parametrize("error", ["Trigger timeout", "Trigger failure"])
+def test_nor_is_the_end_of_the_deferral_of_another_try(
+    hook: SchedulerXHook, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    """Airflow 3.0 hands a retry the failure of the previous try's trigger, too, and keeps its XComs."""
+    monkeypatch.setattr(version_compat, "retries_resume_deferrals", lambda: True)
+    endless = hook.execute_workflow(3)
+    ti = TaskInstance()
+    ti.try_number = 1
+    with pytest.raises(TaskDeferred):
+        sensor(endless, deferrable=True).execute(ti.context)
+    with pytest.raises(AirflowException, match=error):
+        sensor(endless, deferrable=True).resume_execution("__fail__", {"error": error}, ti.context)
+    ti.try_number = 2
+    with pytest.raises(TaskDeferred) as again:
+        sensor(endless, deferrable=True).resume_execution("__fail__", {"error": error}, ti.context)
+    assert (again.value.kwargs or {})["try_number"] == 2
+
+
+def test_a_run_that_has_ended_while_the_triggerer_was_away_counts(hook: SchedulerXHook) -> None:
+    """Airflow ends the deferral some minutes after the timeout, and nobody has looked at the run."""
+    good, bad, endless = (hook.execute_workflow(each) for each in (1, 2, 3))
+    ti = TaskInstance()
+    time.sleep(1.5)
+    over = ("__fail__", {"error": "Trigger timeout"}, ti.context)
+    assert sensor(good, 1, deferrable=True).resume_execution(*over) == good
+    with pytest.raises(RunFailedError, match="breaks"):
+        sensor(bad, 2, deferrable=True).resume_execution(*over)
+    with pytest.raises(AirflowSkipException):
+        sensor(bad, 2, deferrable=True, soft_fail=True).resume_execution(*over)
+    for unended in (endless, 987_654):
+        with pytest.raises(AirflowException, match="Trigger timeout"):
+            sensor(unended, deferrable=True).resume_execution(*over)
+    with pytest.raises(AirflowException, match="Trigger failure"):
+        sensor(good, 1, deferrable=True).resume_execution(
+            "__fail__", {"error": "Trigger failure"}, ti.context
+        )

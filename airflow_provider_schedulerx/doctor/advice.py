@@ -27,7 +27,7 @@ class Advice:
 
 def advise(report: Report) -> list[Advice]:
     """Say what to set on operators and on the connection."""
-    return [_run_marker(report), _calls_per_minute(report), *_settling_time(report)]
+    return [_run_marker(report), _calls_per_minute(report), *_poll_interval(report), *_settling_time(report)]
 
 
 def policy() -> Mapping[str, object]:
@@ -80,6 +80,16 @@ def _calls_per_minute(report: Report) -> Advice:
         "100 / N",
         "for N triggerers that share the account; less if other programs call SchedulerX with it",
     )
+
+
+def _poll_interval(report: Report) -> list[Advice]:
+    finding = report.findings["poll_interval"]
+    if finding.value is None:
+        return []
+    why = "the default: the quota is enough for what is active now"
+    if finding.verdict is Verdict.WARN:
+        why = "seconds; the quota does not allow to poll more often what is active, or may be"
+    return [Advice("poll_interval", str(finding.value), why)]
 
 
 def _settling_time(report: Report) -> list[Advice]:

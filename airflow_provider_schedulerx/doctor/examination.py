@@ -16,6 +16,7 @@ from airflow_provider_schedulerx.doctor.checks import (
     runs,
     service,
     started,
+    waiting,
     workflow,
 )
 from airflow_provider_schedulerx.doctor.findings import (
@@ -96,6 +97,7 @@ CHECKS: tuple[Check, ...] = (
     Check(service.business_status, ("business_status",), _SCOPED),
     Check(rights.harmless_reads, (), _SCOPED),
     Check(started.start, _STARTED, _WORKFLOW),
+    Check(waiting.waiting, ("active_runs", "unlisted_runs", "poll_interval"), _WORKFLOW),
     Check(rights.actions, (), _ANSWERS),
     Check(service.unreadable_answers, (), _ANSWERS),
     Check(service.denial, (), _ANSWERS),

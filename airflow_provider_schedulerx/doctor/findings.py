@@ -68,7 +68,7 @@ class Question:
 
 
 CONNECTION, NETWORK, RIGHTS = "Connection", "Network", "RAM actions"
-SERVICE, WORKFLOW = "Service", "Workflow"
+SERVICE, WORKFLOW, WAITING = "Service", "Workflow", "Waiting for runs"
 OPEN = "What the documentation leaves open"
 
 _START = "only a new run shows it; add --start"
@@ -125,6 +125,9 @@ QUESTIONS: tuple[Question, ...] = (
     Question("max_concurrency", WORKFLOW, "MaxConcurrency", ""),
     Question("runs", WORKFLOW, "runs listed", ""),
     Question("run", WORKFLOW, "the run started here", "none was started; --start starts one"),
+    Question("active_runs", WAITING, "active runs", "no runs were listed"),
+    Question("unlisted_runs", WAITING, "runs beyond the list", ""),
+    Question("poll_interval", WAITING, "poll_interval", ""),
     Question("list_length", OPEN, "length of the list of runs", _START),
     Question("list_order", OPEN, "order of the list of runs", "fewer than 5 runs are listed"),
     Question("list_waiting", OPEN, "waiting runs are listed", "no run waits now; --start --fill makes one"),

@@ -46,6 +46,14 @@ class Options:
     limit: float = 90.0
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """How many runs a list showed, and how many of them were active."""
+
+    active: int
+    listed: int
+
+
 @dataclass
 class Session:
     """What is known by now.
@@ -54,8 +62,11 @@ class Session:
     :ivar lacking: what is not there, such as ``network``, and why.
     :ivar workflow: ``WorkFlowInfo`` of the workflow that is looked at.
     :ivar runs: as they are listed, in the service's order; None if they could not be listed.
+    :ivar listed: what was listed of each workflow, by its id.
+    :ivar list_length: runs that a list shows at most, if that was seen.
     :ivar instances: runs that were looked at.
     :ivar workflows: records of the first page of ListWorkFlows.
+    :ivar workflows_in_all: how many the group has; 0 if that is not known.
     """
 
     hook: SchedulerXHook
@@ -71,8 +82,11 @@ class Session:
     workflow_id: int | None = None
     is_disabled: bool | None = None
     runs: list[Mapping[str, Any]] | None = None
+    listed: dict[int, Listed] = field(default_factory=dict)
+    list_length: int | None = None
     instances: list[WorkflowInstance] = field(default_factory=list)
     workflows: list[Mapping[str, Any]] = field(default_factory=list)
+    workflows_in_all: int = 0
 
     @property
     def scope(self) -> Scope:

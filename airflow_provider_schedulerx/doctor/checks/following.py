@@ -172,6 +172,7 @@ def _list_length(it: Experiment) -> Finding:
     key, before, after = "list_length", set(it.before), set(it.listed)
     gone = before - after
     if gone and after - before and len(before) == len(after):
+        it.session.list_length = len(after)
         return ok(key, str(len(after)), f"{count(len(after), 'run')}: a new one pushes the oldest out")
     if gone:
         return unknown(key, f"runs have left the list, which has {len(after)} now and had {len(before)}")

@@ -59,7 +59,7 @@ def look_at_runs(session: Session) -> Iterator[Finding]:
     """Fetch a few of the listed runs: active ones first, since their nodes may wait."""
     assert session.workflow_id is not None  # noqa: S101 - checks say what they need
     ids = [
-        (not _is_active(run), -number)
+        (not is_active(run), -number)
         for run in session.runs or []
         if (number := _number(run.get("WfInstanceId"))) is not None
     ]
@@ -251,7 +251,8 @@ def is_escaped(text: str) -> bool:
     return False
 
 
-def _is_active(run: Mapping[str, Any]) -> bool:
+def is_active(run: Mapping[str, Any]) -> bool:
+    """Return whether a run in a list may still change."""
     status = _number(run.get("Status"))
     return status is not None and WorkflowInstanceStatus(status).is_active
 

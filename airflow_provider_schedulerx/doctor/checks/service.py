@@ -226,6 +226,7 @@ def first_workflows(session: Session) -> Iterator[Finding]:
     reply = session.ask(calls.list_workflows(session.scope, 1))
     if reply.says_success:
         session.workflows = [each for each in reply.data.get("Records") or [] if isinstance(each, dict)]
+        session.workflows_in_all = int(reply.value[1]) if reply.value else 0
         yield ok(
             "list_workflows",
             "present",

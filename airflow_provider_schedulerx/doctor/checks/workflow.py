@@ -8,10 +8,11 @@ from typing import Any
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError, SchedulerXNotFoundError
 from airflow_provider_schedulerx.api.parameters import check_id
 from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.doctor.checks.runs import is_active
 from airflow_provider_schedulerx.doctor.checks.service import edition, why
 from airflow_provider_schedulerx.doctor.client import Reply
 from airflow_provider_schedulerx.doctor.findings import Finding, Verdict, count, fail, ok, unknown, warn
-from airflow_provider_schedulerx.doctor.session import Session
+from airflow_provider_schedulerx.doctor.session import Listed, Session
 
 #: Workflows whose runs are listed to find one with many, where none is named.
 _TRIED = 5
@@ -53,6 +54,7 @@ def _chosen(session: Session) -> Iterator[Finding]:
         except SchedulerXError:
             continue
         reply = session.ask(calls.list_workflow_instances(session.scope, workflow_id))
+        _note_list(session, workflow_id, reply)
         found = len(reply.value or [])
         if best is None or found > best[0]:
             best = (found, workflow_id)
@@ -169,12 +171,25 @@ def runs(session: Session) -> Iterator[Finding]:
         return
     # Which operation needs which edition is documented on its page.
     yield edition("professional", "ListWorkflowInstance works, which needs the Professional edition")
-    session.runs = [each for each in reply.data.get("WfInstanceInfos") or [] if isinstance(each, dict)]
+    session.runs = _note_list(session, session.workflow_id, reply)
     if not session.runs:
         session.lacking["runs"] = "no run is listed"
         yield warn("runs", 0, "none: what the list shows can only be seen when there are runs")
         return
     yield ok("runs", len(session.runs), f"{len(session.runs)}: {_states(session.runs)}")
+
+
+def _note_list(session: Session, workflow_id: int, reply: Reply[Any]) -> list[Mapping[str, Any]]:
+    """Remember how many runs are listed.
+
+    :return: these.
+    """
+    listed: list[Mapping[str, Any]] = [
+        each for each in reply.data.get("WfInstanceInfos") or [] if isinstance(each, dict)
+    ]
+    if reply.says_success:
+        session.listed[workflow_id] = Listed(sum(map(is_active, listed)), len(listed))
+    return listed
 
 
 def _needs_professional(reply: Reply[Any]) -> bool:

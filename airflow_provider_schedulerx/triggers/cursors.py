@@ -7,7 +7,9 @@ either both are there or neither is, whenever the triggerer is killed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from airflow_provider_schedulerx import version_compat
@@ -34,16 +36,16 @@ class CursorStore:
         return bool(self._stores)
 
     async def load(self) -> Cursor | None:
-        """Return what any predecessor saved; None if nothing was."""
+        """Return what a predecessor saved last; None if nothing was."""
         found = [await store.aget(self._key) for store in self._stores]
         cursors = [
-            cursor
+            (data.get("saved_at", 0.0), cursor)
             for data in found
             if isinstance(data, dict) and data.get("source") == self._source
             if (cursor := Cursor.from_data(data.get("cursor"))) is not None
         ]
-        # An asset that has come to watch later has an older cursor, or none.
-        self._saved = max(cursors, key=lambda cursor: len(cursor.settled) + len(cursor.pending), default=None)
+        # An asset that was not watched for a while has an older cursor, or none.
+        _, self._saved = max(cursors, key=itemgetter(0), default=(0.0, None))
         return self._saved
 
     async def delivered(self) -> dict[int, str]:
@@ -57,12 +59,22 @@ class CursorStore:
         return found
 
     async def save(self, cursor: Cursor) -> None:
-        """Keep a cursor, if it is new."""
+        """Keep a cursor, if it is new.
+
+        :raises Exception: if no store takes it. One that does not, while another does, may be of an asset that no DAG uses any
+            more: that must not hold up the others.
+        """
         if cursor == self._saved:
             return
-        data = {"source": self._source, "cursor": cursor.to_data()}
+        data = {"source": self._source, "saved_at": time.time(), "cursor": cursor.to_data()}
+        faults = []
         for store in self._stores:
-            await store.aset(self._key, data)
+            try:
+                await store.aset(self._key, data)
+            except Exception as fault:
+                faults.append(fault)
+        if len(faults) == len(self._stores):
+            raise faults[0]
         self._saved = cursor
 
     @property

@@ -20,11 +20,12 @@ if IS_AIRFLOW_2:
 from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
-from airflow_provider_schedulerx.api.runs.ends import mark_of
+from airflow_provider_schedulerx.api.runs.ends import Cursor, mark_of
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers import event as module
 from airflow_provider_schedulerx.triggers import watching as watching_module
+from airflow_provider_schedulerx.triggers.cursors import CursorStore
 from airflow_provider_schedulerx.triggers.event import WorkflowEventTrigger
 
 
@@ -32,11 +33,13 @@ class Assets:
     """Airflow's state stores of some assets, in memory, and its storing of events.
 
     :ivar events: payloads that were stored.
+    :ivar gone: whose store is gone, since no DAG uses the asset any more.
     """
 
     def __init__(self, count: int = 1) -> None:
         self.values: list[dict[str, Any]] = [{} for _ in range(count)]
         self.events: list[dict[str, Any]] = []
+        self.gone: list[dict[str, Any]] = []
         self.fails = 0
 
     def accessors(self) -> Any:
@@ -63,11 +66,17 @@ class _Store:
 
     async def aget(self, key: str, default: Any = None) -> Any:
         await self._answer()
-        return json.loads(json.dumps(self._values.get(key, default)))
+        values = {} if self._is_gone() else self._values
+        return json.loads(json.dumps(values.get(key, default)))
 
     async def aset(self, key: str, value: Any) -> None:
         await self._answer()
+        if self._is_gone():
+            raise RuntimeError("there is no such asset")
         self._values[key] = json.loads(json.dumps(value))
+
+    def _is_gone(self) -> bool:
+        return any(values is self._values for values in self._assets.gone)
 
     async def _answer(self) -> None:
         await asyncio.sleep(0)
@@ -408,6 +417,50 @@ def test_a_store_that_is_away_holds_events_back_and_loses_none(
     run, *given = asyncio.run(main())
     assert given == [run]
     assert task_log().count("The asset's state cannot be read or written: RuntimeError") == 1
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_the_cursor_that_was_saved_last_counts(gone: int) -> None:
+    """One that is larger may be of before, from an asset that was not in use for a while."""
+    assets = Assets(2)
+    stores = SimpleNamespace(asset_state_store=assets.accessors())
+    before = Cursor(settled={number: mark_of(True, None) for number in range(9)})
+    later = Cursor(pending={100: None})
+
+    async def main() -> Cursor | None:
+        store = CursorStore(stores, "watcher", "source")
+        await store.save(before)
+        assets.gone.append(assets.values[gone])
+        await store.save(later)
+        assets.gone.clear()
+        return await CursorStore(stores, "watcher", "source").load()
+
+    assert asyncio.run(main()) == later
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_an_asset_that_no_dag_uses_any_more_does_not_hold_up_the_others_of_its_trigger(
+    hook: SchedulerXHook, emulator: EmulatorProcess, gone: int
+) -> None:
+    async def main() -> list[int]:
+        assets = Assets(2)
+        async with watching(assets):
+            await looked(emulator)
+            assets.gone.append(assets.values[gone])
+            first = hook.execute_workflow(1)
+            await until(lambda: assets.runs == [first])
+            await looked(emulator, 3)
+        # It is used again, and its store still has the cursor of then.
+        assets.gone.clear()
+        async with watching(assets):
+            await looked(emulator)
+            second = hook.execute_workflow(1)
+            await until(lambda: len(assets.runs) > 1)
+            await looked(emulator, 3)
+        assert assets.runs == [first, second]
+        return assets.runs
+
+    assert asyncio.run(main())
 
 
 def test_without_the_listener_a_living_triggerer_takes_its_events_for_stored(

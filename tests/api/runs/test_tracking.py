@@ -265,6 +265,13 @@ def test_rows_of_different_lengths_are_a_mistake() -> None:
         aligned([("a", "b"), ("c",)])
 
 
+def test_columns_line_up_beside_wide_characters() -> None:
+    """A terminal and a log show a Chinese character two columns wide."""
+    assert aligned([("NAME", "ON"), ("日报", "no"), ("导入x", "yes"), ("plain", "no")]) == (
+        "NAME   ON\n日报   no\n导入x  yes\nplain  no"
+    )
+
+
 def test_the_node_table_lines_up() -> None:
     table = node_table(
         instance(

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import logging
 import signal
 import sys
 import threading
@@ -226,6 +227,23 @@ def _masker(function: str) -> Any:
         with contextlib.suppress(ImportError, AttributeError):
             return getattr(importlib.import_module(name), function)
     raise ImportError(f"no {function} in {', '.join(_MASKERS)}")
+
+
+# 3.0: a connection that Airflow cannot parse is not logged. In 2.11 it is, with a traceback that may quote its password.
+
+
+class _WithoutTraceback(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = record.exc_text = None
+        return True
+
+
+_WITHOUT_TRACEBACK = _WithoutTraceback()
+
+
+def quote_no_connection() -> None:
+    """Keep what a connection holds out of what this process prints if Airflow cannot parse it."""
+    logging.getLogger("airflow.models.connection").addFilter(_WITHOUT_TRACEBACK)
 
 
 # 3.0: execution_timeout starts anew when a deferred task resumes. In 2.11 it does not, and if it has passed by then, the

@@ -64,7 +64,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, airflow: AirflowStack) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1300, "height": 950}, base_url=airflow.url)
+    context = browser.new_context(viewport={"width": 1440, "height": 950}, base_url=airflow.url)
     context.set_default_timeout(30_000)
     yield context.new_page()
     context.close()

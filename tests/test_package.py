@@ -62,7 +62,7 @@ LAYERS = {
         "sensors",
     },
     "doctor": {"api", "hooks", "doctor"},
-    "cli": {"api", "exceptions", "hooks", "doctor", "cli"},
+    "cli": {"api", "exceptions", "hooks", "doctor", "cli", "version_compat"},
     "__main__": {"cli"},
     "emulator": {"emulator", "drawing"},
     "get_provider_info": {"connection_form"},

@@ -38,11 +38,12 @@ def store_for_good(store: Any, key: str, value: Any) -> None:
     store.set(key, value, retention=NEVER_EXPIRE)
 
 
-# 3.3: triggers are notified that a user has ended their task. Before, only the state of the task shows it.
+# 3.3: triggers are notified that a user has ended their task, and also, as if it were that, that another triggerer has
+# taken them. Which of both only the state of the task shows. Before 3.3, it shows whatever cancels a trigger.
 
 
 def triggers_are_told_of_kills() -> bool:
-    """Return whether Airflow calls ``on_kill`` of a trigger."""
+    """Return whether Airflow calls ``on_kill`` of a trigger. It does so without a kill, too."""
     from airflow.triggers.base import BaseTrigger
 
     return hasattr(BaseTrigger, "on_kill")
@@ -95,22 +96,15 @@ async def until_a_deferral_is_known(deferred_at: float | None) -> None:
         await asyncio.sleep(seconds)
 
 
-async def user_acted_on(task_instance: Any) -> bool:
-    """Return whether a task is no longer deferred, so that its trigger was cancelled because of a user.
+async def is_deferred(task_instance: Any) -> bool | None:
+    """Return whether a task is deferred; None if it has no state, as just after it was cleared.
 
-    For where :func:`triggers_are_told_of_kills` is False. In a shutdown or redistribution of the triggerer the task
-    still is deferred. If its state could not be fetched, the answer is no: a run that keeps running is better than one that a
-    restart stops.
+    :raises Exception: if its state could not be fetched.
     """
-    if task_instance is None:
-        return False
     from asgiref.sync import sync_to_async
 
-    try:
-        state = await sync_to_async(_state)(task_instance)
-    except Exception:
-        return False
-    return state is not None and state != "deferred"
+    state = await sync_to_async(_state)(task_instance)
+    return None if state is None else state == "deferred"
 
 
 def _state(task_instance: Any) -> str | None:

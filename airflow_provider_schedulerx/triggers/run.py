@@ -146,12 +146,9 @@ class RunTrigger(ScopedMixin, BaseTrigger):
                 event = await self._wait()
                 await self._hold_back()
         except asyncio.CancelledError:
-            # Airflow 3.3 calls on_kill by itself; before, only the task's state tells why we are ended.
-            if (
-                self.cancel_on_kill
-                and not version_compat.triggers_are_told_of_kills()
-                and await version_compat.user_acted_on(self.task_instance)
-            ):
+            # Airflow 3.3 calls on_kill by itself.
+            is_of_task = self.task_instance is not None
+            if self.cancel_on_kill and is_of_task and not version_compat.triggers_are_told_of_kills():
                 await self.on_kill()
             raise
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]
@@ -246,8 +243,9 @@ class RunTrigger(ScopedMixin, BaseTrigger):
         return api.events.TerminalEvent(outcome, self.definition_id, self.instance_id, run, message)
 
     async def on_kill(self) -> None:
-        """Stop the run, because a user ended the task.
+        """Stop the run, if a user ended the task.
 
+        Not if the task still waits: then another triggerer has taken this trigger, or this one is shutting down.
         While this runs, Airflow's triggerer cancels it again about every second, also inside
         ``asyncio.shield``. So the stop is a task of its own, and cancellations are absorbed until it is done. If that
         takes too long, as for a crowd of tasks that are ended together, it continues while the triggerer lives.
@@ -257,7 +255,6 @@ class RunTrigger(ScopedMixin, BaseTrigger):
                 "%s keeps running because cancel_on_kill is off", api.tracking.sentence(self.label)
             )
             return
-        self.log.info("Stopping %s", self.label)
         stopping = stop_in_background(self)
         until = time.monotonic() + _STOP_SECONDS
         while not stopping.done() and time.monotonic() < until:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthenticationError,
     SchedulerXConfigurationError,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _GIVE_UP = 3600.0
 #: Seconds between two tries to read the connection or to open a session.
 _PAUSE = 5.0
+#: How often the state of a task is asked for, if it cannot be fetched, and the seconds between.
+_STATE_TRIES, _STATE_PAUSE = 5, 2.0
 
 #: Stops under way. An event loop holds its tasks only weakly, and Airflow drops the trigger.
 _stopping: set[asyncio.Task[None]] = set()
@@ -38,7 +40,7 @@ class _ConnectionChangedError(Exception):
 
 
 def stop_in_background(trigger: Any) -> asyncio.Task[None]:
-    """Begin to stop the run of a trigger.
+    """Begin to stop the run of a trigger, unless its task still waits.
 
     In the trigger's own context: its lines belong to the log of its task while that is open, and Airflow writes them
     to the triggerer's log afterwards.
@@ -52,6 +54,10 @@ def stop_in_background(trigger: Any) -> asyncio.Task[None]:
 
 
 async def _stop(trigger: Any) -> None:
+    if await _task_waits(trigger.task_instance):
+        trigger.log.info("%s keeps running: its task still waits", api.tracking.sentence(trigger.label))
+        return
+    trigger.log.info("Stopping %s", trigger.label)
     try:
         why = await _try_to_stop(trigger)
     except asyncio.CancelledError:
@@ -61,6 +67,26 @@ async def _stop(trigger: Any) -> None:
         why = f"{type(error).__name__}: {error}"
     if why is not None:
         _give_up(trigger, why)
+
+
+async def _task_waits(task_instance: Any) -> bool:
+    """Return whether a trigger was cancelled though no user has ended its task.
+
+    Its triggerer is shutting down, or another one has taken it: two triggerers that take up new triggers at the same
+    moment both run them until each looks whose they are, and one that was not heard of for a while loses all of its.
+    """
+    if task_instance is None:
+        return False
+    # What Airflow has told is believed, unless the state says otherwise. Else the state must say that it was a user.
+    is_told = version_compat.triggers_are_told_of_kills()
+    for _ in range(_STATE_TRIES):
+        try:
+            is_deferred = await version_compat.is_deferred(task_instance)
+        except Exception:
+            await asyncio.sleep(_STATE_PAUSE)
+        else:
+            return is_deferred or (is_deferred is None and not is_told)
+    return not is_told
 
 
 async def _try_to_stop(trigger: Any) -> str | None:

@@ -127,13 +127,15 @@ class AirflowStack(_RestApi):  # type: ignore[misc, valid-type]  # which of the 
             body |= {"host": host, "port": int(port)}
         self.api("POST", "/connections", body)
 
-    def start_component(self, component: str) -> None:
+    def start_component(self, component: str, name: str | None = None) -> None:
+        """:param name: of one more of the same kind."""
+        name = name or component
         # Several of one kind would otherwise serve their logs on one port.
         ports = {
             f"AIRFLOW__LOGGING__{kind}_LOG_SERVER_PORT": str(free_port()) for kind in ("WORKER", "TRIGGER")
         }
-        with (self.home / f"{component}.log").open("ab") as log:
-            self._processes[component] = subprocess.Popen(
+        with (self.home / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", *self._components[component]],
                 env={**self.env, **ports},
                 stdout=log,
@@ -151,6 +153,10 @@ class AirflowStack(_RestApi):  # type: ignore[misc, valid-type]  # which of the 
             _signal_all(self._processes.pop(component), signal.SIGKILL)
             self.start_component(component)
         return ended
+
+    def signal_component(self, component: str, number: signal.Signals) -> None:
+        """Signal a component, and what it has started."""
+        _signal_all(self._processes[component], number)
 
     def kill_component(self, component: str, number: signal.Signals = signal.SIGKILL) -> None:
         """End a component, by default as ``kill -9`` does, together with what it has started."""

@@ -40,6 +40,7 @@ def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory)
     connections = {"schedulerx_default": emulator.connection(calls_per_minute=10000)}
     config = {
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "3",
     }
     with AirflowStack(home, ROOT / "tests" / "system" / "dags", connections, config) as stack:
@@ -131,6 +132,34 @@ def test_a_triggerer_that_ends_neither_stops_nor_loses_a_run(
     airflow.start_component("triggerer")
     assert airflow.wait_for_run("deferred", run_id, 150) == "success"
     assert emulator.starts(70) == starts
+
+
+def test_a_run_whose_trigger_moves_to_another_triggerer_keeps_running(
+    airflow: AirflowStack, emulator: EmulatorProcess
+) -> None:
+    """To Airflow 3.3, the trigger that is taken from a triggerer looks as if a user had ended its task.
+
+    One that does not show up for a while loses its triggers, and several take up new triggers at the same moment, of
+    which each belongs to the last one.
+    """
+    emulator.add_workflows(workflow(71, duration=40))
+    run_id = airflow.trigger("deferred", {"workflow_id": 71})
+    wf_instance_id = deferred(airflow, emulator, "deferred", run_id, 71)
+    starts = emulator.starts(71)
+
+    def lines(text: str) -> int:
+        return airflow.log("deferred", run_id, "run").count(text)
+
+    airflow.signal_component("triggerer", signal.SIGSTOP)
+    airflow.start_component("triggerer", "second-triggerer")
+    try:
+        wait_for("it has moved", lambda: lines(f"Workflow instance {wf_instance_id} is RUNNING") == 2, 60)
+        airflow.signal_component("triggerer", signal.SIGCONT)
+        wait_for("the first triggerer gives it up", lambda: lines("trigger completed") == 1, 60)
+        assert airflow.wait_for_run("deferred", run_id, 150) == "success"
+    finally:
+        airflow.kill_component("second-triggerer")
+    assert emulator.starts(71) == starts
 
 
 def test_a_service_that_restarts_is_waited_for(

@@ -18,6 +18,7 @@ from airflow_provider_schedulerx.api.runs.tracking import RunTracker
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers import run as run_triggers
+from airflow_provider_schedulerx.triggers import stopping
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 
 
@@ -156,11 +157,8 @@ def test_a_page_is_closed_before_the_run_of_a_killed_task_is_stopped(
     async def on_kill(trigger: WorkflowInstanceTrigger) -> None:
         closed.append(recorder.is_closed)
 
-    async def user_acted_on(_: Any) -> bool:
-        return True
-
     monkeypatch.setattr(version_compat, "triggers_are_told_of_kills", lambda: False)
-    monkeypatch.setattr(version_compat, "user_acted_on", user_acted_on)
+    monkeypatch.setattr(WorkflowInstanceTrigger, "task_instance", object())
     monkeypatch.setattr(WorkflowInstanceTrigger, "on_kill", on_kill)
     endless = hook.execute_workflow(3)
 
@@ -207,6 +205,50 @@ def test_on_kill_stops_the_run_though_it_is_cancelled_again_and_again(
 
     asyncio.run(main())
     assert emulator.instances(3)[-1]["status"] == 5
+
+
+@pytest.mark.parametrize(
+    ("is_told", "states", "is_stopped"),
+    [
+        (True, ["deferred"], False),
+        (True, ["failed"], True),
+        (True, ["running"], True),
+        (True, [None], True),
+        (True, [OSError, "deferred"], False),
+        (True, [OSError, "failed"], True),
+        (True, [OSError] * 9, True),
+        (False, ["deferred"], False),
+        (False, ["failed"], True),
+        (False, [None], False),
+        (False, [OSError, "failed"], True),
+        (False, [OSError] * 9, False),
+    ],
+)
+def test_a_trigger_that_moves_stops_nothing_and_one_that_a_user_ends_does(
+    hook: SchedulerXHook,
+    emulator: EmulatorProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    is_told: bool,
+    states: list[Any],
+    is_stopped: bool,
+) -> None:
+    """Airflow 3.3 calls on_kill for both; what it has told is believed where the state of the task says nothing."""
+    answers = iter(states)
+
+    def state(_: Any) -> str | None:
+        answer: Any = next(answers)
+        if answer is OSError:
+            raise OSError("the API server is away")
+        return None if answer is None else str(answer)
+
+    monkeypatch.setattr(version_compat, "_state", state)
+    monkeypatch.setattr(version_compat, "triggers_are_told_of_kills", lambda: is_told)
+    monkeypatch.setattr(stopping, "_STATE_PAUSE", 0.01)
+    monkeypatch.setattr(WorkflowInstanceTrigger, "task_instance", object())
+    endless = hook.execute_workflow(3)
+    asyncio.run(trigger(endless, 3).on_kill())
+    (run,) = (run for run in emulator.instances(3) if run["wf_instance_id"] == endless)
+    assert run["status"] == (5 if is_stopped else 3)
 
 
 def test_on_kill_without_cancel_leaves_the_run(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:

@@ -188,7 +188,9 @@ class Chaos:
             self._stop.set()
             restarting.join(120)
         print(f"{dag_id}: {time.monotonic() - began:.0f} s", flush=True)
-        return judge(flavor, self._tasks(dag_id, run_id, cases), self._settled())
+        return judge(
+            flavor, self._tasks(dag_id, run_id, cases), self._settled(), may_stop=flavor != "waiting"
+        )
 
     def _arm(self, case: dict[str, Any], flavor: str) -> None:
         mine = json.dumps({"case": case["case"], "flavor": flavor}, separators=(",", ":"))[:-1]

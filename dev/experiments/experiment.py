@@ -91,6 +91,8 @@ class Verdict:
     :ivar orphans: runs that no task followed to their end: still active, or ended without any task's having
         that as its result or having started another after their failure.
     :ivar wrong: task instances whose final state is not that of their last run.
+    :ivar stopped: runs of which a node was stopped.
+    :ivar may_stop: whether something in the experiment gives a reason to stop a run.
     """
 
     flavor: str
@@ -99,32 +101,37 @@ class Verdict:
     duplicates: list[int] = field(default_factory=list)
     orphans: list[int] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    stopped: list[int] = field(default_factory=list)
+    may_stop: bool = True
 
     @property
     def is_clean(self) -> bool:
-        return not (self.duplicates or self.orphans or self.wrong)
+        return not (self.duplicates or self.orphans or self.wrong or (self.stopped and not self.may_stop))
 
     def __str__(self) -> str:
         return (
             f"{self.flavor:<9} {self.tasks:>6} {self.runs:>6} {len(self.duplicates):>11} {len(self.orphans):>8} "
-            f"{len(self.wrong):>6}"
+            f"{len(self.wrong):>6} {len(self.stopped):>8}"
         )
 
 
-HEADER = f"{'':<9} {'tasks':>6} {'runs':>6} {'duplicates':>11} {'orphans':>8} {'wrong':>6}"
+HEADER = f"{'':<9} {'tasks':>6} {'runs':>6} {'duplicates':>11} {'orphans':>8} {'wrong':>6} {'stopped':>8}"
 
 
 def judge(
     flavor: str,
     tasks: dict[int, tuple[str, int | None]],
     instances: list[dict[str, Any]],
+    *,
+    may_stop: bool = True,
 ) -> Verdict:
     """Hold runs against tasks.
 
     :param tasks: case -> final state of its task instance, and the ``WfInstanceId`` in its XCom.
     :param instances: all runs of the emulator.
+    :param may_stop: whether something gives a reason to stop a run, such as a worker that ends in the last try.
     """
-    verdict = Verdict(flavor, tasks=len(tasks))
+    verdict = Verdict(flavor, tasks=len(tasks), may_stop=may_stop)
     by_case: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for run in instances:
         parameters = json.loads(run["parameters"] or "{}")
@@ -141,6 +148,8 @@ def judge(
                 if earlier["status"] == SUCCESS or ended is None or ended > run["created"]:
                     verdict.duplicates.append(run["wf_instance_id"])
                     break
+            if run["stopped"]:
+                verdict.stopped.append(run["wf_instance_id"])
             is_result = run["wf_instance_id"] == wf_instance_id
             was_replaced = run["status"] == FAILED and number + 1 < len(runs)
             if run["status"] not in (SUCCESS, FAILED) or not (is_result or was_replaced):
@@ -162,10 +171,16 @@ def show(verdicts: Sequence[Verdict], but: str = "") -> None:
                 print(f"{verdict.flavor}: {what}")
             for run in verdict.orphans:
                 print(f"{verdict.flavor}: orphan {run}")
+            for run in verdict.stopped if not verdict.may_stop else ():
+                print(f"{verdict.flavor}: stopped without a reason: {run}")
 
 
 def conclude(verdicts: Sequence[Verdict], but: str = "") -> int:
     """Print whether all is as promised. :param but: flavor that promises nothing. :return: exit status."""
     good = all(verdict.is_clean for verdict in verdicts if verdict.flavor != but)
-    print("\nNothing was started twice, lost or misreported." if good else "\nNOT as promised.")
+    print(
+        "\nNothing was started twice, lost, misreported or stopped without a reason."
+        if good
+        else "\nNOT as promised."
+    )
     return 0 if good else 1

@@ -20,6 +20,7 @@ def run(case: int, wf_instance_id: int, status: int, created: float, ended: floa
         "status": status,
         "created": created,
         "ended": ended,
+        "stopped": False,
     }
 
 
@@ -46,6 +47,12 @@ def test_the_judge(
     found = judge("durable", {0: (state, wf_instance_id)}, runs)
     assert (len(found.duplicates), len(found.orphans), len(found.wrong)) == (duplicates, orphans, wrong)
     assert found.is_clean is not (duplicates or orphans or wrong)
+
+
+def test_the_judge_sees_a_stop_that_nobody_asked_for() -> None:
+    runs = [{**run(0, 1, 5, 0, 9), "stopped": True}, run(0, 2, 4, 10, 19)]
+    assert judge("durable", {0: ("success", 2)}, runs).is_clean
+    assert not judge("durable", {0: ("success", 2)}, runs, may_stop=False).is_clean
 
 
 def test_a_seed_makes_one_plan() -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
 from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.polling.budgets import BudgetedTransport, account_budget
 from airflow_provider_schedulerx.api.polling.rate_limit import Priority
+from airflow_provider_schedulerx.triggers.sharing import shared
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
@@ -21,10 +19,6 @@ T = TypeVar("T")
 
 #: Seconds for which a lookup is shared.
 _SHARED_SECONDS = 60.0
-
-_lookups: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], asyncio.Task[Any]]] = (
-    WeakKeyDictionary()
-)
 
 
 async def find_definition(settings: SchedulerXSettings, kind: RunKind, name: str) -> int:
@@ -52,23 +46,8 @@ async def workflow_name(settings: SchedulerXSettings, workflow_id: int) -> str |
 
 
 async def _shared(settings: SchedulerXSettings, what: tuple[Any, ...], recipe: Callable[[], Recipe[T]]) -> T:
-    loop = asyncio.get_running_loop()
-    lookups = _lookups.setdefault(loop, {})
     key = (settings.identity, settings.account, settings.scope, *what)
-    if key not in lookups:
-        # In an empty context: its lines are not those of the trigger that came first.
-        lookups[key] = asyncio.create_task(_look_up(settings, recipe), context=contextvars.Context())
-        loop.call_later(_SHARED_SECONDS, lookups.pop, key, None)
-    task = lookups[key]
-    try:
-        # Shielded: if this trigger is cancelled, the others still want it.
-        found: T = await asyncio.shield(task)
-    except Exception:
-        # A fault is not kept: whoever asks next asks the service.
-        if lookups.get(key) is task and task.done():
-            del lookups[key]
-        raise
-    return found
+    return await shared(key, _SHARED_SECONDS, lambda: _look_up(settings, recipe), keeps_faults=False)
 
 
 async def _look_up(settings: SchedulerXSettings, recipe: Callable[[], Recipe[T]]) -> T:

@@ -6,11 +6,8 @@ key was rotated.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthenticationError,
@@ -19,16 +16,13 @@ from airflow_provider_schedulerx.api.exceptions import (
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.hooks.scoped import scope_arguments
+from airflow_provider_schedulerx.triggers.sharing import shared
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 
 #: Seconds for which a lookup is shared. An edited connection is seen after them.
 _SHARED_SECONDS = 5.0
-
-_lookups: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], asyncio.Task[Any]]] = (
-    WeakKeyDictionary()
-)
 
 
 async def read_settings(trigger: Any) -> SchedulerXSettings:
@@ -38,25 +32,17 @@ async def read_settings(trigger: Any) -> SchedulerXSettings:
     :raises SchedulerXUnavailableError: if the lookup fails, which may pass: a secrets backend that is away often
         shows as a connection that does not exist.
     """
-    loop = asyncio.get_running_loop()
-    lookups = _lookups.setdefault(loop, {})
-    key = tuple(scope_arguments(trigger).values())
-    if key not in lookups:
-        # In an empty context: its lines are not those of the trigger that came first.
-        lookups[key] = asyncio.create_task(
-            SchedulerXHook.from_task(trigger).aget_settings(), context=contextvars.Context()
-        )
-        loop.call_later(_SHARED_SECONDS, lookups.pop, key, None)
+    key = ("connection", *scope_arguments(trigger).values())
     try:
-        # Shielded: if this trigger is cancelled, the others still want it.
-        settings: SchedulerXSettings = await asyncio.shield(lookups[key])
+        return await shared(
+            key, _SHARED_SECONDS, SchedulerXHook.from_task(trigger).aget_settings, keeps_faults=True
+        )
     except SchedulerXError:
         raise
     except Exception as error:
         raise SchedulerXUnavailableError(
             f"connection {trigger.schedulerx_conn_id!r} could not be read: {type(error).__name__}: {error}"
         ) from None
-    return settings
 
 
 async def has_changed(trigger: Any, settings: SchedulerXSettings) -> bool:

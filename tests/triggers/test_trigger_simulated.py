@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import re
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -21,10 +23,11 @@ from airflow_provider_schedulerx.api.runs import tracking
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.triggers import definitions, scheduled, stopping
 from airflow_provider_schedulerx.triggers import run as triggers
-from airflow_provider_schedulerx.triggers import scheduled, stopping
 from airflow_provider_schedulerx.triggers.scheduled import ScheduledRunTrigger
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+from airflow_provider_schedulerx.triggers.settings import read_settings
 from dev.harness.scripted_service import (
     FAILED,
     GET,
@@ -632,3 +635,47 @@ def test_a_crowd_that_cannot_be_stopped_leaves_calls_for_the_others(simulate: An
         await until_all_stops_end()
 
     simulate(main, quota=100)
+
+
+# What lookups leave behind.
+
+
+@pytest.mark.parametrize("what", ["settings", "name"])
+def test_a_loop_that_ends_soon_after_a_lookup_is_freed(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def aget_settings(hook: Any) -> Any:
+        return settings_of()
+
+    async def look_up(*_: Any) -> int:
+        return 5
+
+    monkeypatch.setattr(SchedulerXHook, "aget_settings", aget_settings)
+    monkeypatch.setattr(definitions, "_look_up", look_up)
+
+    async def main() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        if what == "settings":
+            await read_settings(trigger(1))
+        else:
+            assert await definitions.find_definition(settings_of(), WORKFLOW_RUNS, "nightly") == 5
+
+    run_simulated(main)
+    gc.collect()
+    assert loops[0]() is None
+
+
+def test_a_lookup_that_fails_when_nobody_waits_any_more_leaves_no_complaint(
+    simulate: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main(world: World) -> None:
+        world.settings = RuntimeError("the API server is away")
+        waiting = [asyncio.create_task(read_settings(trigger(number))) for number in (1, 2)]
+        await asyncio.sleep(0)
+        for each in waiting:
+            each.cancel()
+        await asyncio.sleep(10)
+
+    simulate(main)
+    gc.collect()
+    assert "never retrieved" not in caplog.text

@@ -46,6 +46,7 @@ from airflow_provider_schedulerx.hooks.report import (
 from airflow_provider_schedulerx.hooks.runs import RunCalls
 from airflow_provider_schedulerx.links.schedulerx import persist_links
 from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_task
+from airflow_provider_schedulerx.sensors.memory import PokeMemory
 from airflow_provider_schedulerx.sensors.searching import RunSearch
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
         self._definition_id = 0
         self._followed: int | None = None
         self._search: RunSearch | None = None
+        self._memory: PokeMemory | None = None
 
     # Which run.
 
@@ -188,9 +190,10 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
             instance_id = None if wanted is not None else self.instance_id()
             # The connection first, so that its faults are not reported as faults of the link or the name.
             _ = self.hook.settings
+        known = self._remembered(context, wanted)
         try:
             with configuration_faults_are_final():
-                self._definition_id = self.definition_id()
+                self._definition_id = (known.definition_id if known else None) or self.definition_id()
         except SchedulerXNotFoundError as error:
             raise RunNotFollowableError(str(error)) from None
         except SchedulerXError as error:
@@ -206,7 +209,21 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
             self._follow(context, cast("int", instance_id))
         else:
             self._search = RunSearch(self.kind, self._definition_id, wanted, self.log)
+            if known is not None and known.instance_id is not None:
+                self._follow(context, known.instance_id)
+        if known is not None:
+            known.save(self._definition_id, known.instance_id)
         return True
+
+    def _remembered(self, context: Context, wanted: WantedTime | None) -> PokeMemory | None:
+        """Return what earlier pokes have found; None if there is nothing to find, or another process need not know it."""
+        name = getattr(self, self.kind.name_argument)
+        if not self.reschedule or (name is None and wanted is None):
+            return None
+        what = name or getattr(self, self.kind.definition_argument)
+        asked = [f"{self.schedulerx_conn_id} {self.hook.scope}", str(what), str(wanted)]
+        self._memory = PokeMemory(context, asked, self.log)
+        return self._memory
 
     def _follow(self, context: Context, instance_id: int) -> None:
         """Follow a run from now on."""
@@ -223,6 +240,8 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
         with configuration_faults_are_final():
             found = cast("RunSearch", search).look(lambda: perform(call), self._tracker_after(waited), waited)
         if found is not None:
+            if self._memory is not None:
+                self._memory.save(self._definition_id, found)
             self._follow(context, found)
 
     def poke(self, context: Context) -> PokeReturnValue:

@@ -31,7 +31,8 @@ class WorkflowInstanceSensor(RunSensor):
     The usual arguments of a sensor apply: ``mode`` (``poke`` or ``reschedule``), ``poke_interval``
     (seconds, at least 0.1), ``timeout``, ``soft_fail``.
 
-    In mode ``reschedule`` every poke is a new process, which knows only when the first one was. For 60
+    In mode ``reschedule`` every poke is a new process, which knows only when the first one was and, from Airflow 3.3
+    on, which run was found. For 60
     seconds after that the service may not know the run; later that is final. A status that is not documented
     then fails the sensor if a node has failed and none is in progress; otherwise the run is followed until
     ``timeout``.

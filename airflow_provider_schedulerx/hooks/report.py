@@ -64,6 +64,22 @@ def with_nodes(calls: RunCalls, run: Run, log: Any) -> Run:
         return run
 
 
+def is_active_again(reported: Run, seen: Run, log: Any) -> bool:
+    """Return whether a run that a list reported as ended is not over, as its own poll shows, and say so.
+
+    The list lags, or somebody has rerun what had failed. A task that failed now would leave an active run.
+    """
+    if not reported.status.is_terminal or seen.status.is_terminal:
+        return False
+    log.info(
+        "%s, which was %s, is %s again: waiting on",
+        api.tracking.sentence(seen.label),
+        reported.status.name,
+        seen.status.name,
+    )
+    return True
+
+
 def log_run_summary(hook: SchedulerXHook, run: Run, log: Any, log_lines: int) -> None:
     """Log a table of the nodes of a run that has ended, and the last lines of each failed node's own log.
 

@@ -23,6 +23,7 @@ from airflow_provider_schedulerx.exceptions import raise_unless_successful
 from airflow_provider_schedulerx.hooks.definitions import definition_id_of
 from airflow_provider_schedulerx.hooks.report import (
     DEFAULT_LOG_LINES,
+    is_active_again,
     learn_secrets,
     log_run_summary,
     with_nodes,
@@ -151,7 +152,6 @@ class ExecuteOperator(ScopedOperator):
         return self._run_try(context)
 
     def _run_try(self, context: Context) -> int:
-        from airflow_provider_schedulerx.operators.following import defer_until_end, poll_until_end
         from airflow_provider_schedulerx.operators.launching import Launcher
         from airflow_provider_schedulerx.operators.start import Start
 
@@ -165,10 +165,15 @@ class ExecuteOperator(ScopedOperator):
             if not self.wait_for_completion:
                 update_assets(context, self.outlets, self.hook, run)
                 return run.instance_id
-            if self.deferrable:
-                defer_until_end(self, context, owner, run)
-            self._finish(context, owner, run, poll_until_end(self, owner, run))
+            self._follow(context, owner, run)
         return run.instance_id
+
+    def _follow(self, context: Context, owner: RunOwner, run: TaskRun) -> None:
+        from airflow_provider_schedulerx.operators.following import defer_until_end, poll_until_end
+
+        if self.deferrable:
+            defer_until_end(self, context, owner, run)
+        self._finish(context, owner, run, poll_until_end(self, owner, run))
 
     # What only a worker needs is imported there: a DAG file is parsed far more often than its tasks run.
 
@@ -237,7 +242,11 @@ class ExecuteOperator(ScopedOperator):
                     raise owner.time_is_up(ended.message)
             if seen is None:
                 raise after_trigger_gave_up(self, owner, run, ended.message)
-            self._finish(context, owner, run, seen)
+            learn_secrets(self.hook)
+            if is_active_again(seen, now := with_nodes(owner.calls, seen, self.log), self.log):
+                self._follow(context, owner, run)
+            else:
+                self._finish(context, owner, run, now)
         return run.instance_id
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -298,7 +307,6 @@ class ExecuteOperator(ScopedOperator):
         """End the task as its run has ended."""
         owner.ended(seen)
         learn_secrets(self.hook)
-        seen = with_nodes(owner.calls, seen, self.log)
         owner.snapshots.observe(seen)
         log_run_summary(self.hook, seen, self.log, self.log_lines_on_failure)
         raise_unless_successful(seen)

@@ -41,7 +41,6 @@ from airflow_provider_schedulerx.hooks.report import (
     FaultLog,
     learn_secrets,
     log_run_summary,
-    with_nodes,
 )
 from airflow_provider_schedulerx.hooks.runs import RunCalls
 from airflow_provider_schedulerx.links.schedulerx import persist_links
@@ -295,7 +294,6 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
 
     def _finish(self, run: Run) -> PokeReturnValue:
         learn_secrets(self.hook)
-        run = with_nodes(self.run_calls, run, self.log)
         self._snapshots.observe(run)
         log_run_summary(self.hook, run, self.log, self.log_lines_on_failure)
         raise_unless_successful(run)

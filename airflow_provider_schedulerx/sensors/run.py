@@ -13,6 +13,7 @@ from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXNotFoundError
 from airflow_provider_schedulerx.api.parameters import check_flag
 from airflow_provider_schedulerx.exceptions import RunNotFollowableError, RunSensorError
+from airflow_provider_schedulerx.hooks.report import is_active_again, learn_secrets, with_nodes
 from airflow_provider_schedulerx.run_page.writer import for_task
 from airflow_provider_schedulerx.sensors.poking import PokingRunSensor, configuration_faults_are_final
 from airflow_provider_schedulerx.sensors.searching import RunSearch
@@ -112,7 +113,12 @@ class RunSensor(PokingRunSensor):
                 cancel_on_kill=False,
             ),
             method_name="execute_complete",
-            kwargs={"definition_id": definition_id, "instance_id": instance_id, "try_number": try_number},
+            kwargs={
+                "definition_id": definition_id,
+                "instance_id": instance_id,
+                "deadline": deadline,
+                "try_number": try_number,
+            },
             timeout=limit,
         )
 
@@ -170,20 +176,22 @@ class RunSensor(PokingRunSensor):
         self._follow(context, ended.instance_id)
         return self._wait_deferred(context, deadline)
 
-    def execute_complete(
+    def execute_complete(  # noqa: PLR0917 - Airflow passes them by name
         self,
         context: Context,
         event: Any = None,
         definition_id: int | None = None,
         instance_id: int | None = None,
+        deadline: float | None = None,
         try_number: int | None = None,
     ) -> Any:
         """Finish after the wait in the triggerer, exactly as if the sensor had waited on a worker.
 
         :param event: of the trigger.
         :param definition_id: as it was at the first poll. ``dag.test()`` of Airflow 2.11 loses this and the
-            next one; then the sensor's own are taken.
+            next ones; then the sensor's own are taken.
         :param instance_id: the run that was deferred for.
+        :param deadline: epoch seconds at which the sensor times out.
         :param try_number: that has deferred.
         :return: the id of the run.
         :raises AirflowSensorTimeout: if ``timeout`` has passed.
@@ -215,8 +223,13 @@ class RunSensor(PokingRunSensor):
             raise self._after_trigger_gave_up(definition_id, instance_id)(
                 f"{self._title(instance_id)} can no longer be followed: {ended.message}"
             )
+        self._definition_id, self._followed = definition_id, instance_id
         self._snapshots = for_task(context["ti"], self.log)
-        self._finish(ended.run)
+        learn_secrets(self.hook)
+        run = with_nodes(self.run_calls, ended.run, self.log)
+        if is_active_again(ended.run, run, self.log):
+            return self._wait_deferred(context, deadline or time.time() + self.timeout)
+        self._finish(run)
         return instance_id
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

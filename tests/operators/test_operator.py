@@ -300,7 +300,7 @@ def test_on_kill_never_raises(
         stop = task.run_calls.stop
         task.run_calls.stop = lambda *ids: stop(*ids, timeout=1)  # type: ignore[method-assign]
         task.on_kill()
-        assert "was requested, but it had not ended" in task_log()
+        assert "so it was not stopped" in task_log()
     finally:
         emulator.restart()
 
@@ -444,6 +444,8 @@ def test_an_event_that_is_not_ours_is_never_success(emulator: EmulatorProcess, e
 def test_an_event_decides_as_a_look_does(emulator: EmulatorProcess) -> None:
     task, ti = deferred_run(2)
     run = ti.xcoms["WfInstanceId"]
+    while status_of(2, emulator) != 5:
+        time.sleep(0.1)
     ids = {"definition_id": 2, "instance_id": run}
     for status, error in ((4, None), (5, RunFailedError)):
         instance = WorkflowInstance(2, run, WorkflowInstanceStatus(status))
@@ -453,6 +455,26 @@ def test_an_event_decides_as_a_look_does(emulator: EmulatorProcess) -> None:
         else:
             with pytest.raises(error):
                 resume(task, ti, "execute_complete", {"event": event, **ids})
+
+
+def test_a_run_that_is_active_again_when_its_failure_is_reported_is_followed_on(
+    emulator: EmulatorProcess, task_log: Callable[[], str]
+) -> None:
+    """A list that lags, or a rerun in the console: a retry would start another run beside it."""
+    task, ti = deferred_run(3)
+    run = ti.xcoms["WfInstanceId"]
+    event = TerminalEvent(
+        Outcome.ENDED, 3, run, WorkflowInstance(3, run, WorkflowInstanceStatus.FAILED)
+    ).to_payload()
+    with pytest.raises(TaskDeferred) as deferred:
+        resume(
+            task,
+            ti,
+            "execute_complete",
+            {"event": event, "definition_id": 3, "instance_id": run, "is_own": True},
+        )
+    assert (deferred.value.kwargs or {})["instance_id"] == run
+    assert "is RUNNING again" in task_log()
 
 
 def test_a_run_that_has_ended_already_never_defers(emulator: EmulatorProcess) -> None:

@@ -15,6 +15,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
+from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import RunFailedError, RunSensorError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
@@ -172,3 +174,22 @@ def test_a_run_that_has_ended_while_the_triggerer_was_away_counts(hook: Schedule
         sensor(good, 1, deferrable=True).resume_execution(
             "__fail__", {"error": "Trigger failure"}, ti.context
         )
+
+
+def test_a_run_that_is_active_again_when_its_failure_is_reported_is_followed_on(
+    hook: SchedulerXHook, task_log: Callable[[], str]
+) -> None:
+    """A list that lags, or a rerun in the console: the list has shown no nodes, so the run is polled, and counts."""
+    endless = hook.execute_workflow(3)
+    event = failure_of(3, endless)
+    deadline = time.time() + 50
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(endless, deferrable=True).execute_complete(CONTEXT, event, 3, endless, deadline=deadline)
+    assert deferred.value.trigger.serialize()[1]["deadline"] == deadline
+    assert "is RUNNING again" in task_log()
+
+
+def failure_of(workflow_id: int, run: int) -> dict[str, Any]:
+    """The event of a failure as a list shows it, without nodes."""
+    failed = WorkflowInstance(workflow_id, run, WorkflowInstanceStatus.FAILED)
+    return TerminalEvent(Outcome.ENDED, workflow_id, run, failed).to_payload()

@@ -12,7 +12,10 @@ import pytest
 from airflow_provider_schedulerx import exceptions
 from airflow_provider_schedulerx.cli.commands import COMMANDS
 from airflow_provider_schedulerx.emulator import __main__ as emulator
+from dev.experiments import matrix
+from dev.experiments.scenarios import SCENARIOS
 from dev.harness.rest import IS_AIRFLOW_2
+from dev.releases import NEWEST, RELEASES
 from tests.conftest import ROOT
 
 PUBLIC = (
@@ -121,3 +124,30 @@ def test_every_option_of_the_emulator_is_in_the_table(
     known = re.findall(r"^  (--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)
     table = rows(page("command-line").partition("## The emulator")[2])
     assert [row[0].strip("`") for row in table if row[0].startswith("`-")] == known
+
+
+def test_the_versions_that_were_tried_are_those_of_the_matrix() -> None:
+    table = page("versions").partition("## What was tried")[2]
+    tried = dict(re.findall(r"^\| (\d+\.\d+\.\d+) \| ([\d., ]+) \|", table, re.MULTILINE))
+    # There is no Python 3.14 here; the page says so.
+    assert tried == {
+        airflow: ", ".join(python for python in release.pythons if python != "3.14")
+        for airflow, release in RELEASES.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["tutorial", "managed", "testing"])
+def test_what_is_to_be_installed_is_the_newest_airflow(name: str) -> None:
+    text = page(name).partition("## On Airflow 2.11")[0]
+    named = re.findall(r"apache-airflow==([\d.]+\d)|/constraints-(\d[\d.]+\d)/", text)
+    assert {one or other for one, other in named} == {NEWEST}
+
+
+def test_the_figures_of_the_matrix_are_those_of_its_long_form() -> None:
+    seeds, variants = matrix.SEEDS, matrix.IN_TURN
+    cases = len(matrix.pairwise()) * len(SCENARIOS) * seeds * variants
+    wanted = (
+        f"{len(matrix.pairwise())} profiles, {len(SCENARIOS)} scenarios, {seeds} seeds and {variants} of "
+        f"{len(matrix.VARIANTS)} variants in turn (of workflows and of jobs) are {cases:,} cases"
+    )
+    assert wanted in " ".join(page("figures").split())

@@ -31,6 +31,9 @@ from dev.experiments.inprocess import LocalService
 from dev.experiments.scenarios import BAD, HISTORIES, SCENARIOS, Scenario, Variant, World, workflows
 from dev.experiments.virtual import VirtualClock
 
+#: Of the long form.
+SEEDS, IN_TURN = 3, 4
+
 #: The provider needs the Professional edition: without it no run can be followed.
 FIXED = {"edition": "professional"}
 
@@ -226,13 +229,16 @@ def report(results: list[Result], seconds: float) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3, help="how many (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="one only")
     parser.add_argument("--profile", action="append", type=profiles.parse, help="instead of all pairs")
     parser.add_argument("--scenario", action="append", choices=[each.name for each in SCENARIOS])
     parser.add_argument("--variant", action="append", choices=[str(each) for each in VARIANTS])
     parser.add_argument(
-        "--variants", type=int, default=4, help="how many of 32, in turn (default: %(default)s)"
+        "--variants",
+        type=int,
+        default=IN_TURN,
+        help=f"how many of {len(VARIANTS)}, in turn (default: %(default)s)",
     )
     parser.add_argument("--verbose", action="store_true", help="show what the provider logs")
     arguments = parser.parse_args()

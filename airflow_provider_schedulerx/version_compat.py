@@ -76,7 +76,7 @@ def seconds_until_a_deferral_is_known() -> float:
     except ImportError:
         return 0.0
 
-    if type(getattr(task_runner, "SUPERVISOR_COMMS", None)).__name__.startswith("InProcess"):
+    if _is_in_process(getattr(task_runner, "SUPERVISOR_COMMS", None)):
         return 0.0
     from airflow.providers.common.compat.sdk import conf
 
@@ -383,6 +383,55 @@ def has_supervisor() -> bool:
 def takes_requests_from_threads() -> bool:
     """Return whether a task may ask its supervisor from a thread while its main one does. From 3.2 on, there is a lock."""
     return hasattr(_supervisor(), "_thread_lock")
+
+
+def check_api(seconds: float) -> None:
+    """Refuse what can be done without, where asking for it could end the task.
+
+    From 3.2 on, a request fails if the supervisor cannot reach Airflow's API. In 3.1 the supervisor ends, and its task
+    with it; and until then it keeps trying, and the task can do nothing else.
+
+    :param seconds: in which the API has to answer.
+    :raises ConnectionError: if it does not.
+    """
+    if takes_requests_from_threads() or _is_in_process(_supervisor()):
+        return
+    from airflow.providers.common.compat.sdk import conf
+
+    base = conf.get("api", "base_url", fallback="/")
+    if base.startswith("/"):
+        base = f"http://localhost:8080{base}"
+    url = conf.get("core", "execution_api_server_url", fallback=f"{base.rstrip('/')}/execution/")
+    url = f"{url.rstrip('/')}/health"
+    if not _answers(url, conf.get("api", "ssl_cert", fallback=""), seconds):
+        raise ConnectionError(f"Airflow does not answer at {url}")
+
+
+def _answers(url: str, ca_file: str, seconds: float) -> bool:
+    import http.client
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    import certifi
+
+    context = None
+    if url.startswith("https:"):
+        context = ssl.create_default_context(cafile=certifi.where())
+        if ca_file:
+            context.load_verify_locations(ca_file)
+    try:
+        with urllib.request.urlopen(url, timeout=seconds, context=context):  # noqa: S310  # Airflow's own
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _is_in_process(supervisor: Any) -> bool:
+    """Return whether it is that of ``dag.test()``, where there is no other process."""
+    return type(supervisor).__name__.startswith("InProcess")
 
 
 def _supervisor() -> Any:

@@ -83,7 +83,7 @@ class TaskSnapshotWriter:
 
     A write is a request to the task's supervisor, which may take minutes while Airflow's API is away. So it is made in a
     thread; one that is late is left alone, and meanwhile none is begun. Airflow 3.1 takes requests from one thread only,
-    and ``dag.test()`` has no supervisor: there, the task waits.
+    and ``dag.test()`` has no supervisor: there, the task waits, and nothing is begun while the API is away.
 
     :param ti_key: ``dag_id``, ``task_id``, ``run_id`` and ``map_index``.
     :param log: where a fault is logged, once.
@@ -149,6 +149,7 @@ class TaskSnapshotWriter:
         from airflow_provider_schedulerx.run_page.encoding import encode
         from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 
+        version_compat.check_api(PATIENCE)
         snapshot = Snapshot.of(instance, observed_at, mask=masked, try_number=self._try_number)
         if snapshot.is_partial and self._last is None:
             # The trigger may have stored them.

@@ -10,6 +10,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -35,8 +36,9 @@ def key(task: str) -> dict[str, Any]:
     return {"dag_id": "d", "task_id": task, "run_id": "r", "map_index": -1}
 
 
-class Supervisor:
-    """Takes the messages that Airflow's supervisor does: what a process stores passes through here.
+class InProcessSupervisor:
+    """Takes the messages that Airflow's supervisor does, as that of ``dag.test()``: what a process stores passes through
+    here.
 
     :ivar takes: seconds that each takes.
     """
@@ -75,16 +77,16 @@ class Supervisor:
 
 
 @pytest.fixture
-def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> InProcessSupervisor:
     from airflow.sdk.execution_time import task_runner
 
-    supervisor = Supervisor()
+    supervisor = InProcessSupervisor()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
     return supervisor
 
 
 @pytest.fixture
-def in_task(supervisor: Supervisor) -> Callable[[WorkflowInstance, float], None]:
+def in_task(supervisor: InProcessSupervisor) -> Callable[[WorkflowInstance, float], None]:
     """Observe at a time in a worker."""
     its = TaskSnapshotWriter(key("t"), logging.getLogger("task"), lambda: supervisor.now)
 
@@ -95,12 +97,12 @@ def in_task(supervisor: Supervisor) -> Callable[[WorkflowInstance, float], None]
     return observe
 
 
-def times(supervisor: Supervisor) -> list[float]:
+def times(supervisor: InProcessSupervisor) -> list[float]:
     return [at for at, _, _ in supervisor.stored]
 
 
 def test_changes_are_stored_at_most_every_few_seconds(
-    supervisor: Supervisor, in_task: Callable[..., None]
+    supervisor: InProcessSupervisor, in_task: Callable[..., None]
 ) -> None:
     for second in range(12):
         in_task(replace(NODES, start_time=f"2026-11-25 05:41:{second:02}"), float(second))
@@ -108,7 +110,7 @@ def test_changes_are_stored_at_most_every_few_seconds(
 
 
 def test_an_unchanged_run_is_stored_with_a_heartbeat(
-    supervisor: Supervisor, in_task: Callable[..., None]
+    supervisor: InProcessSupervisor, in_task: Callable[..., None]
 ) -> None:
     for second in range(0, 180, 5):
         # A poll without nodes says nothing of them.
@@ -118,7 +120,7 @@ def test_an_unchanged_run_is_stored_with_a_heartbeat(
 
 
 def test_a_job_instance_is_not_new_because_a_list_shows_less_of_it(
-    supervisor: Supervisor, in_task: Callable[..., None]
+    supervisor: InProcessSupervisor, in_task: Callable[..., None]
 ) -> None:
     for second in range(0, 60, 5):
         in_task(a_job(job_name=None if second % 10 else "nightly"), float(second))
@@ -129,7 +131,9 @@ def test_a_job_instance_is_not_new_because_a_list_shows_less_of_it(
     assert (snapshot.job.name, snapshot.job.result) == ("nightly", "done")
 
 
-def test_how_it_ended_is_stored_at_once(supervisor: Supervisor, in_task: Callable[..., None]) -> None:
+def test_how_it_ended_is_stored_at_once(
+    supervisor: InProcessSupervisor, in_task: Callable[..., None]
+) -> None:
     in_task(NODES, 0.0)
     in_task(ENDED, 0.5)
     in_task(ENDED, 1.0)
@@ -138,7 +142,7 @@ def test_how_it_ended_is_stored_at_once(supervisor: Supervisor, in_task: Callabl
     assert len(supervisor.stored[-1][2].nodes) == 2
 
 
-def test_a_worker_that_resumes_keeps_the_nodes_its_trigger_stored(supervisor: Supervisor) -> None:
+def test_a_worker_that_resumes_keeps_the_nodes_its_trigger_stored(supervisor: InProcessSupervisor) -> None:
     supervisor.values["t"] = encode(Snapshot.of(NODES, 5.0, mask=str))
     TaskSnapshotWriter(key("t"), logging.getLogger("task")).observe(ENDED)
     (stored,) = supervisor.stored
@@ -150,7 +154,7 @@ def test_a_worker_that_resumes_keeps_the_nodes_its_trigger_stored(supervisor: Su
 
 
 def test_a_fault_is_said_once_and_stops_nothing(
-    supervisor: Supervisor, in_task: Callable[..., None], caplog: pytest.LogCaptureFixture
+    supervisor: InProcessSupervisor, in_task: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     supervisor.error = RuntimeError("the API server is away")
     for second in range(0, 300, 5):
@@ -163,7 +167,7 @@ def test_a_fault_is_said_once_and_stops_nothing(
 
 
 def test_a_timeout_that_comes_while_the_task_writes_is_its_own_and_the_end_is_stored(
-    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+    supervisor: InProcessSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Airflow 3.1 and ``dag.test()`` write in the task's own thread, where its time limit strikes."""
     monkeypatch.setattr(version_compat, "takes_requests_from_threads", lambda: False)
@@ -181,7 +185,7 @@ def _strike(*_: Any) -> None:
 
 
 def test_slow_writes_take_a_tenth_of_the_time_at_most(
-    supervisor: Supervisor, in_task: Callable[..., None]
+    supervisor: InProcessSupervisor, in_task: Callable[..., None]
 ) -> None:
     supervisor.takes = 2.0
     at = 0.0
@@ -192,7 +196,7 @@ def test_slow_writes_take_a_tenth_of_the_time_at_most(
 
 
 def test_an_alarm_waits_until_the_answer_is_read(
-    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+    supervisor: InProcessSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the next request of the task would get the answer to this one."""
     events: list[str] = []
@@ -215,7 +219,7 @@ def test_an_alarm_waits_until_the_answer_is_read(
     assert events == ["answered", "alarm"]
 
 
-def test_secrets_that_airflow_knows_are_not_stored(supervisor: Supervisor) -> None:
+def test_secrets_that_airflow_knows_are_not_stored(supervisor: InProcessSupervisor) -> None:
     version_compat.mask_secret("hunter2-hunter2")
     TaskSnapshotWriter(key("t"), logging.getLogger("task")).observe(
         an_instance(a_node(1, result="the key was hunter2-hunter2"))
@@ -223,7 +227,7 @@ def test_secrets_that_airflow_knows_are_not_stored(supervisor: Supervisor) -> No
     assert supervisor.stored[0][2].nodes[0].result == "the key was ***"
 
 
-def test_a_snapshot_knows_of_which_try_it_is(supervisor: Supervisor) -> None:
+def test_a_snapshot_knows_of_which_try_it_is(supervisor: InProcessSupervisor) -> None:
     ti = types.SimpleNamespace(**key("t"), try_number=2)
     writer.for_task(ti, logging.getLogger("task")).observe(NODES)
 
@@ -244,7 +248,7 @@ def test_nothing_is_stored_outside_of_airflow(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(writer.for_trigger(ti), NullWriter)
 
 
-def test_nor_before_airflow_3_1(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nor_before_airflow_3_1(supervisor: InProcessSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     ti = types.SimpleNamespace(**key("t"))
     assert isinstance(writer.for_trigger(ti), TriggerSnapshotWriter)
     assert isinstance(writer.for_trigger(None), NullWriter)
@@ -253,7 +257,7 @@ def test_nor_before_airflow_3_1(supervisor: Supervisor, monkeypatch: pytest.Monk
     assert isinstance(writer.for_trigger(ti), NullWriter)
 
 
-class SlowSupervisor(Supervisor):
+class SlowSupervisor(InProcessSupervisor):
     """Takes requests from several threads, as that of Airflow 3.2 does, and lets them wait while it is ``away``."""
 
     def __init__(self) -> None:
@@ -346,7 +350,7 @@ def test_a_late_fault_is_said_at_the_next_poll(
 
 
 def test_a_supervisor_without_a_lock_is_asked_from_the_main_thread_only(
-    supervisor: Supervisor, in_task: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    supervisor: InProcessSupervisor, in_task: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That of Airflow 3.1 would give one thread the answer for another."""
     asked_from = []
@@ -355,12 +359,85 @@ def test_a_supervisor_without_a_lock_is_asked_from_the_main_thread_only(
     assert asked_from == [threading.main_thread()]
 
 
+class OldSupervisor(InProcessSupervisor):
+    """That of Airflow 3.1 ends if it cannot reach the API, and its task with it."""
+
+
+class Api:
+    """Airflow's API, as far as it says that it is there."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                assert self.path == "/airflow/execution/health"
+                self.send_response(api.status)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/airflow"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    from airflow.sdk.execution_time import task_runner
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", OldSupervisor(), raising=False)
+    # Also where the machine has a proxy for the Internet.
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    api = Api()
+    yield api
+    api.stop()
+
+
+@pytest.mark.parametrize("is_default", [True, False])
+def test_a_supervisor_that_an_absent_api_would_end_is_not_asked_then(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_default: bool
+) -> None:
+    from airflow.sdk.execution_time import task_runner
+
+    if is_default:
+        monkeypatch.delenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", raising=False)
+        monkeypatch.setenv("AIRFLOW__API__BASE_URL", f"{api.url}/")
+    else:
+        monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", f"{api.url}/execution/")
+    supervisor: Any = task_runner.SUPERVISOR_COMMS
+    its = TaskSnapshotWriter(key("t"), logging.getLogger("task"), lambda: supervisor.now)
+    its.observe(NODES)
+    assert len(supervisor.stored) == 1
+    api.status = 404
+    supervisor.now = 70.0
+    its.observe(NODES)
+    assert len(supervisor.stored) == 2, "who refuses is there"
+    asked = supervisor.asked
+    api.status = 503
+    supervisor.now = 140.0
+    its.observe(NODES)
+    api.stop()
+    its.observe(ENDED)
+    assert supervisor.asked == asked
+    assert [record.message for record in caplog.records] == [
+        "The run's page in Airflow is out of date, because storing it failed: "
+        f"ConnectionError('Airflow does not answer at {api.url}/execution/health')"
+    ]
+
+
 # In a triggerer.
 
 
 @pytest.mark.parametrize("count", [3, 500])
 def test_what_takes_long_to_mask_does_not_hold_up_the_event_loop(
-    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, count: int
+    supervisor: InProcessSupervisor, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     masked_in = set()
 
@@ -381,7 +458,7 @@ def test_what_takes_long_to_mask_does_not_hold_up_the_event_loop(
     assert len(supervisor.stored[0][2].nodes) == count
 
 
-def test_a_trigger_is_never_delayed_and_its_end_comes_through(supervisor: Supervisor) -> None:
+def test_a_trigger_is_never_delayed_and_its_end_comes_through(supervisor: InProcessSupervisor) -> None:
     supervisor.takes = 1.0
 
     async def follow() -> None:
@@ -399,7 +476,9 @@ def test_a_trigger_is_never_delayed_and_its_end_comes_through(supervisor: Superv
     assert at <= 2.0
 
 
-def test_what_waits_when_a_trigger_ends_is_not_stored_after_the_worker_has(supervisor: Supervisor) -> None:
+def test_what_waits_when_a_trigger_ends_is_not_stored_after_the_worker_has(
+    supervisor: InProcessSupervisor,
+) -> None:
     async def follow() -> None:
         for number in range(10):  # ahead in the queue
             TriggerSnapshotWriter(key(f"other{number}")).observe(NODES)
@@ -417,7 +496,7 @@ def test_what_waits_when_a_trigger_ends_is_not_stored_after_the_worker_has(super
 
 @pytest.mark.parametrize("run", [RUNNING, ENDED], ids=["runs", "has ended"])
 def test_what_is_being_prepared_when_a_trigger_ends_is_not_stored_late(
-    supervisor: Supervisor, run: WorkflowInstance
+    supervisor: InProcessSupervisor, run: WorkflowInstance
 ) -> None:
     """After a clear, the next try may have begun; after the end, the worker has stored more."""
     supervisor.takes = 5.0
@@ -437,7 +516,7 @@ def test_what_is_being_prepared_when_a_trigger_ends_is_not_stored_late(
 
 @pytest.mark.parametrize("next_run", [replace(RUNNING, start_time="x"), ENDED], ids=["runs", "has ended"])
 def test_nodes_that_wait_to_be_stored_are_not_lost_to_a_poll_without_them(
-    supervisor: Supervisor, next_run: WorkflowInstance
+    supervisor: InProcessSupervisor, next_run: WorkflowInstance
 ) -> None:
     async def follow() -> None:
         its = TriggerSnapshotWriter(key("t"))
@@ -451,7 +530,9 @@ def test_nodes_that_wait_to_be_stored_are_not_lost_to_a_poll_without_them(
     assert len(snapshot.nodes) == 2
 
 
-def test_a_thousand_waiting_runs_store_once_a_second_and_changes_first(supervisor: Supervisor) -> None:
+def test_a_thousand_waiting_runs_store_once_a_second_and_changes_first(
+    supervisor: InProcessSupervisor,
+) -> None:
     supervisor.takes = 0.005
     changed_at = 3_300.0
 
@@ -480,7 +561,7 @@ def test_a_thousand_waiting_runs_store_once_a_second_and_changes_first(superviso
     assert ended < changed_at + 31, "a change does not wait for heartbeats"
 
 
-def test_one_slow_write_is_not_held_against_the_next(supervisor: Supervisor) -> None:
+def test_one_slow_write_is_not_held_against_the_next(supervisor: InProcessSupervisor) -> None:
     """The first wakes up Airflow's API in the supervisor, which takes seconds on a busy machine."""
     supervisor.takes = 3.0
 
@@ -495,7 +576,7 @@ def test_one_slow_write_is_not_held_against_the_next(supervisor: Supervisor) -> 
     assert [round(at) for at in times(supervisor)] == [3, 10, 15]
 
 
-def test_a_slow_supervisor_is_left_alone(supervisor: Supervisor) -> None:
+def test_a_slow_supervisor_is_left_alone(supervisor: InProcessSupervisor) -> None:
     supervisor.takes = 2.0
 
     async def follow_all() -> None:
@@ -509,7 +590,7 @@ def test_a_slow_supervisor_is_left_alone(supervisor: Supervisor) -> None:
     assert len(supervisor.stored) <= 600 / 22 + 3
 
 
-def test_a_cancelled_trigger_never_cancels_a_request(supervisor: Supervisor) -> None:
+def test_a_cancelled_trigger_never_cancels_a_request(supervisor: InProcessSupervisor) -> None:
     """The triggerer of Airflow 3.1 would take the answer for that to its next request."""
     supervisor.takes = 5.0
 
@@ -529,7 +610,7 @@ def test_a_cancelled_trigger_never_cancels_a_request(supervisor: Supervisor) -> 
 
 
 def test_a_fault_in_a_triggerer_is_said_once(
-    supervisor: Supervisor, caplog: pytest.LogCaptureFixture
+    supervisor: InProcessSupervisor, caplog: pytest.LogCaptureFixture
 ) -> None:
     supervisor.error = RuntimeError("away")
 
@@ -547,7 +628,7 @@ def test_a_fault_in_a_triggerer_is_said_once(
     assert [snapshot.status.name for _, _, snapshot in supervisor.stored] == ["SUCCESS"]
 
 
-def test_a_trigger_that_starts_anew_keeps_the_nodes(supervisor: Supervisor) -> None:
+def test_a_trigger_that_starts_anew_keeps_the_nodes(supervisor: InProcessSupervisor) -> None:
     supervisor.values["t"] = encode(Snapshot.of(NODES, 5.0, mask=str))
 
     async def follow() -> None:

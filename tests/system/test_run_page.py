@@ -102,6 +102,14 @@ WORKFLOWS = {
         workflow(
             106, "relay", [{"name": "one", "duration": 20}, {"name": "two", "after": "one", "duration": 900}]
         ),
+        workflow(
+            107,
+            "chain",
+            [
+                {"name": f"link {n}", "duration": 3, **({"after": f"link {n - 1}"} if n else {})}
+                for n in range(15)
+            ],
+        ),
     ],
     "jobs": [
         {

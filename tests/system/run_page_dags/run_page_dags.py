@@ -40,6 +40,9 @@ with dag("page_long"):
 with dag("page_long_deferred"):
     etl(task_id="haul", workflow_id=103, deferrable=True)
 
+with dag("page_chain"):
+    etl(task_id="chain", workflow_id=107)
+
 with dag("page_large"):
     etl(task_id="large", workflow_id=104)
 

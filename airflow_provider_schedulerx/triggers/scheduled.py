@@ -23,13 +23,19 @@ from airflow_provider_schedulerx.triggers.settings import as_passing, warn_of_un
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
+    from airflow_provider_schedulerx.api.polling.poller import ListedRuns
     from airflow_provider_schedulerx.api.runs.kinds import RunKind
-    from airflow_provider_schedulerx.api.runs.scheduled import SearchEvent, TimeField, WantedTime
+    from airflow_provider_schedulerx.api.runs.scheduled import (
+        SearchEvent,
+        SearchOutcome,
+        TimeField,
+        WantedTime,
+    )
 
 #: Seconds between two tries to read the connection or to open a session.
 _PAUSE = 5.0
-#: Seconds after the deadline for a last list.
-_LAST_LIST_SECONDS = 5.0
+#: Seconds after the deadline for a last list, and between two tries.
+_LAST_LIST_SECONDS, _LAST_PAUSE = 8.0, 1.0
 
 
 class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
@@ -123,61 +129,94 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
         return self.definition_id
 
     async def _search(self, lists: RunLists) -> SearchEvent:
-        wanted = api.scheduled.WantedTime(self.field, self.beginning)
-        outcomes = api.scheduled.SearchOutcome
-        tracker = api.tracking.RunTracker(self.poll_failure_tolerance)
-        faults = FaultLog(self.log, f"the list of runs of {self.kind.definition_noun} {self.definition_id}")
-        began, reach, is_last = time.monotonic(), "its runs were never listed", False
+        search = _Search(self)
+        last_until: float | None = None
         while True:
             # Asked here, too: what fails at once, such as a lookup that has failed for others, runs into no timeout.
-            is_last = is_last or self._hurry_if_time_is_up(lists)
+            if last_until is None and self._seconds_left(0.0) == 0.0:
+                # One list more: the run may have appeared meanwhile. It gets its seconds even if the triggerer was
+                # away at the deadline.
+                last_until = time.monotonic() + _LAST_LIST_SECONDS
+                lists.hurry()
+            left = self._seconds_left(0.0) if last_until is None else max(0.0, last_until - time.monotonic())
             try:
-                # The last list gets its seconds even if the triggerer was away at the deadline.
-                async with asyncio.timeout(_LAST_LIST_SECONDS if is_last else self._seconds_left(0.0)):
+                async with asyncio.timeout(left):
                     listed = await lists.next()
             except TimeoutError:
-                if is_last:
-                    return self._event(outcomes.TIMEOUT, reach)
+                if last_until is not None:
+                    return search.time_is_up()
                 continue
-            except SchedulerXConfigurationError as error:
-                return self._event(outcomes.UNDECIDED, str(error))
             except SchedulerXError as error:
-                # Unlike a run, a workflow that does not exist will not appear later.
-                final = isinstance(error, SchedulerXNotFoundError)
-                if final or not tracker.observe_failure(as_passing(error), time.monotonic()):
-                    return self._event(outcomes.UNDECIDED, str(error))
-                faults.failed(error)
-                reach = f"its runs cannot be listed: {error}"
-                if is_last:
-                    return self._event(outcomes.TIMEOUT, reach)
-                if not lists.is_open:
+                if (event := search.observe_failure(error)) is not None:
+                    return event
+                if last_until is not None:
+                    # An error is no look at the list.
+                    if time.monotonic() + _LAST_PAUSE >= last_until:
+                        return search.time_is_up()
+                    await asyncio.sleep(_LAST_PAUSE)
+                    lists.hurry()
+                elif not lists.is_open:
                     await asyncio.sleep(min(_PAUSE, (self._seconds_left(1.0) or _PAUSE)))
                 continue
-            faults.succeeded()
-            tracker.observe_answer()
-            seen = api.scheduled.search(wanted, listed.summaries)
-            if seen.found is not None:
-                message = api.scheduled.found_message(wanted, seen, self.kind.instance_noun)
-                self.log.info("%s", message)
-                return self._event(outcomes.FOUND, message, seen.found.instance_id)
-            if seen.reach != reach:
-                reach = seen.reach
-                self.log.info("There is no run with %s yet: %s", wanted, reach)
-            # It may be listed late.
-            if seen.is_beyond and time.monotonic() - began > api.tracking.SETTLING_SECONDS:
-                return self._event(outcomes.BEYOND, reach)
-            if is_last:
-                return self._event(outcomes.TIMEOUT, reach)
-
-    def _hurry_if_time_is_up(self, lists: RunLists) -> bool:
-        """Whether the next list is the last one: the run may have appeared meanwhile."""
-        if self._seconds_left(0.0) != 0.0:
-            return False
-        lists.hurry()
-        return True
+            if (event := search.observe(listed)) is not None:
+                return event
+            if last_until is not None:
+                return search.time_is_up()
 
     def _seconds_left(self, more: float) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline + more - time.time())
 
-    def _event(self, outcome: Any, message: str, instance_id: int | None = None) -> SearchEvent:
-        return api.scheduled.SearchEvent(outcome, self.definition_id, instance_id, message)
+
+class _Search:
+    """What the lists, one after the other, mean for a trigger."""
+
+    def __init__(self, trigger: ScheduledRunTrigger) -> None:
+        self._log = trigger.log
+        self._kind = trigger.kind
+        self._definition_id = trigger.definition_id
+        self._wanted = api.scheduled.WantedTime(trigger.field, trigger.beginning)
+        self._tracker = api.tracking.RunTracker(trigger.poll_failure_tolerance)
+        self._faults = FaultLog(
+            trigger.log, f"the list of runs of {self._kind.definition_noun} {self._definition_id}"
+        )
+        self._began = time.monotonic()
+        self._reach = "its runs were never listed"
+
+    def observe(self, listed: ListedRuns) -> SearchEvent | None:
+        """Take in a list.
+
+        :return: the event, if it ends the search.
+        """
+        self._faults.succeeded()
+        self._tracker.observe_answer()
+        seen = api.scheduled.search(self._wanted, listed.summaries)
+        if seen.found is not None:
+            message = api.scheduled.found_message(self._wanted, seen, self._kind.instance_noun)
+            self._log.info("%s", message)
+            return self._event(api.scheduled.SearchOutcome.FOUND, message, seen.found.instance_id)
+        if seen.reach != self._reach:
+            self._reach = seen.reach
+            self._log.info("There is no run with %s yet: %s", self._wanted, self._reach)
+        # It may be listed late.
+        if seen.is_beyond and time.monotonic() - self._began > api.tracking.SETTLING_SECONDS:
+            return self._event(api.scheduled.SearchOutcome.BEYOND, self._reach)
+        return None
+
+    def observe_failure(self, error: SchedulerXError) -> SearchEvent | None:
+        """Take in that there was no list.
+
+        :return: the event, if that ends the search.
+        """
+        # Unlike a run, a workflow that does not exist will not appear later.
+        final = isinstance(error, SchedulerXConfigurationError | SchedulerXNotFoundError)
+        if final or not self._tracker.observe_failure(as_passing(error), time.monotonic()):
+            return self._event(api.scheduled.SearchOutcome.UNDECIDED, str(error))
+        self._faults.failed(error)
+        self._reach = f"its runs cannot be listed: {error}"
+        return None
+
+    def time_is_up(self) -> SearchEvent:
+        return self._event(api.scheduled.SearchOutcome.TIMEOUT, self._reach)
+
+    def _event(self, outcome: SearchOutcome, message: str, instance_id: int | None = None) -> SearchEvent:
+        return api.scheduled.SearchEvent(outcome, self._definition_id, instance_id, message)

@@ -32,6 +32,7 @@ from dev.harness.scripted_service import (
     FAILED,
     GET,
     LIST,
+    RUNNING,
     STOP,
     SUCCESS,
     ScriptedService,
@@ -635,6 +636,40 @@ def test_a_crowd_that_cannot_be_stopped_leaves_calls_for_the_others(simulate: An
         await until_all_stops_end()
 
     simulate(main, quota=100)
+
+
+@pytest.mark.parametrize("fault", ["reset", "throttled", "key", "connection"])
+@pytest.mark.parametrize("seconds", [0.5, 2])
+def test_a_fault_at_the_deadline_is_not_the_last_list(simulate: Any, fault: str, seconds: float) -> None:
+    raised: dict[str, Callable[[], BaseException]] = {
+        "reset": lambda: errors.SchedulerXUnavailableError("reset"),
+        "throttled": lambda: errors.SchedulerXThrottledError("throttled", retry_after=1),
+        "key": lambda: errors.SchedulerXAuthenticationError("InvalidAccessKeyId.Inactive"),
+    }
+
+    async def main(world: World) -> None:
+        loop = asyncio.get_running_loop()
+        if fault == "connection":
+            good, world.settings = world.settings, errors.SchedulerXUnavailableError("away")
+            loop.call_at(96 + seconds, setattr, world, "settings", good)
+        else:
+            world.service.faults.append(failing(raised[fault], 99, 100 + seconds))
+        run = {"WfInstanceId": 7, "WorkflowId": 1, "Status": RUNNING, "DataTime": "2026-11-24 02:00:00"}
+        world.service.faults.append(lambda _: {"WfInstanceInfos": [run] if now() >= 99.5 else []})
+        wanted: dict[str, Any] = {
+            "kind_name": "workflow",
+            "definition_id": 1,
+            "field": "data_time",
+            "beginning": "2026-11-24",
+        }
+        made = ScheduledRunTrigger(
+            **wanted, poll_interval=600, deadline=EPOCH + 100, poll_failure_tolerance=3000
+        )
+        (event,) = [each.payload async for each in made.run()]
+        assert event["outcome"] == "found", event
+        assert now() <= 110
+
+    simulate(main)
 
 
 # What lookups leave behind.

@@ -96,18 +96,21 @@ async def until_a_deferral_is_known(deferred_at: float | None) -> None:
         await asyncio.sleep(seconds)
 
 
-async def is_deferred(task_instance: Any) -> bool | None:
-    """Return whether a task is deferred; None if it has no state, as just after it was cleared.
+async def still_waits(task_instance: Any) -> bool | None:
+    """Return whether a task whose trigger was cancelled waits for its run, in this try or the next one.
 
+    :return: None if it has no state, as just after it was cleared.
     :raises Exception: if its state could not be fetched.
     """
     from asgiref.sync import sync_to_async
 
     state = await sync_to_async(_state)(task_instance)
-    return None if state is None else state == "deferred"
+    # No user sets the second one: this triggerer was away, and what another one reported has ended the try.
+    return None if state is None else state in ("deferred", "up_for_retry")
 
 
 def _state(task_instance: Any) -> str | None:
+    """Return the state of a task. None if it has none; ``removed`` if there is no such task, as in a deleted DAG run."""
     dag_id, task_id = task_instance.dag_id, task_instance.task_id
     run_id, map_index = task_instance.run_id, task_instance.map_index
     try:
@@ -118,7 +121,7 @@ def _state(task_instance: Any) -> str | None:
         dag_id=dag_id, task_ids=[task_id], run_ids=[run_id], map_index=map_index
     )
     key = task_id if map_index < 0 else f"{task_id}_{map_index}"
-    state = states.get(run_id, {}).get(key)
+    state = states.get(run_id, {}).get(key, "removed")
     return None if state is None else str(state)
 
 
@@ -148,11 +151,17 @@ def resumes_after_on_kill() -> bool:
     return hasattr(RuntimeTaskInstance, "get_task_states")
 
 
-def task_state(task_instance: Any, seconds: float) -> str | None:
-    """Ask the task's supervisor for the state that Airflow has the task in.
+#: States that a running task has after someone has ended it.
+_ENDED = frozenset({"failed", "success", "skipped", "upstream_failed", "removed", "restarting"})
 
-    :param seconds: within which it has to answer.
-    :return: the state, such as ``running``; None if it could not be determined in time.
+
+def someone_has_ended(task_instance: Any, seconds: float) -> bool:
+    """Ask the supervisor of a task that is asked to stop whether someone has ended it: a person, or the end of its DAG run.
+
+    Otherwise its worker is shutting down, or Airflow has lost sight of the task and is going to run it again.
+
+    :param seconds: within which it has to answer. No answer means no: that someone has ended a task reaches its supervisor
+        as an answer of Airflow, and the supervisor also stops a task because Airflow does not answer.
     """
     found: list[str | None] = []
 
@@ -164,7 +173,7 @@ def task_state(task_instance: Any, seconds: float) -> str | None:
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(seconds)
-    return found[0] if found else None
+    return bool(found) and found[0] in _ENDED
 
 
 # 3.3.2: a connection can be looked up in an event loop. Before, that masks its secrets with a blocking call to the

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.operators.run_owner import RunOwner
 
 #: Seconds within which Airflow has to say which state a killed task is in.
-_STATE_SECONDS = 1.0
+_STATE_SECONDS = 2.0
 
 #: What ends a try unchanged: these are answers already.
 _ANSWERS = (
@@ -152,7 +152,12 @@ class TryEnd:
 
     def _after_kill(self) -> BaseException:
         owner = self._owner
-        is_wanted = owner.kill_is_noted and not owner.is_last_try and self._is_wanted_by_airflow()
+        # If not, the worker shuts down (a deploy, say) or cannot reach Airflow, and the next try takes the run up.
+        is_wanted = (
+            owner.kill_is_noted
+            and not owner.is_last_try
+            and not version_compat.someone_has_ended(self._ti, _STATE_SECONDS)
+        )
         if owner.phase is Phase.STARTING and owner.stopper.cancel_on_kill and not is_wanted:
             owner.look_for_started()
         run = owner.run
@@ -168,8 +173,7 @@ class TryEnd:
             return self._after_stop(killed)
         if is_wanted:
             return self.lost(
-                "The worker was asked to shut down, but Airflow still wants this task (its state is running), so "
-                f"{run} keeps running"
+                f"The task was asked to stop, but Airflow does not say that anyone has ended it, so {run} keeps running"
             )
         if reason := owner.stopper.why_not(run):
             return self.lost(f"{killed}; it keeps running because {reason}")
@@ -184,7 +188,3 @@ class TryEnd:
         if self._owner.has_succeeded:
             return self._succeeded_meanwhile(killed)
         return RunStoppedError(f"{killed}, and it was stopped")
-
-    def _is_wanted_by_airflow(self) -> bool:
-        """Whether the signal means that the worker shuts down (a deploy, say), and not that a user ended the task."""
-        return version_compat.task_state(self._ti, _STATE_SECONDS) == "running"

@@ -81,11 +81,11 @@ async def _task_waits(task_instance: Any) -> bool:
     is_told = version_compat.triggers_are_told_of_kills()
     for _ in range(_STATE_TRIES):
         try:
-            is_deferred = await version_compat.is_deferred(task_instance)
+            waits = await version_compat.still_waits(task_instance)
         except Exception:
             await asyncio.sleep(_STATE_PAUSE)
         else:
-            return is_deferred or (is_deferred is None and not is_told)
+            return waits or (waits is None and not is_told)
     return not is_told
 
 

@@ -391,8 +391,13 @@ def signalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     monkeypatch.setattr(version_compat, "resumes_after_on_kill", lambda: True)
     before = signal.getsignal(signal.SIGTERM)
 
-    def send(task: ExecuteWorkflowOperator, after: float, state: str | None) -> None:
-        monkeypatch.setattr(version_compat, "task_state", lambda ti, seconds: state)
+    def send(task: ExecuteWorkflowOperator, after: float, state: str | Exception | None) -> None:
+        def asked(_: Any) -> str | None:
+            if isinstance(state, Exception):
+                raise state
+            return state
+
+        monkeypatch.setattr(version_compat, "_state", asked)
         signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
         main = threading.main_thread().ident
         threading.Timer(after, signal.pthread_kill, [main, signal.SIGTERM]).start()
@@ -401,14 +406,22 @@ def signalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     signal.signal(signal.SIGTERM, before)
 
 
-def test_a_worker_that_goes_away_leaves_the_run_to_the_next_try(
-    emulator: EmulatorProcess, kept: TaskInstance, signalled: Callable[..., None]
+@pytest.mark.parametrize(
+    "state",
+    ["running", None, "scheduled", "queued", "up_for_retry", ConnectionError("the API server is away")],
+)
+def test_a_task_that_no_one_has_ended_leaves_the_run_to_the_next_try(
+    emulator: EmulatorProcess,
+    kept: TaskInstance,
+    signalled: Callable[..., None],
+    state: str | Exception | None,
 ) -> None:
+    """Its worker shuts down, or Airflow has not heard of it for a while and schedules it again, or does not answer."""
     workflow_id = workflow(emulator)
     task = operator(workflow_id=workflow_id, poll_interval=60)
-    signalled(task, 1, "running")
+    signalled(task, 1, state)
     began = time.monotonic()
-    with pytest.raises(RunLostError, match=r"still wants this task.*A retry picks it up"):
+    with pytest.raises(RunLostError, match=r"does not say that anyone has ended it.*A retry picks it up"):
         kept.run(task)
     assert time.monotonic() - began < 5
     starts, run = emulator.starts(workflow_id), active(emulator, workflow_id)
@@ -421,7 +434,9 @@ def test_a_worker_that_goes_away_leaves_the_run_to_the_next_try(
     ("state", "tries", "durable"),
     [
         ("failed", 1, True),
-        (None, 1, True),
+        ("success", 1, True),
+        ("skipped", 1, True),
+        ("removed", 1, True),
         ("restarting", 1, True),
         ("running", 4, True),
         ("running", 1, False),
@@ -431,11 +446,11 @@ def test_everything_else_stops_the_run(
     emulator: EmulatorProcess,
     kept: TaskInstance,
     signalled: Callable[..., None],
-    state: str | None,
+    state: str,
     tries: int,
     durable: bool,
 ) -> None:
-    """A user has acted, or Airflow does not say, or there is no other try, or it would not know the run."""
+    """A user has acted, or there is no other try, or it would not know the run."""
     workflow_id = workflow(emulator)
     kept.try_number = tries - 1
     task = operator(workflow_id=workflow_id, poll_interval=60, durable=durable)

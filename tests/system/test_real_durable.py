@@ -209,7 +209,7 @@ def test_a_worker_that_is_told_to_end_leaves_the_run_to_the_next_try(
     wait_until_followed(airflow, emulator, "dying", run_id, run)
     assert emulator.starts(3) == before + 1
     assert emulator.instances(3)[-1]["status"] == 3
-    assert "Airflow still wants this task" in airflow.log("dying", run_id, "run", 1)
+    assert "does not say that anyone has ended it" in airflow.log("dying", run_id, "run", 1)
     end(airflow, emulator, "dying", run_id)
 
 

@@ -211,6 +211,7 @@ def test_on_kill_stops_the_run_though_it_is_cancelled_again_and_again(
     ("is_told", "states", "is_stopped"),
     [
         (True, ["deferred"], False),
+        (True, ["up_for_retry"], False),
         (True, ["failed"], True),
         (True, ["running"], True),
         (True, [None], True),
@@ -218,6 +219,7 @@ def test_on_kill_stops_the_run_though_it_is_cancelled_again_and_again(
         (True, [OSError, "failed"], True),
         (True, [OSError] * 9, True),
         (False, ["deferred"], False),
+        (False, ["up_for_retry"], False),
         (False, ["failed"], True),
         (False, [None], False),
         (False, [OSError, "failed"], True),

@@ -179,9 +179,10 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
         name = getattr(self, self.kind.name_argument)
         return f"the {self.kind.definition_noun} named {name!r}"
 
-    def _identify(self, context: Context) -> bool:
+    def _identify(self, context: Context, definition_id: int | None = None) -> bool:
         """Find out which run to wait for, or begin to search for it.
 
+        :param definition_id: of what is run, if that is known already.
         :return: False if a passing fault has kept its name from being looked up.
         """
         with configuration_faults_are_final():
@@ -192,7 +193,8 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
         known = self._remembered(context, wanted)
         try:
             with configuration_faults_are_final():
-                self._definition_id = (known.definition_id if known else None) or self.definition_id()
+                definition_id = definition_id or (known.definition_id if known else None)
+                self._definition_id = definition_id or self.definition_id()
         except SchedulerXNotFoundError as error:
             raise RunNotFollowableError(str(error)) from None
         except SchedulerXError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, conf
 
@@ -13,7 +13,9 @@ from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXNotFoundError
 from airflow_provider_schedulerx.api.parameters import check_flag
 from airflow_provider_schedulerx.exceptions import RunNotFollowableError, RunSensorError
+from airflow_provider_schedulerx.hooks.definitions import definition_id_of
 from airflow_provider_schedulerx.hooks.report import is_active_again, learn_secrets, with_nodes
+from airflow_provider_schedulerx.hooks.runs import RunCalls
 from airflow_provider_schedulerx.run_page.writer import for_task
 from airflow_provider_schedulerx.sensors.poking import PokingRunSensor, configuration_faults_are_final
 from airflow_provider_schedulerx.sensors.searching import RunSearch
@@ -60,66 +62,73 @@ class RunSensor(PokingRunSensor):
             return super()._wait(context)
         self._definition_id, self._followed, self._search = 0, None, None
         deadline = time.time() + self.timeout
-        self._identify_before(deadline, context)
+        if not self._identify(context):
+            self._defer_for_name(context, deadline)
         return self._wait_deferred(context, deadline)
 
-    def _identify_before(self, deadline: float, context: Context) -> None:
-        """Do :meth:`_identify` until it is done."""
-        while not self._identify(context):
-            left = deadline - time.time()
-            if left <= 0:
-                raise AirflowSensorTimeout(
-                    f"{api.tracking.sentence(self._named())} could not be looked up within timeout={self.timeout:g} s"
-                )
-            time.sleep(min(float(self.poke_interval), left))
+    def definition_id(self) -> int:
+        """Return the id of what is run; if its name has to be looked up, and this can defer, in one try."""
+        calls = RunCalls(self.hook, self.kind)
+        if self.deferrable:
+            calls.limit_to(lambda: 0.0, time.sleep)
+        return definition_id_of(self.kind, self, calls)
+
+    def _defer_for_name(self, context: Context, deadline: float) -> None:
+        """Have the triggerer look the name up: that takes as long as a fault lasts, and needs no worker."""
+        from airflow_provider_schedulerx.triggers.naming import DefinitionTrigger
+
+        self._defer(
+            context,
+            deadline,
+            DefinitionTrigger.from_task(self, name=getattr(self, self.kind.name_argument), deadline=deadline),
+            "execute_named",
+        )
 
     def _wait_deferred(self, context: Context, deadline: float) -> Any:
         """Poll once here, then wait in the triggerer, whose calls keep to a budget.
 
         A run that has ended already never defers.
         """
-        from airflow_provider_schedulerx.triggers.run import DEFERRAL_MARGIN
-
-        limit = timedelta(seconds=max(0.0, deadline - time.time()) + DEFERRAL_MARGIN)
-        definition_id, try_number = self._definition_id, getattr(context["ti"], "try_number", None)
-        if version_compat.retries_resume_deferrals():
-            context["ti"].xcom_push(key=_XCOM_TRY, value=try_number)
+        definition_id = self._definition_id
         if self._followed is None:
             self._look_for_it(context, self.hook.single_try_transport.perform)
         if self._followed is None:
             from airflow_provider_schedulerx.triggers.scheduled import ScheduledRunTrigger
 
-            self.defer(
-                trigger=ScheduledRunTrigger.from_task(
-                    self,
-                    definition_id=definition_id,
-                    wanted=cast("WantedTime", self.wanted_time()),
-                    deadline=deadline,
-                ),
-                method_name="execute_found",
-                kwargs={"definition_id": definition_id, "deadline": deadline, "try_number": try_number},
-                timeout=limit,
+            searching = ScheduledRunTrigger.from_task(
+                self,
+                definition_id=definition_id,
+                wanted=cast("WantedTime", self.wanted_time()),
+                deadline=deadline,
             )
+            self._defer(context, deadline, searching, "execute_found", definition_id=definition_id)
         instance_id = self._followed
         if done := self._take(lambda: self._poll_once(definition_id, instance_id)):
             return done.xcom_value
+        following = self.trigger_class().from_task(
+            self,
+            definition_id=definition_id,
+            instance_id=instance_id,
+            poll_interval=max(1.0, float(self.poke_interval)),
+            deadline=deadline,
+            cancel_on_kill=False,
+        )
+        ids = {"definition_id": definition_id, "instance_id": instance_id}
+        return self._defer(context, deadline, following, "execute_complete", **ids)
+
+    def _defer(
+        self, context: Context, deadline: float, trigger: Any, method_name: str, **ids: int
+    ) -> NoReturn:
+        from airflow_provider_schedulerx.triggers.run import DEFERRAL_MARGIN
+
+        try_number = getattr(context["ti"], "try_number", None)
+        if version_compat.retries_resume_deferrals():
+            context["ti"].xcom_push(key=_XCOM_TRY, value=try_number)
         self.defer(
-            trigger=self.trigger_class().from_task(
-                self,
-                definition_id=definition_id,
-                instance_id=instance_id,
-                poll_interval=max(1.0, float(self.poke_interval)),
-                deadline=deadline,
-                cancel_on_kill=False,
-            ),
-            method_name="execute_complete",
-            kwargs={
-                "definition_id": definition_id,
-                "instance_id": instance_id,
-                "deadline": deadline,
-                "try_number": try_number,
-            },
-            timeout=limit,
+            trigger=trigger,
+            method_name=method_name,
+            kwargs={**ids, "deadline": deadline, "try_number": try_number},
+            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + DEFERRAL_MARGIN),
         )
 
     def _poll_once(self, definition_id: int, instance_id: int) -> Run:
@@ -128,6 +137,39 @@ class RunSensor(PokingRunSensor):
         return self.hook.single_try_transport.perform(call)
 
     # The second part, with the event of the trigger.
+
+    def execute_named(
+        self,
+        context: Context,
+        event: Any = None,
+        deadline: float | None = None,
+        try_number: int | None = None,
+    ) -> Any:
+        """Continue once the triggerer has looked the name up, or not.
+
+        :param event: of :class:`~airflow_provider_schedulerx.triggers.naming.DefinitionTrigger`.
+        :param deadline: epoch seconds at which the sensor times out; ``dag.test()`` of Airflow 2.11 loses this.
+        :param try_number: that has deferred.
+        :return: the id of the run.
+        :raises AirflowSensorTimeout: if ``timeout`` has passed.
+        :raises RunNotFollowableError: if nothing, or more than one thing, has the name.
+        :raises RunSensorError: if it can no longer be looked up.
+        """
+        if self._is_of_another_try(context, try_number):
+            return self._wait(context)
+        deadline = deadline or time.time() + self.timeout
+        told: dict[str, Any] = event if isinstance(event, dict) else {}
+        found = told.get("definition_id")
+        # If there is none, one look more says whether a retry can change anything.
+        if not self._identify(context, found if isinstance(found, int) else None):
+            if time.time() >= deadline:
+                raise AirflowSensorTimeout(
+                    f"{api.tracking.sentence(self._named())} could not be looked up within timeout={self.timeout:g} s"
+                )
+            raise RunSensorError(
+                f"{api.tracking.sentence(self._named())} can no longer be looked up: {told.get('message')}"
+            )
+        return self._wait_deferred(context, deadline)
 
     def execute_found(
         self,
@@ -153,9 +195,8 @@ class RunSensor(PokingRunSensor):
             return self._wait(context)
         if definition_id is None:
             deadline = time.time() + self.timeout
-            self._identify_before(deadline, context)
-        else:
-            self._definition_id = definition_id
+            definition_id = self.definition_id()
+        self._definition_id = definition_id
         with configuration_faults_are_final():
             wanted = cast("WantedTime", self.wanted_time())
         search = self._search = RunSearch(self.kind, self._definition_id, wanted, self.log)

@@ -53,8 +53,11 @@ class EarlierRuns:
         start.remember(earlier)
         run = start.run(earlier.instance_id, is_own=earlier.is_own, is_new=False)
         if earlier.is_over:
-            self._log.info("%s of the previous try was stopped: starting a new run", run.title)
-            return None
+            if not self._was_continued(earlier, run):
+                self._log.info("%s of the previous try was stopped: starting a new run", run.title)
+                return None
+            self._log.warning("%s was continued after the previous try had stopped it", run.title)
+            start.store.keep(replace(earlier, is_over=False))
         start.owner.follow(run)
         if not start.policy.waits:
             # The task only starts its run, so it is done, however that run ends.
@@ -64,6 +67,15 @@ class EarlierRuns:
             return run
         start.owner.nothing_started()
         return None
+
+    def _was_continued(self, earlier: StartIntent, run: TaskRun) -> bool:
+        """Whether somebody has continued a run whose end was seen after its stop, as the console allows."""
+        try:
+            seen = self._start.calls.get(run.definition_id, run.instance_id)
+        except SchedulerXError as error:
+            self._log.warning("Could not poll %s, which was stopped: %s", run, error)
+            return False
+        return seen.status.is_success or not _has_ended(earlier, seen)
 
     def _is_to_be_followed(self, run: TaskRun) -> bool:
         start = self._start
@@ -143,7 +155,7 @@ class EarlierRuns:
             except SchedulerXError as error:
                 state = f"it could not be polled there: {error}"
             else:
-                if earlier.is_over or seen.status.is_terminal or api.tracking.has_failed(seen):
+                if _has_ended(earlier, seen):
                     self._log.warning(
                         "The previous try %s, which is %s. This try is for %s, or for another region, "
                         "namespace or group: starting a run there",
@@ -175,17 +187,17 @@ class EarlierRuns:
             f"was {calls.kind.instance_noun} {earlier.instance_id}" if earlier.instance_id else "is unknown"
         )
         self._log.info("The task was cleared, so a new run is started; the earlier one %s", known)
-        if earlier.instance_id is None or not earlier.is_own or earlier.is_over:
+        if earlier.instance_id is None or not earlier.is_own:
             return
         run = TaskRun(calls.kind, earlier.definition_id, earlier.instance_id)
         try:
             seen = calls.get(run.definition_id, run.instance_id)
         except SchedulerXError as error:
             self._log.warning("Could not poll %s: %s", run, error)
-            if self._is_forgotten(earlier, error):
+            if earlier.is_over or self._is_forgotten(earlier, error):
                 return
         else:
-            if seen.status.is_terminal or api.tracking.has_failed(seen):
+            if _has_ended(earlier, seen):
                 return
             if not start.policy.cancel_on_kill:
                 self._log.warning(
@@ -260,6 +272,14 @@ class EarlierRuns:
     def _calls_of(self, earlier: StartIntent) -> RunCalls:
         """The calls for the kind and the scope in which an earlier try has started its run."""
         return self._start.calls.within(earlier.scope, api.kinds.kind_named(earlier.kind))
+
+
+def _has_ended(earlier: StartIntent, seen: Run) -> bool:
+    """Whether the run of an earlier try has ended. If that has stopped it, also by a status that nobody has described."""
+    if earlier.is_over:
+        # Without its nodes, such a status says nothing new.
+        return api.tracking.is_over(seen) or not (seen.status.is_known or seen.nodes)
+    return seen.status.is_terminal or api.tracking.has_failed(seen)
 
 
 def _whereabouts(intent: StartIntent) -> tuple[str, object, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
@@ -83,7 +83,7 @@ class Launcher:
             owner.check_killed()
             self._lost.announce(intent)
             try:
-                instance_id = start.calls.start(start.definition_id, parameters)
+                instance_id = self._call_start(intent, parameters)
             except SchedulerXAmbiguousError as error:
                 if not start.policy.durable:
                     raise self._lost.undecided(str(error)) from None
@@ -124,6 +124,21 @@ class Launcher:
             f"{self._what} was not started in {starts + collisions} attempts: {last}. No run was found afterwards, so a retry may "
             "start one"
         )
+
+    def _call_start(self, intent: StartIntent, parameters: Any) -> int:
+        """Make the request.
+
+        :raises SchedulerXAmbiguousError: also if the answer names a run that was there before: nobody documents what the
+            service does beyond the maximum concurrency. That one is not ours to stop, nor does its end say anything of us.
+        """
+        start = self._start
+        instance_id = start.calls.start(start.definition_id, parameters)
+        if instance_id in (*(intent.known or ()), *intent.earlier):
+            raise SchedulerXAmbiguousError(
+                f"the service answered with {start.kind.instance_noun} {instance_id}, which was there before",
+                operation=start.kind.start_operation.name,
+            )
+        return instance_id
 
     def _may_have_collided(self, error: SchedulerXError) -> bool:
         """Whether a refusal without a reason may mean that another start came in the same second, even if no new run is

@@ -45,6 +45,7 @@ class LocalService:
 
     :param known: accounts, namespaces and workflows, as in the emulator's YAML file.
     :ivar at: called with the operation and ``before``, ``after`` (it was carried out) or ``answered``.
+    :ivar edit: called with the operation and the body of each answer, which it may change, for what no profile shows.
     :ivar kind: ``workflow`` or ``job``: what the task and strangers run.
     :ivar starts: how many requests to start a run the provider has made.
     :ivar own: runs that the provider has started, in their order; others were started by strangers.
@@ -66,6 +67,7 @@ class LocalService:
         self.kind = "workflow"
         self.starts = 0
         self.at: Callable[[str, str], None] = lambda operation, stage: None
+        self.edit: Callable[[str, dict[str, Any]], None] | None = None
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
 
@@ -152,7 +154,14 @@ class LocalService:
         if answer.sent is not None:
             raise undecided(call.operation, f"no answer from {settings.endpoint}: the connection was cut")
         self.at(name, "answered")
-        return Response(answer.status, dict(answer.headers), answer.body)
+        return Response(answer.status, dict(answer.headers), self._edited(name, answer.body))
+
+    def _edited(self, operation: str, body: bytes) -> bytes:
+        if self.edit is None:
+            return body
+        edited = json.loads(body)
+        self.edit(operation, edited)
+        return json.dumps(edited).encode()
 
     def _handle(self, request: Request, operation: str) -> Generator[float, None, Answer]:
         steps = self.emulator.handle(request)

@@ -70,6 +70,14 @@ def test_a_node_that_has_not_begun_has_no_job_instance() -> None:
         assert WorkflowInstanceNode.parse({"JobId": 1, "Status": 1, **data}).job_instance_id is None
 
 
+def test_a_node_that_has_not_begun_may_have_no_status_either() -> None:
+    assert WorkflowInstanceNode.parse({"JobId": 1}).status is JobInstanceStatus.WAITING
+    assert WorkflowInstanceNode.parse({"JobId": 1, "Status": None}).status is JobInstanceStatus.WAITING
+    assert WorkflowInstanceNode.parse({"JobId": 1, "Status": 12}).status is JobInstanceStatus.SKIPPED
+    with pytest.raises(MalformedAnswerError, match="Status is missing"):
+        WorkflowInstanceNode.parse({"JobId": 1, "JobInstanceId": 2})
+
+
 @pytest.mark.parametrize(
     "data",
     [

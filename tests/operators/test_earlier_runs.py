@@ -15,7 +15,7 @@ from airflow_provider_schedulerx.operators import start as start_module
 from airflow_provider_schedulerx.operators.earlier_runs import CLOCK_MARGIN, EarlierRuns
 from airflow_provider_schedulerx.operators.lost_starts import LostStarts
 from airflow_provider_schedulerx.operators.task_run import Phase
-from tests.operators.played import ELSEWHERE, Try, intent, left_by, needs_store, run
+from tests.operators.played import ELSEWHERE, Kept, Try, intent, left_by, needs_store, run
 
 pytestmark = needs_store
 
@@ -73,11 +73,23 @@ def test_a_run_that_cannot_be_polled_now_is_followed() -> None:
     assert one.log == ["Could not poll workflow instance 6: away"]
 
 
-def test_a_run_that_was_stopped_is_followed_by_another_whatever_it_shows() -> None:
+@pytest.mark.parametrize("seen", [run(FAILED, 6), run(17, 6), run(17, 6, 6), AWAY])
+def test_a_run_that_was_stopped_is_followed_by_another_even_if_its_status_says_nothing(seen: Any) -> None:
     one = Try()
+    one.answers(get=seen)
     assert reattach(one, intent(instance_id=6, is_over=True)) is None
-    assert one.asked == []
+    assert one.asked == ["get"]
     assert one.start.earlier == (6,)
+
+
+@pytest.mark.parametrize("seen", [run(RUNNING, 6), run(SUCCESS, 6), run(17, 6, 3)])
+def test_a_run_that_was_stopped_and_then_continued_is_followed(seen: Any) -> None:
+    one = Try(kept=Kept())
+    one.answers(get=[seen, seen])
+    assert reattach(one, intent(instance_id=6, is_over=True)) == 6
+    assert one.log[0] == "Workflow instance 6 was continued after the previous try had stopped it"
+    assert one.intent is not None
+    assert not one.intent.is_over
 
 
 def test_where_nothing_is_waited_for_to_have_started_it_is_all() -> None:
@@ -209,7 +221,7 @@ OTHER = [{"definition_id": 9}, {"scope": ELSEWHERE}]
 @pytest.mark.parametrize("other", OTHER)
 @pytest.mark.parametrize(
     ("seen", "is_over"),
-    [(run(SUCCESS, 6), False), (run(FAILED, 6), False), (run(17, 6, 5), False), (run(RUNNING, 6), True)],
+    [(run(SUCCESS, 6), False), (run(FAILED, 6), False), (run(17, 6, 5), False), (run(17, 6), True)],
 )
 def test_a_run_of_something_else_that_is_over_is_left_behind(
     other: dict[str, Any], seen: Any, is_over: bool
@@ -297,11 +309,22 @@ def test_after_a_clear_a_run_that_is_over_is_left_alone(seen: Any) -> None:
     assert one.asked == ["get"]
 
 
-@pytest.mark.parametrize("fields", [{"is_own": False}, {"is_over": True}])
-def test_after_a_clear_what_was_stopped_or_is_not_the_tasks_is_not_asked_for(fields: dict[str, Any]) -> None:
+def test_after_a_clear_what_is_not_the_tasks_is_not_asked_for() -> None:
     one = Try()
-    stop_before(one, intent(instance_id=6, **fields))
+    stop_before(one, intent(instance_id=6, is_own=False))
     assert one.asked == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "asked"), [(run(17, 6), ["get"]), (AWAY, ["get"]), (run(RUNNING, 6), ["get", "stop"])]
+)
+def test_after_a_clear_what_was_stopped_is_stopped_again_only_if_it_was_continued(
+    seen: Any, asked: list[str]
+) -> None:
+    one = Try()
+    one.answers(get=seen, stop=run(FAILED, 6))
+    stop_before(one, intent(instance_id=6, is_over=True))
+    assert one.asked == asked
 
 
 def test_after_a_clear_a_run_keeps_running_where_it_is_not_to_be_cancelled() -> None:

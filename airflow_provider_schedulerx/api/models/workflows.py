@@ -92,16 +92,17 @@ class WorkflowInstanceNode:
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
         where = "WfInstanceDag.Nodes[]"
+        # 0 is how a long that was never set comes out of the service's serializer.
+        is_made = data.get("JobInstanceId") not in (None, "", 0, "0")
+        # Without a job instance there may be none whose status it could be.
+        has_status = is_made or data.get("Status") is not None
         return cls(
             job_id=id_field(data, "JobId", where),
-            # 0 is how a long that was never set comes out of the service's serializer.
-            job_instance_id=(
-                None
-                if data.get("JobInstanceId") in (None, "", 0, "0")
-                else id_field(data, "JobInstanceId", where)
-            ),
+            job_instance_id=id_field(data, "JobInstanceId", where) if is_made else None,
             job_name=text_field(data, "JobName"),
-            status=JobInstanceStatus(int_field(data, "Status", where)),
+            status=JobInstanceStatus(
+                int_field(data, "Status", where) if has_status else JobInstanceStatus.WAITING
+            ),
             attempt=optional_int(data, "Attempt"),
             work_addr=text_field(data, "WorkAddr"),
             result=text_field(data, "Result"),

@@ -1,0 +1,149 @@
+"""What no profile of the emulator shows: people in the console, and answers that the documentation allows all the same."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_schedulerx.emulator import profile as profiles
+from airflow_provider_schedulerx.emulator.engine import Engine
+from airflow_provider_schedulerx.emulator.instances import InstanceRun
+from dev.experiments import matrix
+from dev.experiments.inprocess import LocalService
+from dev.experiments.scenarios import ONE, SLOW, Variant, World, workflows
+from dev.experiments.virtual import VirtualClock
+
+pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
+
+SUCCESS = 4
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., World]]:
+    """A world with three older runs, in which the service and the virtual clock are in force."""
+    with matrix.silenced():
+
+        def make_world(
+            *,
+            deferrable: bool = False,
+            marker: bool = False,
+            parameters: bool = True,
+            profile: str = "documented",
+        ) -> World:
+            clock = VirtualClock()
+            service = LocalService(workflows(), profiles.parse(profile), clock, 1)
+            return World(
+                service, clock, Variant(deferrable, parameters, marker=marker, history=3), random.Random(1)
+            )
+
+        yield make_world
+
+
+def before_try(world: World, number: int, do: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do something just before a try of the task."""
+    one_try = world.task._try
+
+    def try_after() -> None:
+        if world.task.ti.try_number == number:
+            do()
+        one_try()
+
+    monkeypatch.setattr(world.task, "_try", try_after)
+
+
+def go_on(world: World) -> None:
+    """As a person does in the console: run the stopped nodes of the newest own run again."""
+    run = world.service.own[-1]
+    for node in list(run.nodes.values()):
+        if node.is_retriable and node.status != SUCCESS:
+            world.service.engine.retry(run, node)
+
+
+@pytest.mark.parametrize("profile", ["documented", "documented,stopped_state=7"])
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("waits", [5, 7200])
+def test_a_stopped_run_that_a_person_continues_is_followed_by_the_retry(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, deferrable: bool, profile: str, waits: float
+) -> None:
+    world = make(deferrable=deferrable, profile=profile)
+    with world.service.in_force():
+        world.define(SLOW, retries=1, timeout=300)
+
+        def continued() -> None:
+            go_on(world)
+            world.clock.sleep(waits)
+
+        before_try(world, 2, continued, monkeypatch)
+        world.task.run()
+    first, *others = world.service.own
+    assert others == []
+    assert world.told == first.wf_instance_id
+    assert (world.task.state == "success") is (first.status == SUCCESS)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_stopped_run_that_a_person_continues_is_stopped_when_the_task_is_cleared(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    world = make(deferrable=deferrable)
+    with world.service.in_force():
+        world.define(SLOW, retries=0, timeout=300)
+        world.task.run()
+        go_on(world)
+        world.task.clear()
+        world.task.run()
+    first, second = world.service.own
+    assert first.ended is not None
+    assert first.ended <= second.created
+
+
+# Answers.
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("ends", ["timeout", "success"])
+def test_a_start_that_is_answered_with_the_run_of_somebody_else_gives_no_run_to_stop_or_to_succeed_with(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, deferrable: bool, ends: str
+) -> None:
+    """As a service may that lets a second start join the first, beyond the maximum concurrency."""
+    world = make(deferrable=deferrable)
+    start = Engine._start
+
+    def joining(self: Engine, definition: Any, *others: Any) -> InstanceRun | None:
+        active = [run for run in self.runs_of(definition) if run.is_active]
+        return active[0] if active else start(self, definition, *others)
+
+    with world.service.in_force():
+        world.define(ONE, retries=3, timeout=40 if ends == "timeout" else None)
+        stranger = world.service.start_as_a_stranger(ONE, '{"day":99}')
+        world.clock.now += 2
+        monkeypatch.setattr(Engine, "_start", joining)
+        world.task.run()
+    assert stranger is not None
+    assert not stranger.stopped
+    assert world.told != stranger.wf_instance_id
+    if ends == "success":
+        assert [run.status for run in world.service.own] == [SUCCESS]
+        assert world.task.state == "success"
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_node_that_waits_may_have_no_status(make: Callable[..., World], deferrable: bool) -> None:
+    """As it has no job instance yet: a serializer leaves out what is not set."""
+    world = make(deferrable=deferrable, profile="documented,waiting_node_id=absent")
+
+    def edit(operation: str, body: dict[str, Any]) -> None:
+        if operation == "GetWorkflowInstance":
+            for node in body["Data"]["WfInstanceDag"]["Nodes"]:
+                if "JobInstanceId" not in node:
+                    del node["Status"]
+
+    world.service.edit = edit
+    with world.service.in_force():
+        world.define(SLOW, retries=0)
+        world.task.run()
+    assert [run.status for run in world.service.own] == [SUCCESS]
+    assert world.task.state == "success"

@@ -251,6 +251,7 @@ class Service(RuleBasedStateMachine):
         self.arrived: dict[int, str] = {}
         self.undecided: frozenset[int] = frozenset()
         self.unseen = 0
+        self.looks: list[list[WorkflowInstanceSummary]] = []
         self.ends = Ends(None)
         self.look()
 
@@ -297,11 +298,15 @@ class Service(RuleBasedStateMachine):
 
     @rule()
     def look(self) -> None:
-        self.ends.settle(self.arrived)
-        seen = self.ends.observe(self.shown())
-        assert not seen.gap
+        self.looks.append(self.shown())
+        self.observe(self.looks[-1])
         self.unseen = 0
         self.to_be_seen.clear()
+
+    def observe(self, runs: list[WorkflowInstanceSummary]) -> None:
+        self.ends.settle(self.arrived)
+        seen = self.ends.observe(runs)
+        assert not seen.gap
         self.undecided = seen.undecided
         self.stored = json.loads(json.dumps(self.ends.cursor.to_data()))
         for summary in seen.ended:
@@ -310,6 +315,11 @@ class Service(RuleBasedStateMachine):
     def report(self, summary: RunSummary) -> None:
         self.ends.report(summary)
         self.on_the_way.append((summary.instance_id, mark_of(summary.status is SUCCESS, summary.end_time)))
+
+    @rule(data=st.data())
+    def look_at_a_replica_that_lags(self, data: st.DataObject) -> None:
+        """By any number of looks; or it shows nothing at all."""
+        self.observe(data.draw(st.sampled_from([[], *self.looks])))
 
     @rule()
     def look_at_the_undecided(self) -> None:

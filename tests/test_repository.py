@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from dev import check_release, pictures, skips
+from dev.harness.waiting import free_port
 from tests.conftest import ROOT
 
 PAGES = [ROOT / name for name in ("CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md")]
@@ -359,3 +360,11 @@ def test_an_example_says_when_to_use_it_and_imports_as_the_docs_do(file: Path) -
     assert code.startswith('"""Use this ')
     assert "from airflow.providers.common.compat.sdk import DAG" in code
     assert "import airflow.sdk" not in code
+
+
+def test_a_port_for_a_server_is_none_that_outgoing_connections_get() -> None:
+    """They would take it while the server starts."""
+    outgoing = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    if not outgoing.exists():
+        pytest.skip("only Linux says which these are")
+    assert max(free_port() for _ in range(20)) < int(outgoing.read_text().split()[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -9,15 +11,21 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: Below those of outgoing connections (``net.ipv4.ip_local_port_range`` of Linux).
+_PORTS = range(15_000, 32_768)
+
 
 class StackError(RuntimeError):
     """Something did not do what was asked of it."""
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is free, and that no outgoing connection is given: it is used only seconds later."""
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(what: str, look: Callable[[], T | None], timeout: float, pause: float = 0.3) -> T:

@@ -16,7 +16,8 @@ except ImportError:  # Airflow 2 has no watchers
 
 if WorkflowEventTrigger is not None:
     nightly = Asset(
-        "schedulerx://cn-hangzhou/4a06d5ea-f576-4326-842c-fb14ea043d8d/demo.defaultGroup/101",
+        name="nightly_etl",
+        uri="schedulerx://cn-hangzhou/4a06d5ea-f576-4326-842c-fb14ea043d8d/demo.defaultGroup/101",
         watchers=[
             AssetWatcher(name="nightly_etl", trigger=WorkflowEventTrigger(workflow_id=101, poll_interval=5))
         ],

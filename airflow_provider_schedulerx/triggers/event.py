@@ -66,7 +66,8 @@ class WorkflowEventTrigger(BaseEventTrigger):
     For an ``AssetWatcher``::
 
         asset = Asset(
-            "schedulerx://cn-hangzhou/<namespace>/<group>/101",
+            name="nightly",
+            uri="schedulerx://cn-hangzhou/<namespace>/<group>/101",
             watchers=[AssetWatcher(name="nightly", trigger=WorkflowEventTrigger(workflow_id=101))],
         )
 

@@ -39,23 +39,42 @@ def dag_run_part(views: Sequence[TaskView], total: int, is_over: bool, now: floa
         for view in views
     ]
     more = "" if total <= len(views) else f'<p class="note">{len(views)} of {total:,} runs are shown.</p>'
-    drawn = [view for view in views if view.snapshot is not None][:_MAX_DRAWN]
+    drawn = _drawn([view for view in views if view.snapshot is not None])
     runs = "".join(
         f"<section><h2>{escape(view.label)}</h2>{run_html(view, now, 'p')}</section>" for view in drawn
     )
+    if len(drawn) < len(views):
+        runs += '<p class="note">The other runs are drawn on their own pages.</p>'
     return (
         f'<main id="run" data-active="{int(not is_over)}"><h1>SchedulerX runs</h1>{more}'
         f"{drawing.table(('Task', 'Run of', 'Instance', 'State', 'Seen'), rows)}{runs}</main>"
     )
 
 
-#: Drawings on the page of a DAG run. Its table has a link to each of the others.
-_MAX_DRAWN = 20
+#: Runs and nodes that are drawn on the page of a DAG run. Its table has a link to each of the others.
+_MAX_DRAWN, _MAX_NODES_DRAWN = 20, 600
+
+
+def _drawn(views: Sequence[TaskView]) -> Sequence[TaskView]:
+    """Return as many of the first ones as are drawn."""
+    nodes = 0
+    for count, view in enumerate(views[:_MAX_DRAWN]):
+        nodes += 0 if view.snapshot is None else len(view.snapshot.nodes)
+        if nodes > _MAX_NODES_DRAWN:
+            return views[: max(1, count)]
+    return views[:_MAX_DRAWN]
 
 
 def refusal(title: str, text: str) -> str:
     """Return the page's content for someone, or something, that is refused."""
     return f'<main id="run" data-active="0"><h1>{escape(title)}</h1><p class="note">{escape(text)}</p></main>'
+
+
+#: Shown by the page's script.
+_LOST = (
+    '<p id="lost" class="warning" role="status" hidden>This page could not be renewed: it shows what was seen last. '
+    "If this lasts, open it again.</p>"
+)
 
 
 def page(content: str, mount: str, back: str | None = None) -> str:
@@ -70,5 +89,5 @@ def page(content: str, mount: str, back: str | None = None) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>SchedulerX run</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<link rel="stylesheet" href="{static}/run.css"><link rel="stylesheet" href="{static}/page.css">'
-        f'<script src="{static}/run.js"></script></head><body>{link}{content}</body></html>'
+        f'<script src="{static}/run.js"></script></head><body>{link}{_LOST}{content}</body></html>'
     )

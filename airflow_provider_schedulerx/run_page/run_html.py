@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from airflow_provider_schedulerx import drawing
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot, SnapshotNode
 from airflow_provider_schedulerx.run_page.spoken import ago, duration, spoken
-from airflow_provider_schedulerx.run_page.view import OVER, TaskView
+from airflow_provider_schedulerx.run_page.view import TaskView
 
 #: Seconds without a snapshot after which the page says that something may be wrong.
 _SILENCE = 3600.0
@@ -24,7 +24,7 @@ def run_html(view: TaskView, now: float, title_tag: str) -> str:
     if view.is_unreadable:
         return '<p class="warning">What is stored for this task is not a snapshot of a run, so it is not shown.</p>'
     if snapshot is None:
-        return f'<p class="note">{_nothing(view.state)}</p>'
+        return f'<p class="note">{_nothing(view)}{_console(view.console_url)}</p>'
     title = f"{escape(snapshot.label)} {run_badge(view, snapshot)}"
     return (
         f"<{title_tag}>{title}</{title_tag}>"
@@ -38,10 +38,12 @@ def run_html(view: TaskView, now: float, title_tag: str) -> str:
     )
 
 
-def _nothing(state: str | None) -> str:
-    if state in OVER:
-        return "This task has no SchedulerX run."
-    return "This task has no SchedulerX run yet."
+def _nothing(view: TaskView) -> str:
+    if view.console_url is not None and view.is_over:
+        return "Nothing is stored of this task's run, for instance because the task did not wait for it."
+    if view.console_url is not None:
+        return "Nothing is stored of this task's run yet."
+    return "This task has no SchedulerX run." if view.is_over else "This task has no SchedulerX run yet."
 
 
 def run_badge(view: TaskView, snapshot: Snapshot) -> str:

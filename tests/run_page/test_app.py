@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -16,8 +19,9 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
+from airflow_provider_schedulerx.run_page import XCOM_RUN, paths
 from airflow_provider_schedulerx.run_page import app as app_module
-from tests.run_page.test_stored import GOOD, database, session, task, xcom
+from tests.run_page.test_stored import DAG_RUN, GOOD, TASK, XCOM, add, database, session, task, xcom
 
 __all__ = ["database", "session"]
 HTML = "text/html; charset=utf-8"
@@ -96,6 +100,35 @@ def test_what_is_not_there_is_a_page_that_says_so(client: Client, path: str) -> 
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == HTML
     assert "There is nothing here" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "task_id", "run_id"),
+    [
+        ("夜间.etl", "gruppe.lädt-1", "manual__2026-11-25T00:00:00+00:00_~"),
+        ("d", "run", "a/b/../c"),
+        ("d", "t", "a b?part=1&x#y"),
+        ("dagrun", "static", '"><script>'),
+    ],
+)
+def test_any_id_finds_its_way_there_from_the_page_of_its_dag_run(
+    client: Client, session: Session, dag_id: str, task_id: str, run_id: str
+) -> None:
+    if (dag_id, run_id) != ("d", "r"):
+        of_run = {"run_type": "manual", "state": "running", "log_template_id": None}
+        add(session, DAG_RUN, id=2, dag_id=dag_id, run_id=run_id, run_after=datetime.now(UTC), **of_run)
+    ids = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": 3}
+    add(session, TASK, **ids, state="failed", try_number=1, pool="p")
+    add(session, XCOM, **ids, dag_run_id=2, key=XCOM_RUN, value=GOOD)
+    of_run_page = client.get(f"/dagrun/{quote(dag_id, safe='')}/{quote(run_id, safe='')}")
+    assert of_run_page.status_code == 200
+    (href,) = re.findall(r'href="/schedulerx(/run/[^"]+)"', of_run_page.text)
+    answer = client.get(href)
+    assert answer.status_code == 200
+    assert "Workflow 101, instance 36508287844" in answer.text
+    back = paths.airflow_task_path(dag_id, task_id, 3, run_id)
+    assert f'<a href="{back}">Back to Airflow</a>' in answer.text
+    assert "<script>" not in answer.text
 
 
 @pytest.mark.parametrize("path", ["/run/d/t/7x/r", "/run/d/t/-2/r", "/run/d/t/99999999999/r", "/run/d/t//r"])

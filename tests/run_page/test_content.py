@@ -163,6 +163,18 @@ def test_no_run_is_a_quiet_sentence() -> None:
     assert shown(replace(RUNNING, snapshot=None, state="success")) == "This task has no SchedulerX run."
 
 
+def test_a_task_that_has_a_run_is_not_said_to_have_none() -> None:
+    """It did not wait for its run, or nothing could be stored."""
+    view = replace(RUNNING, snapshot=None, state="success", console_url="https://console/7")
+    assert shown(view).startswith(
+        "Nothing is stored of this task's run, for instance because the task did not wait"
+    )
+    assert [attributes["href"] for tag, attributes in Page(task_part(view, NOW)).elements if tag == "a"] == [
+        "https://console/7"
+    ]
+    assert shown(replace(view, state="running")).startswith("Nothing is stored of this task's run yet.")
+
+
 def test_what_is_left_out_is_counted() -> None:
     assert "7 more nodes are not shown" in shown(replace(RUNNING, snapshot=replace(RUN, nodes_total=10)))
 
@@ -246,6 +258,19 @@ def test_a_dag_run_shows_first_what_people_look_for() -> None:
     assert shown == ["1", "3", "4", "5", "2", "0", "1", "3", "4", "2", "0"], (
         "of the table, then of the drawings"
     )
+
+
+def test_a_dag_run_draws_no_more_than_a_page_can_hold() -> None:
+    large = Snapshot.of(an_instance(*(a_node(number) for number in range(1, 301))), NOW, mask=unmasked)
+    views = [replace(RUNNING, map_index=index, snapshot=large) for index in range(20)]
+    part = dag_run_part(views, 20, False, NOW, "")
+    assert len(re.findall(r"href=\"/run/", part)) == 20
+    assert part.count("<svg") == 2
+    assert "The other runs are drawn on their own pages." in part
+    assert len(part) < 500_000
+    one = dag_run_part([replace(RUNNING, snapshot=large)] * 2 + [RUNNING] * 5, 7, False, NOW, "")
+    assert one.count("<svg") == 2, "what comes later is not drawn before"
+    assert "drawn on their own pages" not in dag_run_part([RUNNING] * 20, 20, False, NOW, "")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,11 @@ def workflow(number: int, name: str, nodes: list[dict[str, Any]]) -> dict[str, A
     }  # fmt: skip
 
 
+def partition(number: int) -> str:
+    """Name of one of many nodes."""
+    return "第一分区" if number == 0 else f"partition {number}"
+
+
 EVIL = "<img src=x onerror=alert(1)><b onmouseover=alert(1)>bold</b>"
 WORKFLOWS = {
     "accounts": [{"access_key_id": "emulator", "access_key_secret": "emulator-secret"}],
@@ -87,10 +92,10 @@ WORKFLOWS = {
             "large",
             [
                 {
-                    "name": f"第{n}号任务",
+                    "name": partition(n),
                     "duration": 1,
-                    "result": EVIL,
-                    **({"after": f"第{n - 20}号任务"} if n >= 20 else {}),
+                    "result": EVIL if n == 298 else "disk full" if n == 299 else f"{n * 37} rows",
+                    **({"after": partition(n - 20)} if n >= 20 else {}),
                     **({"outcome": "failed"} if n == 299 else {}),
                 }
                 for n in range(300)
@@ -331,12 +336,14 @@ def test_a_cleared_task_starts_with_an_empty_page_and_draws_its_new_run(
     first = run.stored()["instance_id"]
     frame = run.open_tab(page)
     assert str(first) in frame.locator("h1").inner_text()
+    assert frame.locator("#run .warning").count() == 0, "though it was deferred, this is its latest try"
     airflow.clear_task("page_deferred", run.run_id, "etl")
     wait_for("another run", lambda: (run.stored() or {}).get("instance_id", first) != first, 60)
     second = run.stored()["instance_id"]
     frame = run.open_tab(page)
     frame.locator("h1", has_text=str(second)).wait_for()
     assert str(first) not in frame.locator("#run").inner_text()
+    assert "earlier try" not in frame.locator("#run").inner_text()
 
 
 def test_each_mapped_task_has_its_own_run_and_the_dag_run_has_all(
@@ -351,6 +358,7 @@ def test_each_mapped_task_has_its_own_run_and_the_dag_run_has_all(
     # Many runs are polled with one list, which tells no nodes; those come from what the quota has to spare.
     assert states(frame).keys() == {"one", "two"}
     assert set(states(frame).values()) <= {"SUCCESS", "was RUNNING", "was WAITING"}
+    shoot(page, "run-mapped")
 
     page.goto(f"{airflow.url}/dags/{dag_id}/runs/{runs[dag_id]}")
     page.get_by_role("link", name="SchedulerX runs", exact=True).click()
@@ -389,7 +397,7 @@ def test_another_operators_task_gets_a_quiet_sentence(page: Any, airflow: Airflo
     )
     frame = Run(airflow, "page_sync", run_id, "other").open_tab(page)
     assert frame.locator("#run").inner_text() == "This task has no SchedulerX run."
-    assert frame.locator(".warning").count() == 0
+    assert frame.locator("#run .warning").count() == 0
 
 
 def test_three_hundred_nodes_scroll_and_zoom(
@@ -404,6 +412,7 @@ def test_three_hundred_nodes_scroll_and_zoom(
     frame = run.open_tab(page)
     box = frame.locator(".drawing")
     frame.locator(".zoom").wait_for()
+    shoot(page, "run-large")
     place = "each => { const { left, right } = each.getBoundingClientRect(); return [left, right]; }"
     (left, right), (first, last) = frame.locator("g.is-FAILED").evaluate(place), box.evaluate(place)
     assert first <= left < right <= last, "it opens at what failed"
@@ -421,7 +430,6 @@ def test_three_hundred_nodes_scroll_and_zoom(
     page.wait_for_timeout(6_000)
     assert box.evaluate("each => each.scrollLeft") == 40, "a renewal moves nothing"
     assert frame.locator("svg.dag").evaluate(width) == zoomed
-    shoot(page, "run-large")
 
 
 def test_dark_as_airflow_is(

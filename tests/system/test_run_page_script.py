@@ -17,19 +17,27 @@ IN_HAND = """
 Object.defineProperty(document, 'hidden', { get: () => window.isHidden === true });
 window.timers = [];
 window.setTimeout = (call, milliseconds) => { window.timers.push([call, milliseconds]); };
+window.clock = 0; window.takes = 0;
+performance.now = () => window.clock;
+const reallyFetch = window.fetch;
+window.fetch = (...given) => { window.clock += window.takes; return reallyFetch(...given); };
 """
+#: Status and text of no answer at all.
+AWAY = (0, "")
 
 
 class Shown:
     """A page that is open.
 
     :ivar looks: how often its script has asked for its part.
+    :ivar instead: status and text of what is answered in place of its part.
     """
 
     def __init__(self, page: Any) -> None:
         self.page = page
         self.looks = 0
         self.is_active = True
+        self.instead: tuple[int, str] | None = None
         page.add_init_script(IN_HAND)
         page.route(f"{HOST}/**", self._answer)
         page.goto(f"{HOST}/page")
@@ -45,9 +53,20 @@ class Shown:
             route.fulfill(body="", content_type="text/css")
         elif url.endswith("?part=1"):
             self.looks += 1
-            route.fulfill(body=self._part(), content_type="text/html")
+            status, text = self.instead or (200, self._part())
+            if self.instead == AWAY:
+                route.abort()
+            else:
+                route.fulfill(status=status, body=text, content_type="text/html")
         else:
             route.fulfill(body=content.page(self._part(), ""), content_type="text/html")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it says that it may be out of date."""
+        lost: bool = self.page.get_by_text("This page could not be renewed").is_visible()
+        assert (self.page.locator("#run.lost").count() == 1) is lost
+        return lost
 
     def pass_time(self) -> int:
         """Fire the timer that is set, and wait for what it does. :return: the milliseconds after which it was to fire."""
@@ -96,3 +115,61 @@ def test_a_run_that_is_over_is_not_asked_for_until_the_page_is_seen_again(shown:
     shown.become_visible()
     shown.pass_time()
     assert shown.looks == 3
+
+
+LOG_IN = "<!doctype html><title>Log in</title><form></form>"
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        AWAY,
+        (200, LOG_IN),
+        (502, "<h1>Bad gateway</h1>"),
+        (500, content.refusal("This page cannot be shown", "")),
+    ],
+    ids=["away", "a login", "a gateway", "an error"],
+)
+def test_a_page_that_cannot_be_renewed_says_so_until_it_can(shown: Shown, instead: Any) -> None:
+    shown.pass_time()
+    assert not shown.is_lost
+    shown.instead = instead
+    for _ in range(2):
+        shown.pass_time()
+        assert shown.is_lost
+        assert shown.page.locator("#run").inner_text() == "look 1", "it shows what was seen last"
+    shown.instead = None
+    shown.pass_time()
+    assert not shown.is_lost
+    assert shown.page.locator("#run").inner_text() == "look 4"
+
+
+def test_an_answer_that_breaks_off_does_not_end_it(shown: Shown) -> None:
+    shown.page.evaluate(
+        """() => {
+            const text = Response.prototype.text;
+            Response.prototype.text = () => { Response.prototype.text = text; return Promise.reject(new TypeError()); };
+        }"""
+    )
+    shown.pass_time()
+    assert shown.is_lost
+    shown.pass_time()
+    assert not shown.is_lost
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_is_shown_in_place_of_the_run_and_asked_for_no_more(shown: Shown, status: int) -> None:
+    shown.instead = (status, content.refusal("There is nothing here", "It may have been deleted."))
+    shown.pass_time()
+    assert not shown.is_lost
+    assert shown.page.get_by_role("heading", name="There is nothing here").is_visible()
+    shown.pass_time()
+    assert shown.looks == 1
+
+
+def test_a_page_that_takes_long_to_make_is_asked_for_less_often(shown: Shown) -> None:
+    shown.page.evaluate("window.takes = 1000")
+    shown.pass_time()
+    shown.page.evaluate("window.takes = 10")
+    assert shown.pass_time() == 10_000
+    assert shown.pass_time() <= 3_000

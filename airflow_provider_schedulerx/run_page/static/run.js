@@ -66,24 +66,27 @@
     });
   };
   const look = async () => {
-    const answer = await fetch(`${location.pathname}?part=1`, { credentials: "same-origin" }).catch(() => null);
+    let next = null;
+    try {
+      const answer = await fetch(`${location.pathname}?part=1`, { credentials: "same-origin" });
+      // A session that has ended, a right that was taken or a run that was deleted is said in place of the run. What
+      // comes from a proxy, such as its login, has no run at all.
+      if (answer.status < 500) next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("run");
+    } catch { /* nobody is there */ }
     const old = document.getElementById("run");
-    if (answer && (answer.ok || answer.status === 401 || answer.status === 403)) {
-      // A session that has ended, or a right that was taken, is said in place of the run.
-      const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("run");
-      if (next && next.outerHTML !== old.dataset.source) {
-        const source = next.outerHTML;
-        put(old, next);
-        next.dataset.source = source;
-      }
-    } else {
-      old.classList.add("lost");
-      delete old.dataset.source;
+    document.getElementById("lost").hidden = next !== null;
+    old.classList.toggle("lost", next === null);
+    if (next && next.outerHTML !== old.dataset.source) {
+      const source = next.outerHTML;
+      put(old, next);
+      next.dataset.source = source;
     }
   };
   const again = async () => {
+    const began = performance.now();
     if (!document.hidden && document.getElementById("run")?.dataset.active === "1") await look();
-    setTimeout(again, EVERY);
+    // What takes long to make, such as a page of many large runs, is made less often.
+    setTimeout(again, Math.max(EVERY, 10 * (performance.now() - began)));
   };
   document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
   document.addEventListener("DOMContentLoaded", () => { apply(); aim(); setTimeout(again, EVERY); });

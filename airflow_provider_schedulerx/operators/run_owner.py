@@ -70,9 +70,10 @@ class RunOwner:
         self._ti = ti
         self._log = log
         self._find: Callable[[], int | None] = lambda: None
-        self._is_guarded = False
+        self._is_guarded = self._has_answered = False
+        self._continues_after_kill = version_compat.resumes_after_on_kill()
         # Where a kill is only noted, the main flow continues after the signal and can ask Airflow what it meant.
-        self.kill_is_noted: bool = is_kept and version_compat.resumes_after_on_kill()
+        self.kill_is_noted: bool = is_kept and self._continues_after_kill
         self._end = TryEnd(self, ti, TimeLimit(execution_timeout=execution_timeout), log)
 
     @classmethod
@@ -150,7 +151,7 @@ class RunOwner:
                 raise
             raise answer from (None if isinstance(error, Killed | TimeIsUp | AirflowTaskTimeout) else error)
         finally:
-            self._is_guarded = False
+            self._is_guarded, self._has_answered = False, True
 
     def lost(self, why: str) -> RunLostError | RunUndecidedError:
         """Return the error for a run that may be active and is no longer followed."""
@@ -190,6 +191,9 @@ class RunOwner:
         self.interrupts.was_killed = True
         if self._is_guarded and self.kill_is_noted:
             self.interrupts.interrupt_poll()
+            return
+        if self._has_answered and self._continues_after_kill:
+            # What was said holds: the run is left to the triggerer, to a retry or to itself.
             return
         run = self.run
         if run is None:

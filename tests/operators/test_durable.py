@@ -257,7 +257,7 @@ def test_a_retry_whose_first_look_fails_follows_all_the_same(
 def test_a_retry_after_a_timeout_that_left_the_run_follows_it(
     emulator: EmulatorProcess, ti: TaskInstance
 ) -> None:
-    with pytest.raises(RunLostError, match=r"cancel_on_kill is off\. A retry takes it up"):
+    with pytest.raises(RunLostError, match=r"cancel_on_kill is off\. A retry picks it up"):
         ti.run(operator(timeout=0.2, cancel_on_kill=False))
     starts = emulator.starts(1)
     ti.run(operator(timeout=30, cancel_on_kill=False))

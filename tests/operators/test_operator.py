@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
@@ -291,8 +292,12 @@ def test_on_kill_before_the_start_does_nothing(emulator: EmulatorProcess) -> Non
 
 
 def test_on_kill_never_raises(
-    emulator: EmulatorProcess, no_waiting: None, task_log: Callable[[], str]
+    emulator: EmulatorProcess,
+    no_waiting: None,
+    task_log: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(version_compat, "resumes_after_on_kill", lambda: False)
     task = operator(workflow_id=3, wait_for_completion=False)
     execute(task)
     emulator.kill()
@@ -326,7 +331,10 @@ def test_a_task_that_was_not_deferred_knows_no_run_before_it_starts_one(emulator
     assert task._owner is None
 
 
-def test_on_kill_without_cancel_leaves_the_run(emulator: EmulatorProcess) -> None:
+def test_on_kill_without_cancel_leaves_the_run(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(version_compat, "resumes_after_on_kill", lambda: False)
     task = operator(workflow_id=3, wait_for_completion=False, cancel_on_kill=False)
     execute(task)
     task.on_kill()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, TaskDeferred
 
 from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.exceptions import (
@@ -454,16 +455,37 @@ def test_a_kill_after_the_stop_of_a_run_tells_how_it_ended() -> None:
 def test_where_the_main_flow_does_not_continue_the_handler_stops_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(version_compat, "resumes_after_on_kill", lambda: False)
     for one in (following(Try(is_kept=False)), following(Try())):
         one.answers(stop=run(FAILED, 6))
         with one.owner.guard():
             pass
-        one.owner.on_kill()  # outside of the guard, or not kept
+        one.owner.on_kill()
         assert one.calls.asked == [("stop", 6)]
         assert one.owner.phase is Phase.ENDED
         assert one.owner.interrupts.was_killed
         one.owner.on_kill()
         assert one.calls.asked == [("stop", 6)], "once"
+
+
+def test_where_no_later_try_would_know_the_run_the_handler_stops_it() -> None:
+    one = following(Try(is_kept=False))
+    one.answers(stop=run(FAILED, 6))
+    with one.owner.guard():
+        one.owner.on_kill()
+        assert one.calls.asked == [("stop", 6)]
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize("error", [None, TaskDeferred(trigger=None, method_name="x"), RunLostError("x")])
+def test_a_kill_after_the_try_has_answered_changes_nothing(error: Exception | None, is_kept: bool) -> None:
+    """The process that has started the run, or has left it to the triggerer or to a retry, is evicted as it ends."""
+    one = following(Try(is_kept=is_kept))
+    with contextlib.suppress(TaskDeferred, RunLostError), one.owner.guard():
+        if error is not None:
+            raise error
+    one.owner.on_kill()
+    assert one.asked == []
 
 
 def test_the_handler_stops_no_run_that_is_not_to_be_stopped() -> None:

@@ -78,6 +78,7 @@ def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) 
             poll_interval=task.poll_interval,
             deadline=time.time() + left if is_limited else None,
             started_at=time.time() if run.is_new else None,
+            settling_time=task.settling_time,
             cancel_on_kill=task.cancel_on_kill and run.is_own,
         ),
         method_name="execute_complete",

@@ -75,6 +75,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
         deadline: float | None = None,
         started_at: float | None = None,
         poll_failure_tolerance: float = 600.0,
+        settling_time: float = api.tracking.SETTLING_SECONDS,
         cancel_on_kill: bool = True,
         deferred_at: float | None = None,
         **others: Any,
@@ -86,6 +87,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
         self.deadline: float | None = _check_time("deadline", deadline)
         self.started_at: float | None = _check_time("started_at", started_at)
         self.poll_failure_tolerance: float = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.settling_time: float = check_seconds("settling_time", settling_time)
         self.cancel_on_kill = cancel_on_kill
         self.deferred_at: float | None = _check_time("deferred_at", deferred_at)
         self._unknown = sorted(others)
@@ -130,6 +132,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
                 "deadline": self.deadline,
                 "started_at": self.started_at,
                 "poll_failure_tolerance": self.poll_failure_tolerance,
+                "settling_time": self.settling_time,
                 "cancel_on_kill": self.cancel_on_kill,
                 "deferred_at": self.deferred_at,
             },
@@ -166,7 +169,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
         await version_compat.until_a_deferral_is_known(self.deferred_at)
 
     async def _follow(self) -> TerminalEvent:
-        tracker = api.tracking.RunTracker(self.poll_failure_tolerance)
+        tracker = api.tracking.RunTracker(self.poll_failure_tolerance, self.settling_time)
         faults = FaultLog(self.log, self.label)
         settings: SchedulerXSettings | None = None
         while True:

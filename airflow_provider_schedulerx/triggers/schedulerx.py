@@ -29,6 +29,7 @@ class WorkflowInstanceTrigger(RunTrigger):
     :param started_at: epoch seconds at which the run was started, if that is known.
     :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is transient; at least
         three of them have to fail, and throttled ones do not count.
+    :param settling_time: seconds for which the service may say that the run does not exist.
     :param cancel_on_kill: stop the run when a user ends the task (mark as failed, clear).
     :param deferred_at: epoch seconds at which the task was deferred. On Airflow 3 the event is held back until
         Airflow has certainly heard that the deferring process has ended; an earlier one can make a task fail whose
@@ -65,6 +66,7 @@ class JobInstanceTrigger(RunTrigger):
     :param started_at: epoch seconds at which the run was started, if that is known.
     :param poll_failure_tolerance: seconds for which polls may fail in a row, if the fault is transient; at least
         three of them have to fail, and throttled ones do not count.
+    :param settling_time: seconds for which the service may say that the run does not exist.
     :param cancel_on_kill: stop the run when a user ends the task (mark as failed, clear).
     :param deferred_at: epoch seconds at which the task was deferred. On Airflow 3 the event is held back until
         Airflow has certainly heard that the deferring process has ended; an earlier one can make a task fail whose

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import json
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -13,7 +16,7 @@ from airflow_provider_schedulerx.emulator.engine import Engine
 from airflow_provider_schedulerx.emulator.instances import InstanceRun
 from dev.experiments import matrix
 from dev.experiments.inprocess import LocalService
-from dev.experiments.scenarios import ONE, SLOW, Variant, World, workflows
+from dev.experiments.scenarios import GOOD, ONE, SLOW, Variant, World, workflows
 from dev.experiments.virtual import VirtualClock
 
 pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
@@ -31,12 +34,16 @@ def make() -> Iterator[Callable[..., World]]:
             deferrable: bool = False,
             marker: bool = False,
             parameters: bool = True,
+            job: bool = False,
             profile: str = "documented",
         ) -> World:
             clock = VirtualClock()
             service = LocalService(workflows(), profiles.parse(profile), clock, 1)
             return World(
-                service, clock, Variant(deferrable, parameters, marker=marker, history=3), random.Random(1)
+                service,
+                clock,
+                Variant(deferrable, parameters, marker=marker, history=3, job=job),
+                random.Random(1),
             )
 
         yield make_world
@@ -144,6 +151,72 @@ def test_a_node_that_waits_may_have_no_status(make: Callable[..., World], deferr
     world.service.edit = edit
     with world.service.in_force():
         world.define(SLOW, retries=0)
+        world.task.run()
+    assert [run.status for run in world.service.own] == [SUCCESS]
+    assert world.task.state == "success"
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "other order": lambda text: json.dumps(json.loads(text), sort_keys=True, indent=1),
+    "HTML": html.escape,
+    "HTML of ASCII": lambda text: html.escape(text).encode("ascii", "xmlcharrefreplace").decode(),
+    "URL": quote,
+    "form": quote_plus,
+    "cut": lambda text: text[:15],
+    "cut, with dots": lambda text: f"{text[:12]}...",
+    "JSON text, cut": lambda text: json.dumps(text)[:15],
+    "nothing": lambda text: "",
+}
+
+
+@pytest.mark.parametrize("marker", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("is_started", [True, False])
+def test_parameters_in_another_form_do_not_hide_the_run_of_a_lost_answer(
+    make: Callable[..., World], form: str, marker: bool, is_started: bool
+) -> None:
+    world = make(marker=marker)
+
+    def edit(operation: str, body: dict[str, Any]) -> None:
+        if operation == "GetJobInstance":
+            shown = body["Data"]["JobInstanceDetail"]
+            shown["Parameters"] = FORMS[form](shown["Parameters"])
+
+    world.service.edit = edit
+    with world.service.in_force():
+        world.define(GOOD, retries=2)
+        world.service.add_fault("drop", **({"when": "after"} if is_started else {}))
+        world.stranger_at("before", GOOD, '{"day":99}')
+        world.task.run()
+    runs = len(world.service.own)
+    assert runs <= 1
+    is_decided = world.task.state == "success"
+    assert (runs == 1) if is_decided or is_started else (runs == 0)
+    if form in ("other order", "HTML", "HTML of ASCII", "URL", "form"):
+        assert is_decided
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("job", [False, True])
+def test_a_run_may_be_unknown_for_as_long_as_settling_time_says(
+    make: Callable[..., World], deferrable: bool, job: bool
+) -> None:
+    """Its id was answered, and neither a list nor a poll of its own shows it yet."""
+    world = make(deferrable=deferrable, job=job)
+
+    def edit(operation: str, body: dict[str, Any]) -> None:
+        own = world.service.own
+        if not own or world.clock.now - own[-1].created > 150:
+            return
+        if operation in ("GetWorkflowInstance", "GetJobInstance"):
+            body.clear()
+            body |= {"Success": False, "Code": 400, "Message": "jobInstance is not existed"}
+        elif operation in ("ListWorkflowInstance", "GetJobInstanceList"):
+            body["Data"] = {}
+
+    world.service.edit = edit
+    with world.service.in_force():
+        world.define(SLOW, retries=0, settling_time=200)
         world.task.run()
     assert [run.status for run in world.service.own] == [SUCCESS]
     assert world.task.state == "success"

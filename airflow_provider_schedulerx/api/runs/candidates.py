@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.models import TriggerType
-from airflow_provider_schedulerx.api.runs.intents import StartIntent, has_parameters
+from airflow_provider_schedulerx.api.runs.intents import StartIntent, has_parameters, is_whole
 from airflow_provider_schedulerx.api.runs.recipes import Recipe, side_by_side
 from airflow_provider_schedulerx.api.runs.tracking import is_passing
 
@@ -157,7 +157,12 @@ class Candidates:
             return
         candidate.trigger_type = shown.trigger_type
         self._shown.by_source[shown.source][candidate.instance_id] = shown.text
-        candidate.match = Match.OURS if self._is_ours(shown.text) else Match.OTHER
+        if self._is_ours(shown.text):
+            candidate.match = Match.OURS
+        elif is_whole(shown.text):
+            candidate.match = Match.OTHER
+        else:
+            candidate.match, candidate.why = Match.HIDDEN, "its parameters are not shown as a whole"
 
     def _is_ours(self, text: str) -> bool:
         marker = self._intent.marker

@@ -6,11 +6,14 @@ request, it says which runs there were already, and how to tell the one that the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
+from urllib.parse import unquote, unquote_plus
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
 
@@ -108,25 +111,55 @@ def parameters_digest(text: str | None) -> str:
 def has_parameters(text: str | None, digest: str) -> bool:
     """Whether a text that the service shows may stand for the parameters of a digest.
 
-    ``GetJobInstance`` may show them as they were sent, as JSON in another form, as a JSON text, or with backslashes
-    (as the example of its API page): a difference in form is no difference.
+    ``GetJobInstance`` may show them as they were sent, as JSON in another form, as a JSON text, with backslashes (as the
+    example of its API page), or escaped for a page or an address: a difference in form is no difference.
     """
-    return any(_digest(value) == digest for value in _forms(text or ""))
+    return any(_digest(value) == digest for form in _forms(text or "") for value in (form, _value(form)))
 
 
-def _forms(text: str) -> Iterator[Any]:
-    yield text
+def is_whole(text: str) -> bool:
+    """Whether a text that the service shows can be compared: not if it begins as JSON does and is none, as one that was cut."""
+    forms = _forms(text)
+    if any(not isinstance(_value(form), str) for form in forms):
+        return True
+    return not any(form.lstrip()[:1] in ("{", "[", '"') and not _is_json(form) for form in forms)
+
+
+def _forms(text: str) -> list[str]:
+    """The text, and what it may have been before something escaped it."""
+    forms = {text: None}
+    for _ in range(_LAYERS):
+        for form in list(forms):
+            for decode in _DECODINGS:
+                with contextlib.suppress(ValueError):
+                    forms[decode(form)] = None
+    return list(forms)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _from_json_text(text: str) -> str:
     value = _value(text)
-    yield value
-    if isinstance(value, str):
-        try:
-            unescaped = json.loads(f'"{value}"', strict=False)
-        except ValueError:
-            unescaped = value
-        yield unescaped
-        # Only the quotes, as in the example of the API page.
-        yield _value(value.replace('\\"', '"'))
-        yield _value(unescaped)
+    return value if isinstance(value, str) else text
+
+
+#: How many escapings of a text, one over the other, are undone, and how.
+_LAYERS = 2
+_DECODINGS: tuple[Callable[[str], str], ...] = (
+    _from_json_text,
+    lambda text: str(json.loads(f'"{text}"', strict=False)),
+    # Only the quotes, as in the example of the API page.
+    lambda text: text.replace('\\"', '"'),
+    html.unescape,
+    unquote,
+    unquote_plus,
+)
 
 
 def _value(text: str) -> Any:

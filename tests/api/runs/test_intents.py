@@ -12,6 +12,7 @@ from airflow_provider_schedulerx.api.runs.intents import (
     MalformedIntentError,
     StartIntent,
     has_parameters,
+    is_whole,
     parameters_digest,
 )
 
@@ -153,3 +154,28 @@ def test_a_run_that_was_listed_but_is_not_remembered_is_older() -> None:
 def test_parameters_of_which_only_the_quotes_are_escaped_are_the_same() -> None:
     text = '{"cfg":"{\\"z\\":1}"}'
     assert has_parameters(text.replace('"', '\\"'), parameters_digest(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[1]", '"quoted"', "plain", "", "7", r"{\"a\":1}", "{&quot;a&quot;:1}", "%7B%22a%22%3A1%7D"],
+)
+def test_what_can_be_read_in_some_form_is_whole(text: str) -> None:
+    assert is_whole(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":',
+        " [1, 2",
+        '"{\\"a\\":',
+        r"{\"a\":",
+        "{&quot;a&quot;:",
+        "%7B%22a%22%3A",
+        '{"a":1...',
+        "[" * 100_000,
+    ],
+)
+def test_what_begins_as_json_and_is_none_is_not_whole(text: str) -> None:
+    assert not is_whole(text)

@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.run_page import XCOM_RUN
@@ -57,6 +57,13 @@ class Priority(IntEnum):
     HEARTBEAT = 2
 
 
+class _Observed(NamedTuple):
+    """:ivar at: epoch seconds."""
+
+    run: Run
+    at: float
+
+
 class TriggerSnapshotWriter:
     """Hands the newest observation of a trigger's run to the queue of its event loop.
 
@@ -70,9 +77,9 @@ class TriggerSnapshotWriter:
         self._try_number = try_number
         self._cadence = Cadence()
         self._last: Snapshot | None = None
-        self._pending: tuple[Run, float] | None = None
+        self._pending: _Observed | None = None
         #: The newest observation with nodes, until they are stored. Most polls bring none.
-        self._with_nodes: tuple[Run, float] | None = None
+        self._with_nodes: _Observed | None = None
         self._is_over = False
         self.priority: Priority = Priority.HEARTBEAT
         self._expires = float("inf")
@@ -80,7 +87,7 @@ class TriggerSnapshotWriter:
 
     def observe(self, run: Run) -> None:
         self._is_over = run.status.is_terminal
-        observed = (run, time.time())
+        observed = _Observed(run, time.time())
         if run.nodes:
             self._with_nodes = observed
         newest = [observed] if self._with_nodes is None else [observed, self._with_nodes]
@@ -108,11 +115,11 @@ class TriggerSnapshotWriter:
         pending, self._pending = self._pending, None
         if pending is None or self._has_expired:
             return False
-        instance, observed_at = pending
-        with_nodes = self._with_nodes
+        instance = pending.run
+        with_nodes = pending if instance.nodes else self._with_nodes
         began = _now()
         try:
-            snapshot = await self._snapshot(instance, observed_at, with_nodes)
+            snapshot = await self._snapshot(pending, with_nodes)
             text = await _in_thread_if_long(snapshot, encode, snapshot)
             if self._has_expired:
                 return True
@@ -127,27 +134,25 @@ class TriggerSnapshotWriter:
             if self._with_nodes is with_nodes:
                 self._with_nodes = None
             ended = _now()
-            nodes = () if with_nodes is None else with_nodes[0].nodes
+            nodes = () if with_nodes is None else with_nodes.run.nodes
             self._cadence.stored(instance, ended, ended - began, nodes)
         return True
 
-    async def _snapshot(
-        self, instance: Run, observed_at: float, with_nodes: tuple[Run, float] | None
-    ) -> Snapshot:
-        snapshot = await self._taken(instance, observed_at)
+    async def _snapshot(self, observed: _Observed, with_nodes: _Observed | None) -> Snapshot:
+        snapshot = await self._taken(observed)
         if not snapshot.is_partial:
             return snapshot
         older = self._last
-        if with_nodes is not None and with_nodes[0] is not instance:
-            older = await self._taken(*with_nodes)
+        if with_nodes is not None and with_nodes is not observed:
+            older = await self._taken(with_nodes)
         elif older is None:
             # Stored by the worker before it deferred, or by the triggerer that had this trigger before.
             older = parsed(await version_compat.aload_xcom(self._ti_key, XCOM_RUN))
         return snapshot.with_nodes_of(older)
 
-    async def _taken(self, run: Run, observed_at: float) -> Snapshot:
+    async def _taken(self, observed: _Observed) -> Snapshot:
         take = functools.partial(Snapshot.of, mask=masked, try_number=self._try_number)
-        return await _in_thread_if_long(run, take, run, observed_at)
+        return await _in_thread_if_long(observed.run, take, *observed)
 
 
 class SnapshotQueue:

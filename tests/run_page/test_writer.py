@@ -530,6 +530,24 @@ def test_nodes_that_wait_to_be_stored_are_not_lost_to_a_poll_without_them(
     assert len(snapshot.nodes) == 2
 
 
+def test_newer_nodes_are_not_lost_to_older_ones_that_are_stored(supervisor: InProcessSupervisor) -> None:
+    newer = replace(RUNNING, nodes=(a_node(1, 4), a_node(2)))
+
+    async def follow() -> None:
+        its = TriggerSnapshotWriter(key("t"))
+        supervisor.takes = 2.0
+        its.observe(NODES)
+        await asyncio.sleep(1)
+        # Before those are stored, and too soon after to be stored at once.
+        its.observe(newer)
+        await asyncio.sleep(10)
+        its.observe(RUNNING)
+        await asyncio.sleep(60)
+
+    run_simulated(follow)
+    assert [node.status for node in supervisor.stored[-1][2].nodes] == [node.status for node in newer.nodes]
+
+
 def test_a_thousand_waiting_runs_store_once_a_second_and_changes_first(
     supervisor: InProcessSupervisor,
 ) -> None:

@@ -18,11 +18,18 @@ _FEW, _FEW_SHARE = 2, 0.1
 
 
 def pause_between(
-    sent: Sequence[float], allowed: int, demands: Demands, *, is_recovering: bool, promised_at: float
+    sent: Sequence[float],
+    due_sent: Sequence[float],
+    allowed: int,
+    demands: Demands,
+    *,
+    is_recovering: bool,
+    promised_at: float,
 ) -> float:
     """Seconds until the next call, in a window that has room for one; 0 or less means now.
 
     :param sent: when calls were made in the window.
+    :param due_sent: when those of them were made that somebody was promised by then.
     :param allowed: calls in the window.
     :param is_recovering: whether the rate grows back after a congestion.
     :param promised_at: by when the call was promised, in the event loop's time.
@@ -35,11 +42,12 @@ def pause_between(
         return sent[-1] + 60.0 / allowed - at
     if promised_at > at:
         return min(_wait_for_free_call(sent, allowed, demands), promised_at - at)
-    if len(sent) * 2 <= allowed or len(sent) < (few := max(_FEW, int(allowed * _FEW_SHARE))):
+    if len(sent) * 2 <= allowed or len(due_sent) < (few := max(_FEW, int(allowed * _FEW_SHARE))):
         return 0.0
     # The second half of the budget is spread out, so that a burst does not mean a minute of silence; but for a few
-    # calls, if there were none for a while, so that nobody waits without need.
-    return sent[-few] + few * 60.0 / allowed - at
+    # calls, if there were none for a while, so that nobody waits without need. Calls that nobody was promised do not
+    # count here: nobody waits longer because of them.
+    return due_sent[-few] + few * 60.0 / allowed - at
 
 
 def _wait_for_free_call(sent: Sequence[float], allowed: int, demands: Demands) -> float:

@@ -20,7 +20,9 @@ class Permit:
     """Leave to make one call.
 
     :ivar sent_at: when it was given, in the event loop's time.
+    :ivar is_due: somebody was promised the call by then.
     """
 
     sent_at: float
     priority: Priority
+    is_due: bool = True

@@ -32,7 +32,6 @@ _SPARE_PAUSE = 1.0
 #: Seconds.
 _SHORTEST_WAIT = 1e-6
 
-
 #: What says by when somebody is promised a call, and his turn.
 _Waiter = tuple[Callable[[], float], asyncio.Future[Permit]]
 
@@ -53,6 +52,7 @@ class RateLimiter:
         self._tags = {"operation": name, "account": account}
         self._sent: deque[float] = deque()
         self._spare_sent: deque[float] = deque()
+        self._due_sent: deque[float] = deque()
         self._waiting: dict[Priority, dict[int, _Waiter]] = {priority: {} for priority in Priority}
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
@@ -89,13 +89,13 @@ class RateLimiter:
         """Wait until one more call may be made, and count it.
 
         :param promised_at: says by when the call was promised, in the event loop's time, and may say another time
-            while it waits; None is now. Of equal priority, the earliest is served first; what is not promised yet
-            gets only what the promises to others leave over.
+            while it waits; None is now, but for a spare call. Of equal priority, the earliest is served first; what
+            is not promised yet gets only what the promises to others leave over.
         """
         if promised_at is None:
-            promised_at = partial(float, now())
-        if not any(self._waiting.values()) and self._wait(priority, promised_at()) <= 0:
-            return self._take(priority)
+            promised_at = partial(float, float("inf") if priority is Priority.SPARE else now())
+        if not any(self._waiting.values()) and self._wait(priority, at := promised_at()) <= 0:
+            return self._take(priority, at)
         future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         place = next(self._order)
         self._waiting[priority][place] = (promised_at, future)
@@ -118,11 +118,11 @@ class RateLimiter:
             return None
         if self._wait(Priority.SPARE, float("inf")) > 0 or len(self._spare_sent) + 1 > self.rate * share:
             return None
-        return self._take(Priority.SPARE)
+        return self._take(Priority.SPARE, float("inf"))
 
     def give_back(self, permit: Permit) -> None:
         """Take back a permit that was not used."""
-        for sent in (self._sent, self._spare_sent) if permit.priority is Priority.SPARE else (self._sent,):
+        for sent in self._counted(permit):
             if permit.sent_at in sent:
                 sent.remove(permit.sent_at)
         self._dispatch()
@@ -188,7 +188,7 @@ class RateLimiter:
             _, future = self._waiting[priority].pop(place)
             if not future.done():
                 self._stops = self._stops + 1 if priority is Priority.STOP else 0
-                future.set_result(self._take(priority))
+                future.set_result(self._take(priority, promised_at))
 
     def _next_priority(self) -> Priority | None:
         waiting = [priority for priority in Priority if self._waiting[priority]]
@@ -205,17 +205,22 @@ class RateLimiter:
         promised_at, place = min(promises)
         return place, promised_at
 
-    def _take(self, priority: Priority) -> Permit:
-        permit = Permit(now(), priority)
-        self._sent.append(permit.sent_at)
-        if priority is Priority.SPARE:
-            self._spare_sent.append(permit.sent_at)
+    def _take(self, priority: Priority, promised_at: float) -> Permit:
+        permit = Permit(now(), priority, promised_at <= now())
+        for sent in self._counted(permit):
+            sent.append(permit.sent_at)
         self._congestion.on_sent()
         return permit
 
+    def _counted(self, permit: Permit) -> list[deque[float]]:
+        """Where a permit is counted."""
+        spare = (self._spare_sent,) if permit.priority is Priority.SPARE else ()
+        due = (self._due_sent,) if permit.is_due else ()
+        return [self._sent, *spare, *due]
+
     def _forget_old(self) -> None:
         old = now() - WINDOW
-        for sent in (self._sent, self._spare_sent):
+        for sent in (self._sent, self._spare_sent, self._due_sent):
             while sent and sent[0] <= old:
                 sent.popleft()
 
@@ -233,6 +238,7 @@ class RateLimiter:
             return _SPARE_PAUSE
         return pause_between(
             self._sent,
+            self._due_sent,
             allowed,
             self.demands,
             is_recovering=not self._congestion.is_over,

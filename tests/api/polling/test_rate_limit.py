@@ -206,3 +206,21 @@ def test_one_line_when_promises_cannot_be_kept_and_one_when_they_can(
     late, on_time = caplog.messages
     assert "need 101 calls of Test a minute, and 50 are allowed at present (calls_per_minute=100)" in late
     assert "within poll_interval again" in on_time
+
+
+@pytest.mark.parametrize("priority", [Priority.SPARE, Priority.POLL])
+def test_a_promised_call_does_not_wait_for_calls_that_nobody_was_promised(priority: Priority) -> None:
+    """As for the nodes of a crowd that has failed: its burst took the turns of a poll that was due."""
+
+    async def main() -> None:
+        limiter = RateLimiter(100)
+        limiter.demand("somebody", 10, 10)
+        free = [asyncio.create_task(limiter.acquire(priority, lambda: float("inf"))) for _ in range(80)]
+        for _ in range(6):
+            await asyncio.sleep(2)
+            due_at = now()
+            assert (await limiter.acquire(promised_at=lambda: due_at)).sent_at == due_at  # noqa: B023
+        for each in free:
+            each.cancel()
+
+    run_simulated(main)

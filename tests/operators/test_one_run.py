@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -25,7 +26,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_schedulerx import version_compat
-from airflow_provider_schedulerx.api.exceptions import SchedulerXSameSecondError
+from airflow_provider_schedulerx.api.exceptions import SchedulerXAmbiguousError, SchedulerXSameSecondError
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
@@ -109,7 +110,9 @@ def workflow(emulator: EmulatorProcess, history: int = 2, **details: Any) -> int
 def stop_now(workflow_id: int, run: int) -> None:
     for node in SchedulerXHook().get_workflow_instance(workflow_id, run).nodes:
         if node.job_instance_id is not None:
-            SchedulerXHook().stop_job_instance(node.job_id, node.job_instance_id)
+            # It may have ended by itself.
+            with suppress(SchedulerXAmbiguousError):
+                SchedulerXHook().stop_job_instance(node.job_id, node.job_instance_id)
 
 
 def active(emulator: EmulatorProcess, workflow_id: int) -> list[int]:

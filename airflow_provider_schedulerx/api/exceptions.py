@@ -55,8 +55,11 @@ class SchedulerXError(Exception):
         return f"{prefix}{self.message}{suffix}"
 
 
-class SchedulerXConfigurationError(SchedulerXError, ValueError):
+class SchedulerXConfigurationError(SchedulerXError, ValueError, TypeError):
     """A connection field or an argument is missing, malformed or contradicts another. Nothing was sent.
+
+    A ``TypeError`` as well, because Airflow's triggerer outlives no other error of a trigger's constructor: it would end,
+    with all its triggers, where a newer worker has serialized what this version refuses.
 
     :ivar field: name of the field or argument to correct.
     """

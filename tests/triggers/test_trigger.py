@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.api.runs.kinds import Run
 from airflow_provider_schedulerx.api.runs.tracking import RunTracker
@@ -20,6 +21,7 @@ from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers import run as run_triggers
 from airflow_provider_schedulerx.triggers import stopping
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+from dev.harness.rest import IS_AIRFLOW_2
 
 
 @pytest.fixture
@@ -261,3 +263,36 @@ def test_on_kill_without_cancel_leaves_the_run(hook: SchedulerXHook, emulator: E
     endless = hook.execute_workflow(3)
     asyncio.run(trigger(endless, 3, cancel_on_kill=False).on_kill())
     assert emulator.instances(3)[-1]["status"] == 3
+
+
+@pytest.mark.skipif(IS_AIRFLOW_2, reason="the triggerer of Airflow 2 asks the database for its triggers")
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("schedulerx.WorkflowInstanceTrigger", {"workflow_id": 1, "wf_instance_id": 2, "poll_interval": -1}),
+        (
+            "scheduled.ScheduledRunTrigger",
+            {"kind_name": "workflow", "definition_id": 1, "field": "data_time", "beginning": "today"},
+        ),
+        ("event.WorkflowEventTrigger", {"workflow_id": 1, "statuses": ["killed"], "version": 2}),
+    ],
+)
+def test_arguments_that_a_newer_version_has_serialized_fail_their_trigger_and_not_the_triggerer(
+    name: str, arguments: dict[str, Any]
+) -> None:
+    from airflow.executors import workloads as sent
+    from airflow.jobs.triggerer_job_runner import TriggerRunner
+    from airflow.models.trigger import Trigger
+
+    runner = TriggerRunner()
+    workloads: Any = sent
+    workload = workloads.RunTrigger(
+        id=1,
+        classpath=f"airflow_provider_schedulerx.triggers.{name}",
+        encrypted_kwargs=Trigger.encrypt_kwargs(arguments),
+        ti=None,
+    )
+    runner.to_create.append(workload)
+    asyncio.run(runner.create_triggers())
+    ((number, error),) = runner.failed_triggers
+    assert (number, type(error)) == (1, SchedulerXConfigurationError)

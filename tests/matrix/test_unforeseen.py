@@ -220,3 +220,49 @@ def test_a_run_may_be_unknown_for_as_long_as_settling_time_says(
         world.task.run()
     assert [run.status for run in world.service.own] == [SUCCESS]
     assert world.task.state == "success"
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("is_cleared", [False, True])
+def test_nothing_is_started_beside_a_run_that_shows_neither_a_documented_status_nor_nodes(
+    make: Callable[..., World], deferrable: bool, is_cleared: bool
+) -> None:
+    """Its stop cannot be seen to have done anything."""
+    world = make(deferrable=deferrable)
+
+    def edit(operation: str, body: dict[str, Any]) -> None:
+        if operation == "GetWorkflowInstance":
+            body["Data"] = {"WfInstanceInfo": {"Status": 7}}
+        elif operation == "ListWorkflowInstance":
+            for shown in body["Data"]["WfInstanceInfos"]:
+                shown["Status"] = 7
+
+    world.service.edit = edit
+    with world.service.in_force():
+        world.define(SLOW, retries=2, on_retry="reattach" if is_cleared else "restart")
+        world.task.run()
+        if is_cleared:
+            world.clear()
+    assert len(world.service.own) == 1
+    assert world.task.state == "failed"
+
+
+@pytest.mark.parametrize("marker", [False, True])
+def test_a_node_that_is_no_job_does_not_hide_the_run_of_a_lost_answer(
+    make: Callable[..., World], marker: bool
+) -> None:
+    """A workflow within the workflow, say, which GetJobInstance does not know."""
+    world = make(marker=marker)
+
+    def edit(operation: str, body: dict[str, Any]) -> None:
+        if operation == "GetWorkflowInstance":
+            node = {"JobId": 77, "JobInstanceId": 78, "JobName": "a workflow", "Status": 3}
+            body["Data"]["WfInstanceDag"]["Nodes"].insert(0, node)
+
+    world.service.edit = edit
+    with world.service.in_force():
+        world.define(GOOD, retries=2)
+        world.service.add_fault("drop", when="after")
+        world.task.run()
+    assert [run.status for run in world.service.own] == [SUCCESS]
+    assert world.task.state == "success"

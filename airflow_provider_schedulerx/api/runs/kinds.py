@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
-from airflow_provider_schedulerx.api.exceptions import SchedulerXError
+from airflow_provider_schedulerx.api.exceptions import SchedulerXError, SchedulerXNotFoundError
 from airflow_provider_schedulerx.api.models import (
     WorkflowInstance,
     WorkflowInstanceSummary,
@@ -221,9 +221,10 @@ class _WorkflowRuns:
             try:
                 job = yield calls.get_job_instance(scope, node.job_id, node.job_instance_id)
             except SchedulerXError as error:
-                if is_passing(error):
+                # A node of another group, or none that is a job: a workflow in this one, say.
+                if is_passing(error) and not isinstance(error, SchedulerXNotFoundError):
                     raise
-                refusal = error  # a node of another group, say
+                refusal = error
                 continue
             return ShownParameters(node.job_id, str(job.parameters or ""), job.trigger_type)
         if refusal is not None:

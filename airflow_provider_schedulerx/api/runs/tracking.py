@@ -144,11 +144,14 @@ def is_over(run: Run) -> bool:
     """Whether a run **whose stop was requested** has ended.
 
     The status of a stopped run is inferred, not documented: it may be FAILED, or a code that nobody has described. Such
-    a code counts if no node is, or may be, in progress. Of a job there is nothing but its status, and 0 is "unknown".
+    a code counts if its nodes show that none is, or may be, in progress. Of a job there is nothing but its status, and 0 is
+    "unknown".
     """
     if run.status.is_known or own_node(run) is not None:
         return run.status.is_terminal
-    return all(node.status.is_terminal or node.status is JobInstanceStatus.WAITING for node in run.nodes)
+    return bool(run.nodes) and all(
+        node.status.is_terminal or node.status is JobInstanceStatus.WAITING for node in run.nodes
+    )
 
 
 def has_failed(run: Run) -> bool:

@@ -177,7 +177,8 @@ def test_a_run_that_is_not_existed_has_the_settling_time_and_is_news_once() -> N
         (6, [node(1, 6), node(2, 1)], True, True),
         (7, [node(1, 5), node(2, 3)], False, False),
         (6, [node(1, 4), node(2, 1)], True, False),
-        (42, [], True, False),
+        # Without its nodes nobody can say whether one is at work.
+        (42, [], False, False),
         (42, [node(1, 5), node(2, 2)], False, False),
         # A node whose status nobody has described may be at work.
         (42, [node(1, 5), node(2, 0)], False, False),

@@ -149,19 +149,20 @@ class Launcher:
     def _find_after_collision(self, intent: StartIntent, collisions: int) -> TaskRun | None:
         """Wait until another second, and return the run if the start that came in the same second was our own.
 
-        A gateway that repeats a request may return the answer to the repetition. Only a marker proves that: another start
-        may carry equal parameters.
+        A gateway that repeats a request may return the answer to the repetition. Only a marker proves that, since another
+        start may carry equal parameters, and only once a list is certain to show the run. It is looked for once, then: a
+        crowd that polls meanwhile would use up the quota.
         """
         start = self._start
-        may_be_ours = intent.marker is not None and start.policy.durable
-        if not may_be_ours:
+        if intent.marker is None or not start.policy.durable:
             self._nothing_started()
-        self._spread(collisions)
-        if may_be_ours:
-            found = start.calls.reconcile(intent, settling_time=0.0, patience=0.0).instance_id
-            if found is not None:
-                return self._follow_started(intent, found)
-            self._nothing_started()
+            self._spread(collisions)
+            return None
+        self._spread(collisions, settling_time=start.policy.settling_time)
+        found = start.calls.reconcile(intent, settling_time=0.0, patience=0.0).instance_id
+        if found is not None:
+            return self._follow_started(intent, found)
+        self._nothing_started()
         return None
 
     def _follow_started(self, intent: StartIntent, instance_id: int) -> TaskRun:
@@ -176,9 +177,9 @@ class Launcher:
             f"{self._what} was not started: {error}. No run was found afterwards, so a retry may start one"
         )
 
-    def _spread(self, times: int) -> None:
+    def _spread(self, times: int, settling_time: float = 0.0) -> None:
         widest = min(_SPREAD * times, _WIDEST_SPREAD)
-        seconds = random.uniform(_LEAST_SPREAD, widest)  # noqa: S311
+        seconds = settling_time + random.uniform(_LEAST_SPREAD, widest)  # noqa: S311
         self._log.info("Another start came at about the same time; starting again in %.0f s", seconds)
         self._start.owner.interrupts.bounded_pause(seconds)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_schedulerx.emulator import profile as profiles
+from airflow_provider_schedulerx.emulator.engine import Refused
 from airflow_provider_schedulerx.operators import start
 from airflow_provider_schedulerx.operators.run_owner import RunOwner
 from dev.experiments import matrix
@@ -38,14 +39,18 @@ def make() -> Iterator[Callable[..., World]]:
     with matrix.silenced():
 
         def make_world(
-            *, deferrable: bool = False, marker: bool = False, profile: str = "documented"
+            *,
+            deferrable: bool = False,
+            marker: bool = False,
+            job: bool = False,
+            profile: str = "documented",
         ) -> World:
             clock = VirtualClock()
             service = LocalService(definitions(), profiles.parse(profile), clock, 1)
             return World(
                 service,
                 clock,
-                Variant(deferrable, parameters=True, marker=marker, history=3),
+                Variant(deferrable, parameters=True, marker=marker, history=3, job=job),
                 random.Random(1),
             )
 
@@ -219,6 +224,36 @@ def test_a_start_in_the_same_second_as_another_is_made_again_within_the_try(
 
         world.service.at = at
         world.task.run()
+    assert [run.status for run in world.service.own] == [SUCCESS]
+    assert world.task.state == "success"
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("lag", ["0", "2", "20"])
+def test_a_start_that_a_gateway_repeats_is_made_once_however_late_the_list(
+    make: Callable[..., World], lag: str, deferrable: bool
+) -> None:
+    """The answer is that to the repetition: the start is a duplicate, namely of the task's own."""
+    profile = f"documented,list_lag={lag},same_second=duplicate"
+    world = make(deferrable=deferrable, marker=True, job=True, profile=profile)
+    engine = world.service.engine
+    refusals: list[Refused] = []
+    start = engine.execute_job
+
+    def twice(*given: Any, **more: Any) -> Any:
+        run = start(*given, **more)
+        if not refusals:
+            with pytest.raises(Refused, match="Duplicate entry") as refused:
+                start(*given, **more)
+            refusals.append(refused.value)
+            raise refused.value
+        return run
+
+    with world.service.in_force():
+        world.define(GOOD, retries=0)
+        engine.execute_job = twice  # type: ignore[method-assign]
+        world.task.run()
+    assert refusals
     assert [run.status for run in world.service.own] == [SUCCESS]
     assert world.task.state == "success"
 

@@ -73,14 +73,18 @@ class Interrupts:
 
     def bounded_pause(self, seconds: float) -> None:
         """Sleep, unless the task is killed or its time is up."""
-        if self.limit.left <= 0:
-            raise TimeIsUp
+        self.check_time()
         self.pause(min(seconds, self.limit.left))
 
     def check_killed(self) -> None:
         """End here if the task was killed."""
         if self.was_killed:
             raise Killed
+
+    def check_time(self) -> None:
+        """End here if time is up."""
+        if self.limit.left <= 0:
+            raise TimeIsUp
 
     @contextmanager
     def polling(self) -> Iterator[None]:

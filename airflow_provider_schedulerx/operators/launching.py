@@ -78,6 +78,7 @@ class Launcher:
             if followed is not None:
                 return followed
             intent, parameters = start.intent(listed), start.parameters_to_send
+            owner.interrupts.check_time()
             # The last thing before the request, and refused by Airflow if this try is no longer the current one.
             start.store.save(intent)
             owner.check_killed()

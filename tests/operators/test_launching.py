@@ -29,7 +29,7 @@ from airflow_provider_schedulerx.exceptions import (
 )
 from airflow_provider_schedulerx.operators import launching
 from airflow_provider_schedulerx.operators import start as start_module
-from airflow_provider_schedulerx.operators.interrupts import Killed
+from airflow_provider_schedulerx.operators.interrupts import Killed, TimeIsUp
 from airflow_provider_schedulerx.operators.start import Start
 from airflow_provider_schedulerx.operators.start_policy import StartPolicy, run_marker
 from airflow_provider_schedulerx.operators.task_run import Phase, TaskRun
@@ -261,6 +261,26 @@ def test_where_a_second_takes_one_start_a_general_refusal_may_be_a_collision(
     else:
         with pytest.raises(RunNotStartedError, match="^Job 1 was not started: x"):
             one.launcher.find_or_start()
+
+
+@pytest.mark.parametrize("error", [SchedulerXSameSecondError("x"), LOST])
+@pytest.mark.parametrize("marker_key", [None, "airflow_run"])
+def test_no_start_is_made_after_the_limit(error: SchedulerXError, marker_key: str | None) -> None:
+    """It would be stopped at once."""
+    one = Try(timeout=50, marker_key=marker_key)
+
+    def pass_the_limit(*_: Any, **__: Any) -> Reconciled:
+        one.owner.limit._end = 0.0
+        return Reconciled()
+
+    one.owner.interrupts.bounded_pause = pass_the_limit  # type: ignore[method-assign, assignment]
+    one.calls.reconcile = pass_the_limit
+    one.answers(list=[[]] * 2, start=[error, 7])
+    with pytest.raises(TimeIsUp):
+        one.launcher.find_or_start()
+    assert one.asked == ["list", "start", "list"]
+    assert one.owner.phase is Phase.IDLE
+    assert not one.kept
 
 
 @pytest.mark.parametrize(

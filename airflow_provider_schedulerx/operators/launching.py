@@ -78,11 +78,7 @@ class Launcher:
             if followed is not None:
                 return followed
             intent, parameters = start.intent(listed), start.parameters_to_send
-            owner.interrupts.check_time()
-            # The last thing before the request, and refused by Airflow if this try is no longer the current one.
-            start.store.save(intent)
-            owner.check_killed()
-            self._lost.announce(intent)
+            self._write_down(intent, is_first=last is None)
             try:
                 instance_id = self._call_start(intent, parameters)
             except SchedulerXAmbiguousError as error:
@@ -125,6 +121,16 @@ class Launcher:
             f"{self._what} was not started in {starts + collisions} attempts: {last}. No run was found afterwards, so a retry may "
             "start one"
         )
+
+    def _write_down(self, intent: StartIntent, *, is_first: bool) -> None:
+        """The last thing before a request: the start can be found from now on. However late, one is always made."""
+        owner = self._start.owner
+        if not is_first:
+            owner.interrupts.check_time()
+        # Refused by Airflow if this try is no longer the current one.
+        self._start.store.save(intent)
+        owner.check_killed()
+        self._lost.announce(intent)
 
     def _call_start(self, intent: StartIntent, parameters: Any) -> int:
         """Make the request.

@@ -37,6 +37,7 @@ class RunOwner:
     :param cancel_on_kill: whether a kill or a timeout stops the run.
     :param is_kept: whether the next try will know what this one has done.
     :param on_stopped: called once the run was stopped and has ended.
+    :param is_current: tells whether Airflow has not given the task to another try since.
     :param log: a logger.
     :ivar definition_id: the workflow or job, once it was checked.
     :ivar interrupts: sleeps for the main flow.
@@ -53,11 +54,13 @@ class RunOwner:
         cancel_on_kill: bool,
         is_kept: bool,
         on_stopped: Callable[[TaskRun], None],
+        is_current: Callable[[], bool],
         log: Any,
     ) -> None:
         self.definition_id = 0
         self.calls = calls
         self.is_kept = is_kept
+        self.is_current = is_current
         self.limit = limit
         self.phase: Phase = Phase.IDLE
         self.run: TaskRun | None = None
@@ -91,6 +94,7 @@ class RunOwner:
             cancel_on_kill=task.cancel_on_kill,
             is_kept=store.is_kept or (task.durable and bool(task.run_marker)),
             on_stopped=lambda run: store.mark_over(run.instance_id),
+            is_current=store.is_current,
             log=task.log,
         )
         task.run_calls.limit_to(owner.interrupts.left, owner.interrupts.bounded_pause)
@@ -145,13 +149,16 @@ class RunOwner:
             yield
             if self.interrupts.was_killed and self.phase is Phase.FOLLOWING:
                 raise Killed
+            self._has_answered = True
         except BaseException as error:
+            # If this is interrupted, by Airflow's timeout say, there is no answer, and on_kill decides.
             answer = self._end.answer(error)
+            self._has_answered = True
             if answer is error:
                 raise
             raise answer from (None if isinstance(error, Killed | TimeIsUp | AirflowTaskTimeout) else error)
         finally:
-            self._is_guarded, self._has_answered = False, True
+            self._is_guarded = False
 
     def lost(self, why: str) -> RunLostError | RunUndecidedError:
         """Return the error for a run that may be active and is no longer followed."""

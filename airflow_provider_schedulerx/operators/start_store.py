@@ -98,6 +98,20 @@ class StartStore:
                 error,
             )
 
+    def is_current(self) -> bool:
+        """Whether this try, which has written down a start, is the task's current one. In doubt it is.
+
+        Airflow gives a task to another try if its worker was frozen for too long, say. To the one before, it then shows
+        nothing of the store.
+        """
+        if self._store is None:
+            return True
+        try:
+            # Twice: if Airflow's timeout struck while an answer was awaited, that comes as the answer to the next question.
+            return any(self._store.get(STATE_KEY) is not None for _ in range(2))
+        except Exception:
+            return True
+
     def discard(self) -> None:
         """Forget the start: nothing was started."""
         if self._store is not None:

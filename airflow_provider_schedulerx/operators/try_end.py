@@ -92,7 +92,10 @@ class TryEnd:
         """
         owner, run = self._owner, self._known_run
         waited = f"{run.title} has not ended within {limit}" + (f" ({why})" if why else "")
-        if reason := owner.stopper.why_not(run):
+        reason = owner.stopper.why_not(run)
+        if not reason and not owner.is_current():
+            reason = "Airflow has given the task to another try"
+        if reason:
             return self.lost(f"{waited}; it keeps running because {reason}")
         self._log.error("%s; stopping it", waited)
         if last := owner.stop(run):

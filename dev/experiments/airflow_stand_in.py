@@ -12,9 +12,11 @@ import asyncio
 import json
 from collections.abc import Callable
 from typing import Any, NoReturn
+from unittest import mock
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
+from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.operators.executing import ExecuteOperator
 from airflow_provider_schedulerx.triggers import schedulerx as triggers
 from airflow_provider_schedulerx.triggers.run import RunTrigger
@@ -192,7 +194,12 @@ class Task:
             self._clock.alarm(self.user_ends_after, lambda: self._kill(task))
         if self.dies_after is not None and not task.deferrable:
             self._clock.alarm(self.dies_after, self.die)
-        task.execute(self.context)
+        with mock.patch.object(version_compat, "_state", self._state):
+            task.execute(self.context)
+
+    def _state(self, _: Any) -> str:
+        """What Airflow answers a task that asks for its own state."""
+        return "failed" if self.was_ended_by_user else "running"
 
     def _kill(self, task: ExecuteOperator) -> None:
         """SIGTERM, with a moment to end."""

@@ -154,16 +154,24 @@ class AirflowStack(_RestApi):  # type: ignore[misc, valid-type]  # which of the 
             self.start_component(component)
         return ended
 
-    def signal_component(self, component: str, number: signal.Signals) -> None:
-        """Signal a component, and what it has started."""
-        _signal_all(self._processes[component], number)
-
     def kill_component(self, component: str, number: signal.Signals = signal.SIGKILL) -> None:
         """End a component, by default as ``kill -9`` does, together with what it has started."""
         process = self._processes.pop(component)
         _signal_all(process, number)
         process.wait(_STOP_SECONDS * 2)
         _signal_all(process, signal.SIGKILL)
+
+    def signal_component(self, component: str, number: signal.Signals, *, alone: bool = False) -> None:
+        """Send a signal to a component, and to all that it has started, unless it is to get it alone."""
+        process = self._processes[component]
+        if alone:
+            process.send_signal(number)
+        else:
+            _signal_all(process, number)
+
+    def has_ended(self, component: str) -> bool:
+        """Whether a component has ended. Then :meth:`start_component` starts it again."""
+        return self._processes[component].poll() is not None
 
     def stop(self) -> None:
         for process in self._processes.values():

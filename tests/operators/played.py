@@ -169,6 +169,7 @@ class Try:
             cancel_on_kill=self.policy.cancel_on_kill,
             is_kept=self.store.is_kept or (self.policy.durable and self.policy.marker_key is not None),
             on_stopped=lambda run: self.store.mark_over(run.instance_id),
+            is_current=self.store.is_current,
             log=self.log,
         )
         self.owner.definition_id = 1

@@ -57,6 +57,11 @@ def test_a_limit_passes_a_millisecond_before_its_end(clock: Clock, passed: float
     assert (limit.left == 0) is (left == 0)
 
 
+def test_a_millisecond_is_no_time(clock: Clock) -> None:
+    clock.now = 0.0
+    assert TimeLimit(timeout=0.001).left == 0
+
+
 # Sleeping.
 
 
@@ -81,7 +86,7 @@ def test_a_kill_ends_a_pause_after_a_piece(clock: Clock) -> None:
 @pytest.mark.parametrize("seconds", [0, 10])
 def test_who_was_killed_does_not_sleep(clock: Clock, seconds: float) -> None:
     one = Interrupts(TimeLimit())
-    assert not one.was_killed
+    assert one.was_killed is False
     one.was_killed = True
     with pytest.raises(Killed):
         one.pause(seconds)

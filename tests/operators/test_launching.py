@@ -64,6 +64,8 @@ def test_a_start_is_written_down_before_the_request_and_its_run_after_it() -> No
 
     def begin(_: int, parameters: Any) -> int:
         before.append((one.intent, one.owner.phase, parameters))
+        one.answers(reconcile=Reconciled())
+        one.owner.look_for_started()
         return 7
 
     one.calls.start = begin
@@ -71,6 +73,8 @@ def test_a_start_is_written_down_before_the_request_and_its_run_after_it() -> No
     assert follows(one, 7)
     written = intent(parameters=parameters_digest('{"a":1}'), began=1000.0)
     assert before == [(written, Phase.STARTING, {"a": 1})]
+    once = {"settling_time": 0.0, "patience": 0.0}
+    assert one.calls.asked[1:] == [("reconcile", written, once)], "a kill meanwhile finds it"
     assert one.intent == intent(parameters=parameters_digest('{"a":1}'), began=1000.0, instance_id=7)
 
 
@@ -162,6 +166,16 @@ def test_three_starts_that_were_not_carried_out_are_enough() -> None:
     assert not one.kept
 
 
+@pytest.mark.parametrize("known", [{"list": [listed(_5=4)] * 3}, {"list": [[]] * 3}])
+def test_an_answer_that_names_a_run_of_before_is_no_start(known: dict[str, Any]) -> None:
+    one = Try()
+    one.start.earlier = () if known["list"][0] else (5,)
+    one.answers(**known, start=[5] * 3, reconcile=[Reconciled()] * 3)
+    why = "attempts: ExecuteWorkflow: the service answered with workflow instance 5, which was there before. No run"
+    with pytest.raises(RunNotStartedError, match=why):
+        one.launcher.find_or_start()
+
+
 def test_a_lost_start_is_for_a_person_where_it_is_not_to_be_durable() -> None:
     one = Try(durable=False)
     one.answers(start=LOST)
@@ -216,6 +230,11 @@ def test_a_start_that_is_refused_as_a_duplicate_of_our_own_is_the_run() -> None:
     assert one.asked == ["list", "start", "reconcile"]
     (seconds,) = one.paused
     assert seconds > one.policy.settling_time, "only then a list shows it, or there is none"
+    _, sought, how = one.calls.asked[-1]
+    assert (sought.marker, how) == (
+        run_marker(one.ti, "airflow_run"),
+        {"settling_time": 0.0, "patience": 0.0},
+    )
     assert one.intent is not None
     assert one.intent.instance_id == 7
 
@@ -265,7 +284,7 @@ def test_where_a_second_takes_one_start_a_general_refusal_may_be_a_collision(
 
 @pytest.mark.parametrize("error", [SchedulerXSameSecondError("x"), LOST])
 @pytest.mark.parametrize("marker_key", [None, "airflow_run"])
-def test_no_start_is_made_after_the_limit(error: SchedulerXError, marker_key: str | None) -> None:
+def test_no_other_start_is_made_after_the_limit(error: SchedulerXError, marker_key: str | None) -> None:
     """It would be stopped at once."""
     one = Try(timeout=50, marker_key=marker_key)
 
@@ -281,6 +300,8 @@ def test_no_start_is_made_after_the_limit(error: SchedulerXError, marker_key: st
     assert one.asked == ["list", "start", "list"]
     assert one.owner.phase is Phase.IDLE
     assert not one.kept
+    one.answers(list=[[]], start=7)
+    assert follows(one, 7), "one is always made"
 
 
 @pytest.mark.parametrize(

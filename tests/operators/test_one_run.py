@@ -962,3 +962,65 @@ def test_a_start_in_a_second_that_is_taken_is_made_again_some_seconds_later(
     with pytest.raises(RunNotStartedError, match="in 20 attempts: Duplicate entry"):
         kept.run(task)
     assert STATE_KEY not in kept.store
+
+
+# A start that is refused as a duplicate of the task's own, which a gateway has repeated.
+
+
+def repeated_by_a_gateway(emulator: EmulatorProcess, **arguments: Any) -> tuple[int, ExecuteWorkflowOperator]:
+    workflow_id = workflow(emulator)
+    task = operator(**{"workflow_id": workflow_id, "run_marker": True, **arguments})
+    start = task.run_calls.start
+
+    def started_twice(*ids: Any) -> int:
+        start(*ids)
+        raise SchedulerXSameSecondError("Duplicate entry")
+
+    task.run_calls.start = started_twice  # type: ignore[method-assign, assignment]
+    return workflow_id, task
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_limit_while_a_duplicate_is_looked_for_stops_it(emulator: EmulatorProcess, has_store: bool) -> None:
+    workflow_id, task = repeated_by_a_gateway(emulator, timeout=2, settling_time=600)
+    with pytest.raises(RunStoppedError, match="within timeout=2 s"):
+        TaskInstance(Store() if has_store else None).run(task)
+    assert not active(emulator, workflow_id)
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+@pytest.mark.parametrize("state", ["failed", "running"])
+def test_a_signal_while_a_duplicate_is_looked_for_is_answered_like_any_other(
+    emulator: EmulatorProcess, signalled: Callable[..., None], state: str, has_store: bool
+) -> None:
+    ti = TaskInstance(Store() if has_store else None)
+    workflow_id, task = repeated_by_a_gateway(emulator, settling_time=600)
+    signalled(task, 1, state)
+    if state == "failed":
+        with pytest.raises(RunStoppedError, match="was killed"):
+            ti.run(task)
+        assert not active(emulator, workflow_id)
+        return
+    with pytest.raises(RunLostError, match="A retry picks it up"):
+        ti.run(task)
+    (run,) = active(emulator, workflow_id)
+    again = operator(workflow_id=workflow_id, run_marker=True, wait_for_completion=False)
+    assert ti.run(again) == run
+    assert active(emulator, workflow_id) == [run]
+
+
+def test_without_a_marker_a_refused_start_leaves_nothing_to_a_signal(
+    emulator: EmulatorProcess, kept: TaskInstance, signalled: Callable[..., None]
+) -> None:
+    """Such a refusal is clear then."""
+    workflow_id = workflow(emulator)
+    task = operator(workflow_id=workflow_id)
+
+    def refused(*_: Any) -> int:
+        raise SchedulerXSameSecondError("Duplicate entry")
+
+    task.run_calls.start = refused  # type: ignore[method-assign, assignment]
+    signalled(task, 0.5, "running")
+    with pytest.raises(RunNotStartedError, match="nothing was started"):
+        kept.run(task)
+    assert STATE_KEY not in kept.store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,9 +26,11 @@ from airflow_provider_schedulerx.exceptions import (
     RunStoppedError,
     RunUndecidedError,
 )
+from airflow_provider_schedulerx.operators import run_owner
 from airflow_provider_schedulerx.operators.interrupts import Killed, TimeIsUp
+from airflow_provider_schedulerx.operators.run_owner import RunOwner
 from airflow_provider_schedulerx.operators.task_run import Phase
-from tests.operators.played import Try, intent, left_by, needs_store, run
+from tests.operators.played import Kept, Try, intent, left_by, needs_store, run
 
 pytestmark = needs_store
 
@@ -135,6 +138,95 @@ def test_what_is_lost_for_now_says_who_takes_it_up() -> None:
     assert is_answer(Try().owner.lost("It is away"), RETRYABLE, "It is away. A retry picks it up")
 
 
+def made_of(one: Try, **arguments: Any) -> RunOwner:
+    """The owner that an operator makes for its try."""
+    task: Any = SimpleNamespace(
+        run_calls=one.calls,
+        timeout=50,
+        execution_timeout=None,
+        deferrable=False,
+        durable=True,
+        run_marker=False,
+        cancel_on_kill=True,
+        log=one.log,
+    )
+    task.__dict__.update(arguments)
+    one.calls.limit_to = lambda *given: one.calls.asked.append(("limit", *given))
+    return RunOwner.from_task(task, one.context, one.store)
+
+
+def test_the_calls_of_an_operator_end_with_its_try() -> None:
+    one = Try()
+    owner = made_of(one)
+    ((_, left, pause),) = one.calls.asked
+    assert 0 < left() <= 50
+    owner.interrupts.was_killed = True
+    with pytest.raises(Killed):
+        pause(1)
+    assert (owner.calls, owner.what, owner.is_last_try) == (one.calls, "the workflow", False)
+    assert (owner.definition_id, owner.stopper.cancel_on_kill) == (0, True)
+    assert made_of(Try(try_number=3)).is_last_try
+
+
+def test_the_page_and_the_log_are_those_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_owner, "for_task", lambda *given: given)
+    one = Try()
+    owner = made_of(one)
+    assert owner.snapshots == (one.ti, one.log)
+    owner.starting()
+    owner.look_for_started()
+    assert owner.run is None
+    owner.on_kill()
+    assert one.log == [
+        "The task was interrupted while it started the workflow: a run that nothing follows may have been started. A retry "
+        "looks for it."
+    ]
+
+
+def test_airflows_own_limit_is_ours_to_enforce_only_while_the_task_is_deferred() -> None:
+    minute = timedelta(minutes=1)
+    for arguments, limit, seconds in [
+        ({}, "timeout=50 s", 50),
+        ({"timeout": None, "execution_timeout": minute}, "its time", float("inf")),
+        ({"timeout": None, "execution_timeout": minute, "deferrable": True}, "execution_timeout=60 s", 60),
+        ({"timeout": 30, "execution_timeout": minute, "deferrable": True}, "timeout=30 s", 30),
+    ]:
+        owner = made_of(Try(), **arguments)  # type: ignore[arg-type]
+        assert (str(owner.limit), owner.limit.seconds) == (limit, seconds)
+    owner = made_of(Try(), execution_timeout=minute)
+    assert str(owner._end._execution_limit) == "execution_timeout=60 s"
+
+
+@pytest.mark.parametrize(
+    ("has_store", "durable", "run_marker", "is_kept"),
+    [
+        (True, True, False, True),
+        (False, True, False, False),
+        (False, True, True, True),
+        (False, False, True, False),
+        (True, False, True, False),
+    ],
+)
+def test_the_next_try_knows_the_run_by_a_store_or_a_marker(
+    has_store: bool, durable: bool, run_marker: bool, is_kept: bool
+) -> None:
+    one = Try(is_kept=has_store, durable=durable)
+    assert made_of(one, durable=durable, run_marker=run_marker).is_kept is is_kept
+
+
+def test_what_an_operator_stops_is_marked_as_over() -> None:
+    one = Try(kept=left_by(intent(instance_id=6)))
+    one.answers(stop=run(FAILED, 6))
+    owner = made_of(one)
+    assert owner.is_current()
+    assert owner.stop(one.start.run(6)) == run(FAILED, 6)
+    assert one.intent == intent(instance_id=6, is_over=True)
+    assert one.kept is not None
+    one.kept.clear()
+    assert not owner.is_current()
+    assert not made_of(one, cancel_on_kill=False).stopper.cancel_on_kill
+
+
 # Nothing ends it.
 
 
@@ -230,7 +322,7 @@ def test_an_answer_stays_what_it_is(given: BaseException) -> None:
 
 
 def limited(**more: Any) -> Try:
-    return Try(timeout=50, **more)
+    return Try(**{"timeout": 50, "kept": left_by(intent(instance_id=6)), **more})
 
 
 def test_before_the_start_a_limit_has_started_nothing() -> None:
@@ -272,6 +364,16 @@ def test_a_start_that_is_not_known_when_the_limit_passes_is_left_to_a_retry(foun
     assert is_answer(end(one, TimeIsUp()), RETRYABLE, text), (
         "it is not looked for, since it would not be stopped"
     )
+
+
+@pytest.mark.parametrize("error", [TimeIsUp(), AirflowTaskTimeout("x")])
+def test_a_limit_of_a_try_that_another_has_followed_stops_nothing(error: BaseException) -> None:
+    """Of a worker that was frozen, say: the other try follows the run, and has a limit of its own."""
+    one = following(limited(kept=Kept()))
+    text = "has not ended within .*; it keeps running because Airflow has given the task to another try. A retry picks it up"
+    with pytest.raises(RETRYABLE, match=text):
+        raise end(one, error)
+    assert one.asked == []
 
 
 def test_what_does_not_end_after_a_limit_is_left_to_a_retry() -> None:
@@ -380,6 +482,14 @@ def test_a_worker_that_goes_away_leaves_the_run_to_a_retry(state: SimpleNamespac
     assert len(state.asked) == 1, "nor is Airflow asked then"
 
 
+def test_airflow_has_two_of_the_five_seconds_after_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(version_compat, "someone_has_ended", lambda *what: given.append(what))
+    one = following(Try())
+    assert type(killed(one)) is RETRYABLE
+    assert given == [(one.ti, 2.0)]
+
+
 def test_an_error_after_a_kill_is_the_kills() -> None:
     one = following(Try())
     one.answers(stop=run(FAILED, 6))
@@ -486,6 +596,20 @@ def test_a_kill_after_the_try_has_answered_changes_nothing(error: Exception | No
             raise error
     one.owner.on_kill()
     assert one.asked == []
+
+
+def test_a_kill_stops_the_run_if_the_answer_was_interrupted() -> None:
+    """By Airflow's timeout, say, after which it calls the handler itself."""
+    one = following(Try())
+
+    def interrupted(error: BaseException) -> BaseException:
+        raise AirflowTaskTimeout("x")
+
+    one.owner._end.answer = interrupted  # type: ignore[method-assign]
+    one.answers(stop=run(FAILED, 6))
+    assert type(end(one, ValueError("x"))) is AirflowTaskTimeout
+    one.owner.on_kill()
+    assert one.asked == ["stop"]
 
 
 def test_the_handler_stops_no_run_that_is_not_to_be_stopped() -> None:

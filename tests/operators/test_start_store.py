@@ -69,6 +69,7 @@ def test_the_next_try_finds_what_was_saved(kept: Kept, log: Log) -> None:
 
 def test_the_try_that_wrote_it_is_written_down(kept: Kept, log: Log) -> None:
     store(kept, log, try_number=2).save(INTENT)
+    assert list(kept) == [STATE_KEY] == ["schedulerx_start"], "where a later version of the provider looks"
     assert kept[STATE_KEY]["try_number"] == 2
     StartStore({"ti": object(), "task_state_store": kept}, durable=True, log=log).save(INTENT)  # type: ignore[typeddict-item]
     assert kept[STATE_KEY]["try_number"] == 1  # in dag.test(), say
@@ -118,8 +119,32 @@ def test_what_is_discarded_is_gone(kept: Kept, log: Log) -> None:
 )
 def test_what_cannot_be_read_may_hide_a_run(kept: Kept, log: Log, stored: Any, why: str) -> None:
     kept[STATE_KEY] = stored
-    with pytest.raises(RunUndecidedError, match=rf"cannot be read \(.*{why}.*\).*clear the task state"):
+    with pytest.raises(
+        RunUndecidedError, match=rf"cannot be read \(.*{why}.*\).*clear the task's stored state"
+    ):
         store(kept, log).load()
+
+
+def test_a_try_is_the_current_one_unless_airflow_hides_its_store(kept: Kept, log: Log) -> None:
+    """Airflow 3.3 answers a try that is over as if nothing were stored. In doubt it is the current one."""
+    one = store(kept, log)
+    one.save(INTENT)
+    assert one.is_current()
+    kept.clear()
+    assert not one.is_current()
+    assert store(None, log).is_current()
+    assert store(kept, log, durable=False).is_current()
+
+    answers: list[Any] = [None, {"intent": {}}]
+    kept.get = lambda key: answers.pop(0)  # type: ignore[method-assign,assignment]
+    assert one.is_current(), "the first was the answer to another question"
+    assert answers == []
+
+    def away(key: str) -> None:
+        raise OSError(key)
+
+    kept.get = away  # type: ignore[method-assign,assignment]
+    assert one.is_current()
 
 
 def test_a_save_that_airflow_refuses_ends_the_try(kept: Kept, log: Log) -> None:

@@ -36,6 +36,7 @@ AT_LEAST = 90
 CACHE = Path(".mutation")
 
 _RECONCILING = "tests/api/runs/test_reconciling.py"
+_OWNER, _ONE_RUN = "tests/operators/test_run_owner.py", "tests/operators/test_one_run.py"
 _ADVERSARY, _DURABLE = "tests/matrix/test_adversary.py", "tests/operators/test_durable.py"
 #: Modules, and the test files that may notice their changes, the quick ones first.
 TESTS = {
@@ -43,17 +44,22 @@ TESTS = {
     "api/runs/intents.py": ["tests/api/runs/test_intents.py", _RECONCILING],
     "api/runs/candidates.py": [_RECONCILING, "tests/api/runs/test_kinds.py", _ADVERSARY, _DURABLE],
     "api/runs/reconciling.py": [_RECONCILING, _ADVERSARY, _DURABLE],
+    "api/runs/ends.py": ["tests/api/runs/test_ends.py"],
     "operators/start_store.py": ["tests/operators/test_start_store.py", _DURABLE],
     "operators/launching.py": ["tests/operators/test_launching.py", _DURABLE],
     "operators/start.py": ["tests/operators/test_launching.py", _DURABLE],
     "operators/lost_starts.py": ["tests/operators/test_lost_starts.py", _DURABLE],
-    "operators/retries_without_store.py": [
-        "tests/operators/test_launching.py",
-        "tests/operators/test_one_run.py",
-    ],
+    "operators/retries_without_store.py": ["tests/operators/test_launching.py", _ONE_RUN],
     "operators/earlier_runs.py": ["tests/operators/test_earlier_runs.py", _DURABLE],
-    "operators/run_owner.py": ["tests/operators/test_run_owner.py", "tests/operators/test_one_run.py"],
-    "operators/try_end.py": ["tests/operators/test_run_owner.py", "tests/operators/test_one_run.py"],
+    "operators/start_policy.py": [
+        "tests/operators/test_start_policy.py",
+        "tests/operators/test_launching.py",
+    ],
+    "operators/interrupts.py": ["tests/operators/test_interrupts.py"],
+    "operators/following.py": ["tests/operators/test_following.py"],
+    "operators/run_stopper.py": [_OWNER],
+    "operators/run_owner.py": [_OWNER, _ONE_RUN],
+    "operators/try_end.py": [_OWNER, _ONE_RUN],
 }
 
 

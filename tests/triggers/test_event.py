@@ -262,6 +262,29 @@ def test_only_the_wanted_ends_fire(
     assert asyncio.run(main()) == expected
 
 
+def test_watchers_of_one_asset_with_different_statuses_keep_to_their_own(
+    hook: SchedulerXHook, emulator: EmulatorProcess
+) -> None:
+    async def main() -> list[list[str]]:
+        assets = Assets()
+        async with (
+            watching(assets, workflow_id=2, statuses=["success"]) as good,
+            watching(assets, workflow_id=2, statuses=["failed"]) as bad,
+            watching(assets, workflow_id=2, statuses=["success", "failed"]) as both,
+        ):
+            await looked(emulator)
+            number = hook.execute_workflow(2)
+            await until(lambda: bad and both)
+            (node,) = [node for node in hook.get_workflow_instance(2, number).nodes if node.status.is_bad]
+            hook.retry_job_instance(node.job_id, node.job_instance_id or 0)
+            await until(lambda: good and len(both) == 2)
+            await looked(emulator, 3)
+        assert len({payload["watcher"] for payload in assets.events}) == 3
+        return [[payload["status"] for payload in given] for given in (good, bad, both)]
+
+    assert asyncio.run(main()) == [["SUCCESS"], ["FAILED"], ["FAILED", "SUCCESS"]]
+
+
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize(
     ("statuses", "expected"), [(["success"], ["SUCCESS"]), (["success", "failed"], ["FAILED", "SUCCESS"])]

@@ -96,17 +96,30 @@ async def until_a_deferral_is_known(deferred_at: float | None) -> None:
         await asyncio.sleep(seconds)
 
 
-async def still_waits(task_instance: Any) -> bool | None:
+async def still_waits(task_instance: Any, key: str, instance_id: int) -> bool | None:
     """Return whether a task whose trigger was cancelled waits for its run, in this try or the next one.
 
+    :param key: of the XCom in which the task has the id of its run.
+    :param instance_id: of the run that the trigger follows.
     :return: None if it has no state, as just after it was cleared.
-    :raises Exception: if its state could not be fetched.
+    :raises Exception: if this could not be fetched.
     """
     from asgiref.sync import sync_to_async
 
-    state = await sync_to_async(_state)(task_instance)
+    # In a thread: what is asked of the triggerer's supervisor must not be cancelled.
+    return await sync_to_async(_still_waits)(task_instance, key, instance_id)
+
+
+def _still_waits(task_instance: Any, key: str, instance_id: int) -> bool | None:
+    state = _state(task_instance)
+    if state is None:
+        return None
     # No user sets the second one: this triggerer was away, and what another one reported has ended the try.
-    return None if state is None else state in ("deferred", "up_for_retry")
+    if state not in ("deferred", "up_for_retry"):
+        return False
+    # A try after a clear may wait already, for another run. What an XCom backend has stored elsewhere says nothing.
+    shown = str(_xcom(task_instance, key))
+    return not shown.isdecimal() or shown == str(instance_id)
 
 
 def _state(task_instance: Any) -> str | None:
@@ -123,6 +136,15 @@ def _state(task_instance: Any) -> str | None:
     key = task_id if map_index < 0 else f"{task_id}_{map_index}"
     state = states.get(run_id, {}).get(key, "removed")
     return None if state is None else str(state)
+
+
+def _xcom(task_instance: Any, key: str) -> Any:
+    ti_key = {name: getattr(task_instance, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+    if has_supervisor():
+        return load_xcom(ti_key, key)
+    from airflow.models.xcom import XCom
+
+    return XCom.get_one(**ti_key, key=key)
 
 
 def _state_in_database(dag_id: str, task_id: str, run_id: str, map_index: int) -> str | None:

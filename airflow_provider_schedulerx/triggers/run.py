@@ -27,7 +27,7 @@ from airflow_provider_schedulerx.triggers.settings import (
     read_settings,
     warn_of_unknown_arguments,
 )
-from airflow_provider_schedulerx.triggers.stopping import stop_in_background
+from airflow_provider_schedulerx.triggers.stopping import stop_in_background, task_waits
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
@@ -149,9 +149,14 @@ class RunTrigger(ScopedMixin, BaseTrigger):
                 event = await self._wait()
                 await self._hold_back()
         except asyncio.CancelledError:
-            # Airflow 3.3 calls on_kill by itself.
-            is_of_task = self.task_instance is not None
-            if self.cancel_on_kill and is_of_task and not version_compat.triggers_are_told_of_kills():
+            # Airflow 3.3 calls on_kill by itself. Before, only the task's state tells why we are ended; a shutdown, in which
+            # it cannot be asked for, cancels this, too.
+            if (
+                self.cancel_on_kill
+                and self.task_instance is not None
+                and not version_compat.triggers_are_told_of_kills()
+                and not await task_waits(self)
+            ):
                 await self.on_kill()
             raise
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]

@@ -54,7 +54,8 @@ def stop_in_background(trigger: Any) -> asyncio.Task[None]:
 
 
 async def _stop(trigger: Any) -> None:
-    if await _task_waits(trigger.task_instance):
+    # Before Airflow 3.3, the trigger has asked itself.
+    if version_compat.triggers_are_told_of_kills() and await task_waits(trigger):
         trigger.log.info("%s keeps running: its task still waits", api.tracking.sentence(trigger.label))
         return
     trigger.log.info("Stopping %s", trigger.label)
@@ -69,19 +70,21 @@ async def _stop(trigger: Any) -> None:
         _give_up(trigger, why)
 
 
-async def _task_waits(task_instance: Any) -> bool:
+async def task_waits(trigger: Any) -> bool:
     """Return whether a trigger was cancelled though no user has ended its task.
 
     Its triggerer is shutting down, or another one has taken it: two triggerers that take up new triggers at the same
     moment both run them until each looks whose they are, and one that was not heard of for a while loses all of its.
     """
-    if task_instance is None:
+    if trigger.task_instance is None:
         return False
     # What Airflow has told is believed, unless the state says otherwise. Else the state must say that it was a user.
     is_told = version_compat.triggers_are_told_of_kills()
     for _ in range(_STATE_TRIES):
         try:
-            waits = await version_compat.still_waits(task_instance)
+            waits = await version_compat.still_waits(
+                trigger.task_instance, trigger.kind.instance_field, trigger.instance_id
+            )
         except Exception:
             await asyncio.sleep(_STATE_PAUSE)
         else:

@@ -163,6 +163,7 @@ def test_a_page_is_closed_before_the_run_of_a_killed_task_is_stopped(
     async def on_kill(trigger: WorkflowInstanceTrigger) -> None:
         closed.append(recorder.is_closed)
 
+    monkeypatch.setattr(version_compat, "_state", lambda _: "failed")
     monkeypatch.setattr(version_compat, "triggers_are_told_of_kills", lambda: False)
     monkeypatch.setattr(WorkflowInstanceTrigger, "task_instance", OF_A_TASK, raising=False)
     monkeypatch.setattr(WorkflowInstanceTrigger, "on_kill", on_kill)
@@ -214,22 +215,26 @@ def test_on_kill_stops_the_run_though_it_is_cancelled_again_and_again(
 
 
 @pytest.mark.parametrize(
-    ("is_told", "states", "is_stopped"),
+    ("is_told", "states", "shown", "is_stopped"),
     [
-        (True, ["deferred"], False),
-        (True, ["up_for_retry"], False),
-        (True, ["failed"], True),
-        (True, ["running"], True),
-        (True, [None], True),
-        (True, [OSError, "deferred"], False),
-        (True, [OSError, "failed"], True),
-        (True, [OSError] * 9, True),
-        (False, ["deferred"], False),
-        (False, ["up_for_retry"], False),
-        (False, ["failed"], True),
-        (False, [None], False),
-        (False, [OSError, "failed"], True),
-        (False, [OSError] * 9, False),
+        (True, ["deferred"], "own", False),
+        (True, ["deferred"], "another", True),
+        (True, ["deferred"], "nothing", False),
+        (True, ["deferred"], "an address", False),
+        (True, ["up_for_retry"], "own", False),
+        (True, ["failed"], "own", True),
+        (True, ["running"], "own", True),
+        (True, [None], "own", True),
+        (True, [OSError, "deferred"], "own", False),
+        (True, [OSError, "failed"], "own", True),
+        (True, [OSError] * 9, "own", True),
+        (False, ["deferred"], "own", False),
+        (False, ["deferred"], "another", True),
+        (False, ["up_for_retry"], "own", False),
+        (False, ["failed"], "own", True),
+        (False, [None], "own", False),
+        (False, [OSError, "failed"], "own", True),
+        (False, [OSError] * 9, "own", False),
     ],
 )
 def test_a_trigger_that_moves_stops_nothing_and_one_that_a_user_ends_does(
@@ -238,9 +243,15 @@ def test_a_trigger_that_moves_stops_nothing_and_one_that_a_user_ends_does(
     monkeypatch: pytest.MonkeyPatch,
     is_told: bool,
     states: list[Any],
+    shown: str,
     is_stopped: bool,
 ) -> None:
-    """Airflow 3.3 calls on_kill for both; what it has told is believed where the state of the task says nothing."""
+    """Airflow 3.3 calls on_kill for both; what it has told is believed where the state of the task says nothing.
+
+    After a clear, the next try may wait already: then the XCom of the task shows another run.
+    """
+    endless = hook.execute_workflow(3)
+    xcoms = {"own": endless, "another": str(endless + 1), "nothing": None, "an address": "s3://xcoms/1"}
     answers = iter(states)
 
     def state(_: Any) -> str | None:
@@ -250,11 +261,23 @@ def test_a_trigger_that_moves_stops_nothing_and_one_that_a_user_ends_does(
         return None if answer is None else str(answer)
 
     monkeypatch.setattr(version_compat, "_state", state)
+    monkeypatch.setattr(version_compat, "_xcom", lambda ti, key: {"WfInstanceId": xcoms[shown]}[key])
     monkeypatch.setattr(version_compat, "triggers_are_told_of_kills", lambda: is_told)
     monkeypatch.setattr(stopping, "_STATE_PAUSE", 0.01)
     monkeypatch.setattr(WorkflowInstanceTrigger, "task_instance", OF_A_TASK, raising=False)
-    endless = hook.execute_workflow(3)
-    asyncio.run(trigger(endless, 3).on_kill())
+
+    async def main() -> None:
+        made = trigger(endless, 3)
+        if is_told:
+            await made.on_kill()
+            return
+        task = asyncio.ensure_future(anext(made.run()))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
     (run,) = (run for run in emulator.instances(3) if run["wf_instance_id"] == endless)
     assert run["status"] == (5 if is_stopped else 3)
 

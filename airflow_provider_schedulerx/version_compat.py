@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -104,22 +104,57 @@ async def still_waits(task_instance: Any, key: str, instance_id: int) -> bool | 
     :return: None if it has no state, as just after it was cleared.
     :raises Exception: if this could not be fetched.
     """
-    from asgiref.sync import sync_to_async
-
-    # In a thread: what is asked of the triggerer's supervisor must not be cancelled.
-    return await sync_to_async(_still_waits)(task_instance, key, instance_id)
-
-
-def _still_waits(task_instance: Any, key: str, instance_id: int) -> bool | None:
-    state = _state(task_instance)
+    fetch_state, fetch_xcom = _fetchers()
+    state = await fetch_state(task_instance)
     if state is None:
         return None
     # No user sets the second one: this triggerer was away, and what another one reported has ended the try.
     if state not in ("deferred", "up_for_retry"):
         return False
     # A try after a clear may wait already, for another run. What an XCom backend has stored elsewhere says nothing.
-    shown = str(_xcom(task_instance, key))
+    shown = str(await fetch_xcom(task_instance, key))
     return not shown.isdecimal() or shown == str(instance_id)
+
+
+def _fetchers() -> tuple[Callable[..., Awaitable[str | None]], Callable[..., Awaitable[Any]]]:
+    """Return what fetches the state and an XCom of a task in its trigger.
+
+    Up to 3.1, what is asked of the supervisor must not be cancelled, so a thread asks. From 3.2 on it can be, and must be:
+    an answer may not come once the triggerer is shutting down, and a thread that waits for one would outlast it.
+    """
+    if _version() >= (3, 2):
+        return _astate, _axcom
+    from asgiref.sync import sync_to_async
+
+    return sync_to_async(_state), sync_to_async(_xcom)
+
+
+async def _astate(task_instance: Any) -> str | None:
+    from airflow.sdk.execution_time.comms import GetTaskStates
+
+    asked = GetTaskStates(
+        dag_id=task_instance.dag_id,
+        task_ids=[task_instance.task_id],
+        run_ids=[task_instance.run_id],
+        map_index=task_instance.map_index,
+    )
+    return _own_state(task_instance, (await _asend(asked)).task_states)
+
+
+async def _axcom(task_instance: Any, key: str) -> Any:
+    return await aload_xcom(_ti_key(task_instance), key)
+
+
+def _ti_key(task_instance: Any) -> dict[str, Any]:
+    return {name: getattr(task_instance, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+
+
+def _own_state(task_instance: Any, states: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """:param states: of tasks, by DAG run."""
+    map_index = task_instance.map_index
+    key = task_instance.task_id if map_index < 0 else f"{task_instance.task_id}_{map_index}"
+    state = states.get(task_instance.run_id, {}).get(key, "removed")
+    return None if state is None else str(state)
 
 
 def _state(task_instance: Any) -> str | None:
@@ -133,18 +168,15 @@ def _state(task_instance: Any) -> str | None:
     states = RuntimeTaskInstance.get_task_states(
         dag_id=dag_id, task_ids=[task_id], run_ids=[run_id], map_index=map_index
     )
-    key = task_id if map_index < 0 else f"{task_id}_{map_index}"
-    state = states.get(run_id, {}).get(key, "removed")
-    return None if state is None else str(state)
+    return _own_state(task_instance, states)
 
 
 def _xcom(task_instance: Any, key: str) -> Any:
-    ti_key = {name: getattr(task_instance, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
     if has_supervisor():
-        return load_xcom(ti_key, key)
+        return load_xcom(_ti_key(task_instance), key)
     from airflow.models.xcom import XCom
 
-    return XCom.get_one(**ti_key, key=key)
+    return XCom.get_one(**_ti_key(task_instance), key=key)
 
 
 def _state_in_database(dag_id: str, task_id: str, run_id: str, map_index: int) -> str | None:
@@ -409,6 +441,12 @@ def has_supervisor() -> bool:
     """Return whether this code runs in a task or trigger, so that XComs can be stored."""
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     return getattr(runner, "SUPERVISOR_COMMS", None) is not None
+
+
+def supervisor_answers() -> bool:
+    """Return whether the supervisor of a triggerer still answers its triggers. From 3.2 on, not after a shutdown has begun."""
+    reader = getattr(_supervisor(), "_reader_task", None) if has_supervisor() else None
+    return reader is None or not reader.done()
 
 
 def takes_requests_from_threads() -> bool:

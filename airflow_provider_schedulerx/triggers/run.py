@@ -149,12 +149,12 @@ class RunTrigger(ScopedMixin, BaseTrigger):
                 event = await self._wait()
                 await self._hold_back()
         except asyncio.CancelledError:
-            # Airflow 3.3 calls on_kill by itself. Before, only the task's state tells why we are ended; a shutdown, in which
-            # it cannot be asked for, cancels this, too.
+            # Airflow 3.3 calls on_kill by itself. Before, only the state of the task tells why we are ended.
             if (
                 self.cancel_on_kill
                 and self.task_instance is not None
                 and not version_compat.triggers_are_told_of_kills()
+                and version_compat.supervisor_answers()
                 and not await task_waits(self)
             ):
                 await self.on_kill()

@@ -163,7 +163,10 @@ def test_a_page_is_closed_before_the_run_of_a_killed_task_is_stopped(
     async def on_kill(trigger: WorkflowInstanceTrigger) -> None:
         closed.append(recorder.is_closed)
 
-    monkeypatch.setattr(version_compat, "_state", lambda _: "failed")
+    async def failed(_: Any) -> str:
+        return "failed"
+
+    monkeypatch.setattr(version_compat, "_fetchers", lambda: (failed, None))
     monkeypatch.setattr(version_compat, "triggers_are_told_of_kills", lambda: False)
     monkeypatch.setattr(WorkflowInstanceTrigger, "task_instance", OF_A_TASK, raising=False)
     monkeypatch.setattr(WorkflowInstanceTrigger, "on_kill", on_kill)
@@ -254,14 +257,16 @@ def test_a_trigger_that_moves_stops_nothing_and_one_that_a_user_ends_does(
     xcoms = {"own": endless, "another": str(endless + 1), "nothing": None, "an address": "s3://xcoms/1"}
     answers = iter(states)
 
-    def state(_: Any) -> str | None:
+    async def state(_: Any) -> str | None:
         answer: Any = next(answers)
         if answer is OSError:
             raise OSError("the API server is away")
         return None if answer is None else str(answer)
 
-    monkeypatch.setattr(version_compat, "_state", state)
-    monkeypatch.setattr(version_compat, "_xcom", lambda ti, key: {"WfInstanceId": xcoms[shown]}[key])
+    async def xcom(_: Any, key: str) -> Any:
+        return {"WfInstanceId": xcoms[shown]}[key]
+
+    monkeypatch.setattr(version_compat, "_fetchers", lambda: (state, xcom))
     monkeypatch.setattr(version_compat, "triggers_are_told_of_kills", lambda: is_told)
     monkeypatch.setattr(stopping, "_STATE_PAUSE", 0.01)
     monkeypatch.setattr(WorkflowInstanceTrigger, "task_instance", OF_A_TASK, raising=False)

@@ -14,6 +14,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAmbiguousError,
     SchedulerXAuthorizationError,
     SchedulerXError,
+    SchedulerXMalformedAnswerError,
     SchedulerXRejectedError,
     SchedulerXSameSecondError,
     SchedulerXThrottledError,
@@ -213,10 +214,15 @@ class Launcher:
         return self._start.policy.if_running != "start" or self._start.policy.durable
 
     def _list(self) -> Sequence[RunSummary] | None:
-        """List the existing runs; None if that is not allowed."""
+        """List the existing runs; None if that is not allowed, or if the answer cannot be read."""
         try:
             return self._start.calls.list_newest(self._start.definition_id)
-        except (SchedulerXAuthorizationError, SchedulerXRejectedError) as error:
+        except (
+            SchedulerXAuthorizationError,
+            SchedulerXRejectedError,
+            # Such as no Data at all, for a workflow that has not run yet: to try again would not help.
+            SchedulerXMalformedAnswerError,
+        ) as error:
             if self._start.policy.if_running != "start":
                 raise
             self._log.warning(

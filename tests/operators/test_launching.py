@@ -13,6 +13,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAmbiguousError,
     SchedulerXAuthorizationError,
     SchedulerXError,
+    SchedulerXMalformedAnswerError,
     SchedulerXRejectedError,
     SchedulerXSameSecondError,
     SchedulerXThrottledError,
@@ -113,8 +114,15 @@ def test_a_task_that_was_killed_meanwhile_starts_nothing() -> None:
     assert one.asked == ["list"]
 
 
-@pytest.mark.parametrize("error", [SchedulerXAuthorizationError("no"), SchedulerXRejectedError("no")])
-def test_a_list_that_is_not_allowed_is_done_without(error: SchedulerXError) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        SchedulerXAuthorizationError("no"),
+        SchedulerXRejectedError("no"),
+        SchedulerXMalformedAnswerError("no Data"),
+    ],
+)
+def test_a_list_that_is_not_allowed_or_cannot_be_read_is_done_without(error: SchedulerXError) -> None:
     one = Try()
     one.answers(list=error, start=7)
     assert follows(one, 7)

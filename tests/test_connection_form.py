@@ -15,6 +15,12 @@ def test_what_is_hidden_and_relabelled_needs_no_form_library() -> None:
     assert behaviour.keys() == {"hidden_fields", "relabeling", "placeholders"}
 
 
+def test_the_hook_itself_says_what_the_form_has() -> None:
+    """Airflow below 3.2 asks a hook only for what its class itself defines, and not for what it inherits."""
+    for name in ("get_connection_form_widgets", "get_ui_field_behaviour"):
+        assert name in vars(SchedulerXHook)
+
+
 def test_every_field_has_a_widget_that_airflow_takes() -> None:
     pytest.importorskip("flask_appbuilder.fieldwidgets", reason="of Airflow 2")
     from airflow.providers_manager import ProvidersManager

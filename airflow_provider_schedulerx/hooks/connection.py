@@ -1,9 +1,9 @@
-"""Mixin that gives the hook its connection: the form, the settings read from it, and the connection test."""
+"""Mixin that gives the hook its connection: the settings read from it, and the connection test."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.exceptions import (
@@ -35,20 +35,6 @@ class ConnectionMixin(ScopedMixin, _Hook):
 
         @property
         def single_try_transport(self) -> SyncTransport: ...
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the fields of the connection form, for Airflow below 3.2; later it reads the provider's metadata."""
-        from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
-
-        return version_compat.form_widgets(CONNECTION_FIELDS)
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return what is hidden and relabelled in the connection form, for Airflow below 3.2."""
-        from airflow_provider_schedulerx.connection_form import HIDDEN_FIELDS, PLACEHOLDERS, RELABELING
-
-        return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
 
     @cached_property
     def settings(self) -> SchedulerXSettings:

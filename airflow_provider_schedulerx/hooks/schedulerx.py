@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_schedulerx import api
+from airflow_provider_schedulerx import api, version_compat
 from airflow_provider_schedulerx.api.parameters import check_id
 from airflow_provider_schedulerx.hooks.connection import ConnectionMixin
 from airflow_provider_schedulerx.hooks.jobs import JobsMixin
@@ -69,6 +69,22 @@ class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
             namespace_source=namespace_source,
             group_id=group_id,
         )
+
+    # Airflow asks the class itself for these two: what it inherits does not count.
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the fields of the connection form, for Airflow below 3.2; later it reads the provider's metadata."""
+        from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
+
+        return version_compat.form_widgets(CONNECTION_FIELDS)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return what is hidden and relabelled in the connection form, for Airflow below 3.2."""
+        from airflow_provider_schedulerx.connection_form import HIDDEN_FIELDS, PLACEHOLDERS, RELABELING
+
+        return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
 
     @classmethod
     def from_task(cls, task: Any) -> Self:

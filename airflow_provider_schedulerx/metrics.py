@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.version_compat import stats
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.polling.reporting import Metric
@@ -30,7 +30,7 @@ def count_reconciliation(outcome: str) -> None:
     """
     # A fault of the metrics must not end the task that has just learnt which run is its own.
     with contextlib.suppress(Exception):
-        version_compat.stats().incr(f"{_PREFIX}.reconciliations.{outcome}")
+        stats.client().incr(f"{_PREFIX}.reconciliations.{outcome}")
 
 
 def _send(metric: Metric, value: float, tags: dict[str, str]) -> None:
@@ -38,10 +38,10 @@ def _send(metric: Metric, value: float, tags: dict[str, str]) -> None:
 
     operation = tags.pop("operation", None)
     name = f"{_PREFIX}.{metric.value}" + (f".{operation}" if operation else "")
-    stats = version_compat.stats()
+    client = stats.client()
     if metric in (Metric.RUNS_FOLLOWED, Metric.RATE, Metric.STRETCH):
-        stats.gauge(name, value, tags=tags)
+        client.gauge(name, value, tags=tags)
     elif metric is Metric.END_DELAY:
-        stats.timing(name, value, tags=tags)
+        client.timing(name, value, tags=tags)
     else:
-        stats.incr(name, round(value), tags=tags)
+        client.incr(name, round(value), tags=tags)

@@ -30,7 +30,7 @@ from airflow_provider_schedulerx.run_page.encoding import encode
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.writer import NullWriter, masked
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
-from airflow_provider_schedulerx.version_compat import mask_secret
+from airflow_provider_schedulerx.version_compat.connections import mask_secret
 from benchmarks.probe import LagProbe
 from benchmarks.triggerer import RUNS, p99, stack_for, start_runs, triggers_for, workflows
 from dev.experiments import crowd

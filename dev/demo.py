@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from airflow_provider_schedulerx.version_compat import has_run_page
+from airflow_provider_schedulerx.version_compat.versions import has_run_page
 from dev.harness.rest import IS_AIRFLOW_2
 from dev.harness.stack import COMPONENTS, AirflowStack
 from dev.harness.waiting import StackError

@@ -47,7 +47,7 @@ class Stats:
 @pytest.fixture
 def stats(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stats]:
     made = Stats()
-    monkeypatch.setattr(metrics.version_compat, "stats", lambda: made)
+    monkeypatch.setattr(metrics.stats, "client", lambda: made)
     metrics.report_polling()
     yield made
     reporting.set_reporter(None)
@@ -97,7 +97,7 @@ def test_a_fault_of_the_metrics_harms_no_poll(stats: Stats, monkeypatch: pytest.
     def broken() -> Any:
         raise OSError("no StatsD here")
 
-    monkeypatch.setattr(metrics.version_compat, "stats", broken)
+    monkeypatch.setattr(metrics.stats, "client", broken)
 
     async def main() -> None:
         service = ScriptedService()
@@ -137,7 +137,7 @@ def test_each_search_for_a_lost_start_is_counted(
 
 
 def test_airflow_has_what_the_metrics_are_sent_to() -> None:
-    found = metrics.version_compat.stats()
+    found = metrics.stats.client()
     for name in ("incr", "gauge", "timing"):
         assert callable(getattr(found, name))
     found.incr("schedulerx.list_refused", 1, tags={})

@@ -18,10 +18,10 @@ def hook_of(args: Any) -> SchedulerXHook:
     """Make the hook for the connection and the scope of the arguments."""
     # As Airflow's own commands do: connections may be in its database.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
-    from airflow_provider_schedulerx import version_compat
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+    from airflow_provider_schedulerx.version_compat import connections
 
-    version_compat.quote_no_connection()
+    connections.quote_no_connection()
     return SchedulerXHook.from_task(args)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXConfigurationError,
     SchedulerXError,
@@ -13,6 +13,7 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXRejectedError,
 )
 from airflow_provider_schedulerx.hooks.scoped import ScopedMixin
+from airflow_provider_schedulerx.version_compat import connections
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseHook, Connection
@@ -46,7 +47,7 @@ class ConnectionMixin(ScopedMixin, _Hook):
         settings = self._checked(connection)
         _ = connection.extra_dejson  # masks what Airflow takes for secrets
         for secret in settings.secrets:
-            version_compat.mask_secret(secret)
+            connections.mask_secret(secret)
         return settings
 
     async def aget_settings(self) -> SchedulerXSettings:
@@ -55,10 +56,10 @@ class ConnectionMixin(ScopedMixin, _Hook):
         :raises SchedulerXConfigurationError: naming the field that is wrong, and the remedy.
         """
         if "settings" not in self.__dict__:
-            connection, _ = await version_compat.aget_connection(self.schedulerx_conn_id)
+            connection, _ = await connections.aget_connection(self.schedulerx_conn_id)
             settings = self._checked(connection)
             for secret in settings.secrets:
-                await version_compat.amask_secret(secret)
+                await connections.amask_secret(secret)
             self.__dict__["settings"] = settings
         return self.settings
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.parameters import check_id
 from airflow_provider_schedulerx.hooks.connection import ConnectionMixin
 from airflow_provider_schedulerx.hooks.jobs import JobsMixin
 from airflow_provider_schedulerx.hooks.scoped import DEFAULT_CONN_ID, scope_arguments
+from airflow_provider_schedulerx.version_compat import forms
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.models import (
@@ -77,7 +78,7 @@ class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
         """Return the fields of the connection form, for Airflow below 3.2; later it reads the provider's metadata."""
         from airflow_provider_schedulerx.connection_form import CONNECTION_FIELDS
 
-        return version_compat.form_widgets(CONNECTION_FIELDS)
+        return forms.form_widgets(CONNECTION_FIELDS)
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:

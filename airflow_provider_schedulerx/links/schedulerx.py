@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK
+from airflow_provider_schedulerx.version_compat import supervisors, versions
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
@@ -69,7 +69,7 @@ class RunPageLink(BaseOperatorLink):
     @classmethod
     def persist(cls, context: Context) -> None:
         """Keep the URL for this task instance. Before Airflow 3.1 there is no page, and nothing to keep."""
-        if version_compat.has_run_page() and version_compat.has_supervisor():
+        if versions.has_run_page() and supervisors.has_supervisor():
             from airflow_provider_schedulerx.run_page.paths import task_url
 
             context["ti"].xcom_push(key=cls().xcom_key, value=task_url(context["ti"]))
@@ -117,7 +117,7 @@ _CONSOLE_LINKS: dict[str, type[WorkflowInstanceLink] | type[JobInstanceLink]] = 
     "workflow": WorkflowInstanceLink,
     "job": JobInstanceLink,
 }
-_PAGE_LINKS: tuple[BaseOperatorLink, ...] = (RunPageLink(),) if version_compat.has_run_page() else ()
+_PAGE_LINKS: tuple[BaseOperatorLink, ...] = (RunPageLink(),) if versions.has_run_page() else ()
 
 #: What an operator or sensor that follows a run of a workflow has as ``operator_extra_links``.
 RUN_LINKS: tuple[BaseOperatorLink, ...] = (WorkflowInstanceLink(), *_PAGE_LINKS)

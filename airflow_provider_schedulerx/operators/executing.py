@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.parameters import (
     MIN_POLL_INTERVAL,
     check_choice,
@@ -31,6 +31,7 @@ from airflow_provider_schedulerx.hooks.report import (
 from airflow_provider_schedulerx.hooks.runs import RunCalls
 from airflow_provider_schedulerx.operators.announcing import announce, followed, update_assets
 from airflow_provider_schedulerx.operators.start_policy import IfRunning, OnRetry, check_literal_parameters
+from airflow_provider_schedulerx.version_compat import deferrals
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -191,9 +192,9 @@ class ExecuteOperator(ScopedOperator):
     # The second part of a try that has deferred.
 
     def pre_execute(self, context: Context) -> None:
-        """Let :meth:`on_kill` know the run in any case: see :mod:`airflow_provider_schedulerx.version_compat`."""
+        """Let :meth:`on_kill` know the run in any case: see :mod:`airflow_provider_schedulerx.version_compat.deferrals`."""
         super().pre_execute(context)
-        resumed = version_compat.resumed_with(context["ti"])
+        resumed = deferrals.resumed_with(context["ti"])
         if resumed is not None and resumed.get("instance_id"):
             owner = self._own(context, self._store(context))
             self._resume(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.exceptions import RunLostError, RunUndecidedError
 from airflow_provider_schedulerx.operators.interrupts import Interrupts, Killed, TimeIsUp, TimeLimit
 from airflow_provider_schedulerx.operators.run_stopper import RunStopper
 from airflow_provider_schedulerx.operators.task_run import Phase, TaskRun
 from airflow_provider_schedulerx.operators.try_end import TryEnd
 from airflow_provider_schedulerx.run_page.writer import SnapshotWriter, for_task
+from airflow_provider_schedulerx.version_compat import kills
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -74,7 +74,7 @@ class RunOwner:
         self._log = log
         self._find: Callable[[], int | None] = lambda: None
         self._is_guarded = self._has_answered = False
-        self._continues_after_kill = version_compat.resumes_after_on_kill()
+        self._continues_after_kill = kills.resumes_after_on_kill()
         # Where a kill is only noted, the main flow continues after the signal and can ask Airflow what it meant.
         self.kill_is_noted: bool = is_kept and self._continues_after_kill
         self._end = TryEnd(self, ti, TimeLimit(execution_timeout=execution_timeout), log)

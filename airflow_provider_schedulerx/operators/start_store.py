@@ -6,8 +6,9 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.exceptions import RunUndecidedError
+from airflow_provider_schedulerx.version_compat import stores
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -40,7 +41,7 @@ class StartStore:
 
     def __init__(self, context: Context, *, durable: bool, log: Any) -> None:
         ti: Any = context["ti"]
-        self._store = version_compat.task_state_store(context) if durable else None
+        self._store = stores.task_state_store(context) if durable else None
         self._max_tries: int | None = getattr(ti, "max_tries", None)
         self._try_number: int = getattr(ti, "try_number", None) or 1
         self._log = log
@@ -76,7 +77,7 @@ class StartStore:
         """
         if self._store is None:
             return
-        version_compat.store_for_good(
+        stores.store_for_good(
             self._store,
             STATE_KEY,
             {

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, TaskDeferred
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXNotFoundError
 from airflow_provider_schedulerx.exceptions import (
     RunAlreadyActiveError,
@@ -19,6 +18,7 @@ from airflow_provider_schedulerx.exceptions import (
 )
 from airflow_provider_schedulerx.operators.interrupts import Killed, TimeIsUp, TimeLimit
 from airflow_provider_schedulerx.operators.task_run import Phase, TaskRun
+from airflow_provider_schedulerx.version_compat import kills
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.operators.run_owner import RunOwner
@@ -159,7 +159,7 @@ class TryEnd:
         is_wanted = (
             owner.kill_is_noted
             and not owner.is_last_try
-            and not version_compat.someone_has_ended(self._ti, _STATE_SECONDS)
+            and not kills.someone_has_ended(self._ti, _STATE_SECONDS)
         )
         if owner.phase is Phase.STARTING and owner.stopper.cancel_on_kill and not is_wanted:
             owner.look_for_started()

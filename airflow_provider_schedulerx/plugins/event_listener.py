@@ -27,12 +27,10 @@ def on_asset_event_emitted(asset_event: Any) -> None:
         )
         if not is_from_watcher or not isinstance(payload, dict) or "watcher" not in payload:
             return
-        from airflow_provider_schedulerx import version_compat
         from airflow_provider_schedulerx.api.runs.ends import MAX_DELIVERED, delivered_key, mark_of
+        from airflow_provider_schedulerx.version_compat import stores
 
         end = [payload["WfInstanceId"], mark_of(payload["status"] == "SUCCESS", payload["EndTime"])]
-        version_compat.append_to_asset_state(
-            asset_event.asset, delivered_key(payload["watcher"]), end, MAX_DELIVERED
-        )
+        stores.append_to_asset_state(asset_event.asset, delivered_key(payload["watcher"]), end, MAX_DELIVERED)
     except Exception:
         log.exception("Could not record that an event was stored; a triggerer that restarts may repeat it")

@@ -12,7 +12,8 @@ from airflow.providers.common.compat.sdk import AirflowPlugin, conf
 
 from airflow_provider_schedulerx.run_page import URL_PREFIX
 from airflow_provider_schedulerx.run_page.paths import DAG_RUN_VIEW, TASK_VIEW, mount_path
-from airflow_provider_schedulerx.version_compat import has_asset_state_store, has_run_page
+from airflow_provider_schedulerx.version_compat.stores import has_asset_state_store
+from airflow_provider_schedulerx.version_compat.versions import has_run_page
 
 
 class SchedulerXPlugin(AirflowPlugin):

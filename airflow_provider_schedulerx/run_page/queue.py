@@ -15,12 +15,12 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.run_page import XCOM_RUN
 from airflow_provider_schedulerx.run_page.cadence import Cadence, WriteTime
 from airflow_provider_schedulerx.run_page.encoding import encode
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.writer import logger, masked, parsed
+from airflow_provider_schedulerx.version_compat import xcoms
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.kinds import Run
@@ -123,7 +123,7 @@ class TriggerSnapshotWriter:
             text = await _in_thread_if_long(snapshot, encode, snapshot)
             if self._has_expired:
                 return True
-            await version_compat.astore_xcom(self._ti_key, XCOM_RUN, text)
+            await xcoms.astore_xcom(self._ti_key, XCOM_RUN, text)
         except Exception as error:
             self._cadence.failed(_now())
             if not self._has_failed:
@@ -147,7 +147,7 @@ class TriggerSnapshotWriter:
             older = await self._taken(with_nodes)
         elif older is None:
             # Stored by the worker before it deferred, or by the triggerer that had this trigger before.
-            older = parsed(await version_compat.aload_xcom(self._ti_key, XCOM_RUN))
+            older = parsed(await xcoms.aload_xcom(self._ti_key, XCOM_RUN))
         return snapshot.with_nodes_of(older)
 
     async def _taken(self, observed: _Observed) -> Snapshot:

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.run_page import XCOM_RUN
+from airflow_provider_schedulerx.version_compat import supervisors, versions, xcoms
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.kinds import Run
@@ -56,7 +56,7 @@ def for_trigger(ti: Any) -> SnapshotWriter:
 
 def _key_of(ti: Any) -> dict[str, Any] | None:
     """Return what tells a task instance from others, or None where nothing can be stored for it."""
-    if not version_compat.has_run_page() or not version_compat.has_supervisor():
+    if not versions.has_run_page() or not supervisors.has_supervisor():
         return None
     key = {name: getattr(ti, name, None) for name in ("dag_id", "task_id", "run_id", "map_index")}
     return None if None in key.values() else key
@@ -119,7 +119,7 @@ class TaskSnapshotWriter:
         if not self._cadence.is_due(instance, self._monotonic()):
             return
         self._write = _Write(instance, time.time(), self._store, self._monotonic)
-        if version_compat.takes_requests_from_threads():
+        if supervisors.takes_requests_from_threads():
             self._write.start()
         else:
             self._write.run()
@@ -149,13 +149,13 @@ class TaskSnapshotWriter:
         from airflow_provider_schedulerx.run_page.encoding import encode
         from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 
-        version_compat.check_api(PATIENCE)
+        supervisors.check_api(PATIENCE)
         snapshot = Snapshot.of(instance, observed_at, mask=masked, try_number=self._try_number)
         if snapshot.is_partial and self._last is None:
             # The trigger may have stored them.
-            self._last = parsed(version_compat.load_xcom(self._ti_key, XCOM_RUN))
+            self._last = parsed(xcoms.load_xcom(self._ti_key, XCOM_RUN))
         snapshot = snapshot.with_nodes_of(self._last)
-        version_compat.store_xcom(self._ti_key, XCOM_RUN, encode(snapshot))
+        xcoms.store_xcom(self._ti_key, XCOM_RUN, encode(snapshot))
         self._last = snapshot
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.version_compat import stores
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -25,7 +25,7 @@ class PokeMemory:
     """
 
     def __init__(self, context: Context, asked: Sequence[Any], log: Any) -> None:
-        self._store = version_compat.task_state_store(context)
+        self._store = stores.task_state_store(context)
         self._log = log
         self._asked = [getattr(context["ti"], "try_number", None), *asked]
         self.definition_id: int | None = None

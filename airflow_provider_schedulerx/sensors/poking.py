@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXConfigurationError,
     SchedulerXError,
@@ -47,6 +47,7 @@ from airflow_provider_schedulerx.links.schedulerx import persist_links
 from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_task
 from airflow_provider_schedulerx.sensors.memory import PokeMemory
 from airflow_provider_schedulerx.sensors.searching import RunSearch
+from airflow_provider_schedulerx.version_compat import deferrals
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -142,7 +143,7 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
 
     def _waited(self, context: Context) -> float:
         """Seconds since the first poke, in mode ``reschedule``; 0 in others, and for the first."""
-        began = version_compat.first_reschedule_date(context) if self.reschedule else None
+        began = deferrals.first_reschedule_date(context) if self.reschedule else None
         return 0.0 if began is None else max(0.0, (datetime.now(UTC) - began).total_seconds())
 
     def execute(self, context: Context) -> Any:

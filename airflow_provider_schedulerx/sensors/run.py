@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, conf
 
-from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError, SchedulerXNotFoundError
 from airflow_provider_schedulerx.api.parameters import check_flag
 from airflow_provider_schedulerx.exceptions import RunNotFollowableError, RunSensorError
@@ -19,6 +19,7 @@ from airflow_provider_schedulerx.hooks.runs import RunCalls
 from airflow_provider_schedulerx.run_page.writer import for_task
 from airflow_provider_schedulerx.sensors.poking import PokingRunSensor, configuration_faults_are_final
 from airflow_provider_schedulerx.sensors.searching import RunSearch
+from airflow_provider_schedulerx.version_compat import deferrals
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -122,7 +123,7 @@ class RunSensor(PokingRunSensor):
         from airflow_provider_schedulerx.triggers.run import DEFERRAL_MARGIN
 
         try_number = getattr(context["ti"], "try_number", None)
-        if version_compat.retries_resume_deferrals():
+        if deferrals.retries_resume_deferrals():
             context["ti"].xcom_push(key=_XCOM_TRY, value=try_number)
         self.defer(
             trigger=trigger,
@@ -323,7 +324,7 @@ class RunSensor(PokingRunSensor):
 
 def _try_of_the_deferral(context: Context) -> int | None:
     """Return the number of the try that has deferred; None if it was not kept."""
-    if not version_compat.retries_resume_deferrals():
+    if not deferrals.retries_resume_deferrals():
         return None
     ti = context["ti"]
     found: int | None = ti.xcom_pull(task_ids=ti.task_id, key=_XCOM_TRY, map_indexes=ti.map_index)

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from operator import itemgetter
 from typing import Any
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.runs.ends import Cursor, delivered_key
+from airflow_provider_schedulerx.version_compat import stores
 
 
 class CursorStore:
@@ -25,7 +25,7 @@ class CursorStore:
     """
 
     def __init__(self, trigger: Any, watcher: str, source: str) -> None:
-        self._stores = version_compat.asset_state_stores(trigger)
+        self._stores = stores.asset_state_stores(trigger)
         self._watcher = watcher
         self._source = source
         self._saved: Cursor | None = None

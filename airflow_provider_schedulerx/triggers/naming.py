@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError, SchedulerXNotFoundError
 from airflow_provider_schedulerx.api.parameters import check_name, check_seconds
 from airflow_provider_schedulerx.hooks.report import FaultLog
@@ -20,6 +20,7 @@ from airflow_provider_schedulerx.triggers.settings import (
     read_settings,
     warn_of_unknown_arguments,
 )
+from airflow_provider_schedulerx.version_compat import deferrals
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.kinds import RunKind
@@ -103,7 +104,7 @@ class DefinitionTrigger(ScopedMixin, BaseTrigger):
                 definition_id, message = await self._find()
         except TimeoutError:
             pass
-        await version_compat.until_a_deferral_is_known(self.deferred_at)
+        await deferrals.until_a_deferral_is_known(self.deferred_at)
         payload = {"version": 1, "definition_id": definition_id, "message": message}
         yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_schedulerx import api, metrics, version_compat
+from airflow_provider_schedulerx import api, metrics
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthenticationError,
     SchedulerXConfigurationError,
@@ -28,6 +28,7 @@ from airflow_provider_schedulerx.triggers.settings import (
     warn_of_unknown_arguments,
 )
 from airflow_provider_schedulerx.triggers.stopping import stop_in_background, task_waits
+from airflow_provider_schedulerx.version_compat import deferrals, kills, supervisors
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
@@ -153,8 +154,8 @@ class RunTrigger(ScopedMixin, BaseTrigger):
             if (
                 self.cancel_on_kill
                 and self.task_instance is not None
-                and not version_compat.triggers_are_told_of_kills()
-                and version_compat.supervisor_answers()
+                and not kills.triggers_are_told_of_kills()
+                and supervisors.supervisor_answers()
                 and not await task_waits(self)
             ):
                 await self.on_kill()
@@ -171,7 +172,7 @@ class RunTrigger(ScopedMixin, BaseTrigger):
             return self._event(api.events.Outcome.TIMEOUT, message="it could not be polled once more in time")
 
     async def _hold_back(self) -> None:
-        await version_compat.until_a_deferral_is_known(self.deferred_at)
+        await deferrals.until_a_deferral_is_known(self.deferred_at)
 
     async def _follow(self) -> TerminalEvent:
         tracker = api.tracking.RunTracker(self.poll_failure_tolerance, self.settling_time)

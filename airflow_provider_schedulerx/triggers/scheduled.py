@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_schedulerx import api, metrics, version_compat
+from airflow_provider_schedulerx import api, metrics
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXConfigurationError,
     SchedulerXError,
@@ -20,6 +20,7 @@ from airflow_provider_schedulerx.hooks.report import FaultLog
 from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS, ScopedMixin, scope_arguments
 from airflow_provider_schedulerx.triggers.lists import RunLists
 from airflow_provider_schedulerx.triggers.settings import as_passing, warn_of_unknown_arguments
+from airflow_provider_schedulerx.version_compat import deferrals
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
@@ -122,7 +123,7 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
         metrics.report_polling()
         async with RunLists(self, self.kind, self._identify, self.poll_interval) as lists:
             event = await self._search(lists)
-        await version_compat.until_a_deferral_is_known(self.deferred_at)
+        await deferrals.until_a_deferral_is_known(self.deferred_at)
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]
 
     async def _identify(self, settings: SchedulerXSettings) -> int:

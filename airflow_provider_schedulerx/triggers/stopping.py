@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_schedulerx import api, version_compat
+from airflow_provider_schedulerx import api
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXAuthenticationError,
     SchedulerXConfigurationError,
@@ -18,6 +18,7 @@ from airflow_provider_schedulerx.api.exceptions import (
 )
 from airflow_provider_schedulerx.api.polling.reporting import Metric, report
 from airflow_provider_schedulerx.triggers.settings import has_changed, read_settings
+from airflow_provider_schedulerx.version_compat import kills
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
@@ -55,7 +56,7 @@ def stop_in_background(trigger: Any) -> asyncio.Task[None]:
 
 async def _stop(trigger: Any) -> None:
     # Before Airflow 3.3, the trigger has asked itself.
-    if version_compat.triggers_are_told_of_kills() and await task_waits(trigger):
+    if kills.triggers_are_told_of_kills() and await task_waits(trigger):
         trigger.log.info("%s keeps running: its task still waits", api.tracking.sentence(trigger.label))
         return
     trigger.log.info("Stopping %s", trigger.label)
@@ -79,10 +80,10 @@ async def task_waits(trigger: Any) -> bool:
     if trigger.task_instance is None:
         return False
     # What Airflow has told is believed, unless the state says otherwise. Else the state must say that it was a user.
-    is_told = version_compat.triggers_are_told_of_kills()
+    is_told = kills.triggers_are_told_of_kills()
     for _ in range(_STATE_TRIES):
         try:
-            waits = await version_compat.still_waits(
+            waits = await kills.still_waits(
                 trigger.task_instance, trigger.kind.instance_field, trigger.instance_id
             )
         except Exception:

@@ -16,10 +16,10 @@ from unittest import mock
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.operators.executing import ExecuteOperator
 from airflow_provider_schedulerx.triggers import schedulerx as triggers
 from airflow_provider_schedulerx.triggers.run import RunTrigger
+from airflow_provider_schedulerx.version_compat import kills
 from dev.experiments.virtual import VirtualClock
 
 #: Seconds that Airflow gives a killed task, and a trigger's on_kill.
@@ -194,7 +194,7 @@ class Task:
             self._clock.alarm(self.user_ends_after, lambda: self._kill(task))
         if self.dies_after is not None and not task.deferrable:
             self._clock.alarm(self.dies_after, self.die)
-        with mock.patch.object(version_compat, "_state", self._state):
+        with mock.patch.object(kills, "_state", self._state):
             task.execute(self.context)
 
     def _state(self, _: Any) -> str:

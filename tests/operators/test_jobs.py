@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException, Asset, TaskDeferred
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import (
@@ -40,6 +39,7 @@ from airflow_provider_schedulerx.operators import launching
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteJobOperator
 from airflow_provider_schedulerx.sensors.schedulerx import JobInstanceSensor
 from airflow_provider_schedulerx.triggers.schedulerx import JobInstanceTrigger
+from airflow_provider_schedulerx.version_compat import stores
 from dev.harness.rest import IS_AIRFLOW_2
 from tests.task_instance import Store, TaskInstance
 
@@ -50,7 +50,7 @@ A_SECOND = 0.15
 @pytest.fixture(autouse=True)
 def connection(hook: SchedulerXHook, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection is there, the task state store needs no Airflow 3.3, and a second is a tenth of one."""
-    monkeypatch.setattr(version_compat, "store_for_good", lambda store, key, value: store.set(key, value))
+    monkeypatch.setattr(stores, "store_for_good", lambda store, key, value: store.set(key, value))
     monkeypatch.setattr(launching, "_LEAST_SPREAD", 0.11)
     monkeypatch.setattr(launching, "_SPREAD", 0.5)
 

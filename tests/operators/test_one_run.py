@@ -25,7 +25,6 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.exceptions import SchedulerXAmbiguousError, SchedulerXSameSecondError
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
@@ -42,6 +41,7 @@ from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators import launching
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from airflow_provider_schedulerx.operators.start_store import STATE_KEY
+from airflow_provider_schedulerx.version_compat import kills, stores
 from dev.harness.waiting import wait_for
 from tests.task_instance import Store, TaskInstance
 
@@ -49,7 +49,7 @@ from tests.task_instance import Store, TaskInstance
 @pytest.fixture(autouse=True)
 def connection(hook: SchedulerXHook, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection is there, and the task state store needs no Airflow 3.3."""
-    monkeypatch.setattr(version_compat, "store_for_good", lambda store, key, value: store.set(key, value))
+    monkeypatch.setattr(stores, "store_for_good", lambda store, key, value: store.set(key, value))
 
 
 @pytest.fixture
@@ -391,7 +391,7 @@ def _unguarded(owner: Any) -> Any:
 @pytest.fixture
 def signalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Send a task the signal that Airflow sends, as its runner handles it."""
-    monkeypatch.setattr(version_compat, "resumes_after_on_kill", lambda: True)
+    monkeypatch.setattr(kills, "resumes_after_on_kill", lambda: True)
     before = signal.getsignal(signal.SIGTERM)
 
     def send(task: ExecuteWorkflowOperator, after: float, state: str | Exception | None) -> None:
@@ -400,7 +400,7 @@ def signalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
                 raise state
             return state
 
-        monkeypatch.setattr(version_compat, "_state", asked)
+        monkeypatch.setattr(kills, "_state", asked)
         signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
         main = threading.main_thread().ident
         threading.Timer(after, signal.pthread_kill, [main, signal.SIGTERM]).start()

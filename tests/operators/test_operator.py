@@ -19,7 +19,6 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
@@ -33,6 +32,7 @@ from airflow_provider_schedulerx.exceptions import (
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
+from airflow_provider_schedulerx.version_compat import kills
 
 
 class TaskInstance:
@@ -297,7 +297,7 @@ def test_on_kill_never_raises(
     task_log: Callable[[], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(version_compat, "resumes_after_on_kill", lambda: False)
+    monkeypatch.setattr(kills, "resumes_after_on_kill", lambda: False)
     task = operator(workflow_id=3, wait_for_completion=False)
     execute(task)
     emulator.kill()
@@ -334,7 +334,7 @@ def test_a_task_that_was_not_deferred_knows_no_run_before_it_starts_one(emulator
 def test_on_kill_without_cancel_leaves_the_run(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(version_compat, "resumes_after_on_kill", lambda: False)
+    monkeypatch.setattr(kills, "resumes_after_on_kill", lambda: False)
     task = operator(workflow_id=3, wait_for_completion=False, cancel_on_kill=False)
     execute(task)
     task.on_kill()

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, TaskDeferred
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXConfigurationError,
     SchedulerXNotFoundError,
@@ -30,6 +29,7 @@ from airflow_provider_schedulerx.operators import run_owner
 from airflow_provider_schedulerx.operators.interrupts import Killed, TimeIsUp
 from airflow_provider_schedulerx.operators.run_owner import RunOwner
 from airflow_provider_schedulerx.operators.task_run import Phase
+from airflow_provider_schedulerx.version_compat import kills
 from tests.operators.played import Kept, Try, intent, left_by, needs_store, run
 
 pytestmark = needs_store
@@ -47,8 +47,8 @@ def state(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         state.asked.append(ti)
         return str(state.name)
 
-    monkeypatch.setattr(version_compat, "_state", asked)
-    monkeypatch.setattr(version_compat, "resumes_after_on_kill", lambda: True)
+    monkeypatch.setattr(kills, "_state", asked)
+    monkeypatch.setattr(kills, "resumes_after_on_kill", lambda: True)
     return state
 
 
@@ -484,7 +484,7 @@ def test_a_worker_that_goes_away_leaves_the_run_to_a_retry(state: SimpleNamespac
 
 def test_airflow_has_two_of_the_five_seconds_after_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(version_compat, "someone_has_ended", lambda *what: given.append(what))
+    monkeypatch.setattr(kills, "someone_has_ended", lambda *what: given.append(what))
     one = following(Try())
     assert type(killed(one)) is RETRYABLE
     assert given == [(one.ti, 2.0)]
@@ -565,7 +565,7 @@ def test_a_kill_after_the_stop_of_a_run_tells_how_it_ended() -> None:
 def test_where_the_main_flow_does_not_continue_the_handler_stops_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(version_compat, "resumes_after_on_kill", lambda: False)
+    monkeypatch.setattr(kills, "resumes_after_on_kill", lambda: False)
     for one in (following(Try(is_kept=False)), following(Try())):
         one.answers(stop=run(FAILED, 6))
         with one.owner.guard():
@@ -633,7 +633,7 @@ def test_a_kill_is_noted_only_where_the_main_flow_continues_and_the_start_is_kep
 ) -> None:
     assert Try().owner.kill_is_noted
     assert not Try(is_kept=False).owner.kill_is_noted
-    monkeypatch.setattr(version_compat, "resumes_after_on_kill", lambda: False)
+    monkeypatch.setattr(kills, "resumes_after_on_kill", lambda: False)
     assert not Try().owner.kill_is_noted
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.plugins import event_listener
+from airflow_provider_schedulerx.version_compat import stores
 from dev.harness.rest import AIRFLOW
 from tests.conftest import ROOT
 
@@ -81,7 +81,7 @@ def test_only_events_of_watchers_are_noted(
     monkeypatch: pytest.MonkeyPatch, extra: Any, source_task_id: str | None
 ) -> None:
     noted: list[Any] = []
-    monkeypatch.setattr(version_compat, "append_to_asset_state", lambda *arguments: noted.append(arguments))
+    monkeypatch.setattr(stores, "append_to_asset_state", lambda *arguments: noted.append(arguments))
     own = SimpleNamespace(
         asset="asset", extra={"from_trigger": True, "payload": PAYLOAD}, source_task_id=None
     )

@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_schedulerx.links.schedulerx import JOB_LINKS, RUN_LINKS, RunPageLink
 from airflow_provider_schedulerx.plugins.schedulerx import SchedulerXPlugin
 from airflow_provider_schedulerx.run_page import paths
-from airflow_provider_schedulerx.version_compat import has_run_page
+from airflow_provider_schedulerx.version_compat.versions import has_run_page
 from dev.harness.rest import AIRFLOW
 
 NAMES = ["SchedulerX run", "SchedulerX runs"]

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_schedulerx import version_compat
+from airflow_provider_schedulerx.version_compat import versions
 
-if not version_compat.has_run_page():
+if not versions.has_run_page():
     pytest.skip("Airflow 3.1 and later", allow_module_level=True)
 
 from fastapi import HTTPException

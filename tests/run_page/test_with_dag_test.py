@@ -12,7 +12,7 @@ from pathlib import Path
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.run_page import XCOM_RUN
 from airflow_provider_schedulerx.run_page.encoding import decode
-from airflow_provider_schedulerx.version_compat import has_run_page
+from airflow_provider_schedulerx.version_compat.versions import has_run_page
 from tests.conftest import ROOT
 
 #: dag id -> how the run of its last task that waits ended.

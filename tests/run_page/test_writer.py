@@ -15,17 +15,17 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
 from airflow_provider_schedulerx.run_page import XCOM_RUN, queue, writer
 from airflow_provider_schedulerx.run_page.encoding import decode, encode
 from airflow_provider_schedulerx.run_page.queue import TriggerSnapshotWriter
 from airflow_provider_schedulerx.run_page.snapshot import Snapshot
 from airflow_provider_schedulerx.run_page.writer import NullWriter, TaskSnapshotWriter
+from airflow_provider_schedulerx.version_compat import connections, supervisors, versions, xcoms
 from dev.harness.virtual_time import run_simulated
 from tests.run_page.test_snapshot import a_job, a_node, an_instance
 
-pytestmark = pytest.mark.skipif(not version_compat.has_run_page(), reason="Airflow 3.1 and later")
+pytestmark = pytest.mark.skipif(not versions.has_run_page(), reason="Airflow 3.1 and later")
 
 RUNNING = WorkflowInstance(101, 7, WorkflowInstanceStatus.RUNNING)
 ENDED = replace(RUNNING, status=WorkflowInstanceStatus.SUCCESS)
@@ -170,10 +170,10 @@ def test_a_timeout_that_comes_while_the_task_writes_is_its_own_and_the_end_is_st
     supervisor: InProcessSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Airflow 3.1 and ``dag.test()`` write in the task's own thread, where its time limit strikes."""
-    monkeypatch.setattr(version_compat, "takes_requests_from_threads", lambda: False)
+    monkeypatch.setattr(supervisors, "takes_requests_from_threads", lambda: False)
     its = TaskSnapshotWriter(key("t"), logging.getLogger("task"), lambda: supervisor.now)
     with monkeypatch.context() as struck:
-        struck.setattr(version_compat, "store_xcom", _strike)
+        struck.setattr(xcoms, "store_xcom", _strike)
         with pytest.raises(KeyboardInterrupt):
             its.observe(RUNNING)
     its.observe(ENDED)
@@ -213,14 +213,14 @@ def test_an_alarm_waits_until_the_answer_is_read(
     before = signal.signal(signal.SIGALRM, alarm)
     try:
         with pytest.raises(TimeoutError):
-            version_compat.store_xcom(key("t"), XCOM_RUN, {})
+            xcoms.store_xcom(key("t"), XCOM_RUN, {})
     finally:
         signal.signal(signal.SIGALRM, before)
     assert events == ["answered", "alarm"]
 
 
 def test_secrets_that_airflow_knows_are_not_stored(supervisor: InProcessSupervisor) -> None:
-    version_compat.mask_secret("hunter2-hunter2")
+    connections.mask_secret("hunter2-hunter2")
     TaskSnapshotWriter(key("t"), logging.getLogger("task")).observe(
         an_instance(a_node(1, result="the key was hunter2-hunter2"))
     )

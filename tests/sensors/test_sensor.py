@@ -14,13 +14,13 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.models import WorkflowInstance, WorkflowInstanceStatus
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.exceptions import RunFailedError, RunSensorError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.sensors.schedulerx import WorkflowInstanceSensor
+from airflow_provider_schedulerx.version_compat import deferrals
 from tests.task_instance import TaskInstance
 
 CONTEXT: Any = {"ti": type("TI", (), {"xcom_push": lambda self, **_: None, "task": None})()}
@@ -142,7 +142,7 @@ def test_nor_is_the_end_of_the_deferral_of_another_try(
     hook: SchedulerXHook, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, error: str
 ) -> None:
     """Airflow 3.0 hands a retry the failure of the previous try's trigger, too, and keeps its XComs."""
-    monkeypatch.setattr(version_compat, "retries_resume_deferrals", lambda: True)
+    monkeypatch.setattr(deferrals, "retries_resume_deferrals", lambda: True)
     endless = hook.execute_workflow(3)
     ti = TaskInstance()
     ti.try_number = 1

@@ -166,7 +166,7 @@ def test_each_poke_of_mode_reschedule_looks_again(
 ) -> None:
     """Each is a new process, in which nothing is left of the one before."""
     monkeypatch.setattr(
-        "airflow_provider_schedulerx.version_compat.first_reschedule_date", lambda context: None
+        "airflow_provider_schedulerx.version_compat.deferrals.first_reschedule_date", lambda context: None
     )
     ti = TaskInstance()
     assert not sensor(mode="reschedule").poke(ti.context)
@@ -313,7 +313,7 @@ def test_faults_while_the_name_is_looked_up_are_waited_out(
     emulator: EmulatorProcess, no_waiting: None, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     monkeypatch.setattr(
-        "airflow_provider_schedulerx.version_compat.first_reschedule_date", lambda context: None
+        "airflow_provider_schedulerx.version_compat.deferrals.first_reschedule_date", lambda context: None
     )
     found = emulator.rerun(1, data_time="2026-11-24 00:00:00")
     ti = TaskInstance()

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.api.runs.kinds import Run
@@ -21,6 +20,7 @@ from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.triggers import run as run_triggers
 from airflow_provider_schedulerx.triggers import stopping
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
+from airflow_provider_schedulerx.version_compat import kills
 from dev.harness.rest import IS_AIRFLOW_2
 
 
@@ -166,8 +166,8 @@ def test_a_page_is_closed_before_the_run_of_a_killed_task_is_stopped(
     async def failed(_: Any) -> str:
         return "failed"
 
-    monkeypatch.setattr(version_compat, "_fetchers", lambda: (failed, None))
-    monkeypatch.setattr(version_compat, "triggers_are_told_of_kills", lambda: False)
+    monkeypatch.setattr(kills, "_fetchers", lambda: (failed, None))
+    monkeypatch.setattr(kills, "triggers_are_told_of_kills", lambda: False)
     monkeypatch.setattr(WorkflowInstanceTrigger, "task_instance", OF_A_TASK, raising=False)
     monkeypatch.setattr(WorkflowInstanceTrigger, "on_kill", on_kill)
     endless = hook.execute_workflow(3)
@@ -266,8 +266,8 @@ def test_a_trigger_that_moves_stops_nothing_and_one_that_a_user_ends_does(
     async def xcom(_: Any, key: str) -> Any:
         return {"WfInstanceId": xcoms[shown]}[key]
 
-    monkeypatch.setattr(version_compat, "_fetchers", lambda: (state, xcom))
-    monkeypatch.setattr(version_compat, "triggers_are_told_of_kills", lambda: is_told)
+    monkeypatch.setattr(kills, "_fetchers", lambda: (state, xcom))
+    monkeypatch.setattr(kills, "triggers_are_told_of_kills", lambda: is_told)
     monkeypatch.setattr(stopping, "_STATE_PAUSE", 0.01)
     monkeypatch.setattr(WorkflowInstanceTrigger, "task_instance", OF_A_TASK, raising=False)
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx import version_compat
 from airflow_provider_schedulerx.api import exceptions as errors
 from airflow_provider_schedulerx.api.polling import poller
 from airflow_provider_schedulerx.api.polling.reporting import Metric, set_reporter
@@ -28,6 +27,7 @@ from airflow_provider_schedulerx.triggers import run as triggers
 from airflow_provider_schedulerx.triggers.scheduled import ScheduledRunTrigger
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from airflow_provider_schedulerx.triggers.settings import read_settings
+from airflow_provider_schedulerx.version_compat import deferrals
 from dev.harness.scripted_service import (
     FAILED,
     GET,
@@ -76,7 +76,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             world = World(**service)
             loop = asyncio.get_running_loop()
             clock = SimpleNamespace(time=lambda: EPOCH + loop.time(), monotonic=loop.time)
-            for module in (triggers, scheduled, stopping, stop_recipes, version_compat):
+            for module in (triggers, scheduled, stopping, stop_recipes, deferrals):
                 if hasattr(module, "time"):
                     monkeypatch.setattr(module, "time", clock)
             monkeypatch.setattr(SchedulerXHook, "aget_settings", lambda hook: world.aget_settings(hook))
@@ -381,7 +381,7 @@ def test_an_argument_that_cannot_be_used_is_named(argument: str, value: Any) -> 
 def test_the_event_is_held_back_until_the_deferral_is_known(
     simulate: Any, monkeypatch: pytest.MonkeyPatch, ends: float
 ) -> None:
-    monkeypatch.setattr(version_compat, "seconds_until_a_deferral_is_known", lambda: 10.0)
+    monkeypatch.setattr(deferrals, "seconds_until_a_deferral_is_known", lambda: 10.0)
 
     async def main(world: World) -> None:
         run = world.service.start(1, (ends, SUCCESS))
@@ -396,7 +396,7 @@ def test_the_event_is_held_back_until_the_deferral_is_known(
 def test_a_clock_that_is_ahead_holds_nothing_back_for_long(
     simulate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(version_compat, "seconds_until_a_deferral_is_known", lambda: 10.0)
+    monkeypatch.setattr(deferrals, "seconds_until_a_deferral_is_known", lambda: 10.0)
 
     async def main(world: World) -> None:
         run = world.service.start(1, (1, SUCCESS))

@@ -70,7 +70,7 @@ def lowest(session: nox.Session) -> None:
 @nox.parametrize("airflow", ENDS)
 def demo(session: nox.Session, airflow: str) -> None:
     """``make demo``: the example DAGs under a real Airflow."""
-    install_airflow(session, airflow, RELEASES[airflow].day)
+    install_airflow(session, airflow, RELEASES[airflow].day, *DRIVERS)
     session.install(f"apache-airflow=={airflow}", ".[emulator]")
     session.run("python", "-m", "dev.demo")
 

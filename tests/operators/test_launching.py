@@ -155,6 +155,15 @@ def test_a_lost_start_that_is_found_is_followed() -> None:
     assert "no answer. Looking for the run" in one.text
 
 
+@pytest.mark.parametrize("earlier", [(), (5,)])
+def test_an_answer_that_names_a_run_of_before_leaves_open_what_was_started(earlier: tuple[int, ...]) -> None:
+    one = Try()
+    one.start.earlier = earlier
+    one.answers(list=[[] if earlier else listed(_5=3)], start=5, reconcile=Reconciled(7))
+    assert follows(one, 7)
+    assert "the service answered with workflow instance 5, which was there before. Looking" in one.text
+
+
 def test_a_lost_start_that_was_not_carried_out_is_made_again() -> None:
     one = Try()
     one.answers(list=[listed(_5=4), listed(_6=4)], start=[LOST, 7], reconcile=Reconciled())

@@ -266,3 +266,26 @@ def test_a_node_that_is_no_job_does_not_hide_the_run_of_a_lost_answer(
         world.task.run()
     assert [run.status for run in world.service.own] == [SUCCESS]
     assert world.task.state == "success"
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "nothing"])
+def test_that_older_runs_show_their_parameters_in_another_form_proves_nothing(
+    make: Callable[..., World], form: str
+) -> None:
+    """The service shows those of the job, the same in each run, so that nobody can tell which run is ours."""
+    world = make(profile="documented,parameters_shown=job")
+    older: list[int] = []
+
+    def edit(operation: str, body: dict[str, Any]) -> None:
+        if operation == "GetJobInstance":
+            shown = body["Data"]["JobInstanceDetail"]
+            if shown["InstanceId"] < older[0]:
+                shown["Parameters"] = FORMS[form](shown["Parameters"])
+
+    world.service.edit = edit
+    with world.service.in_force():
+        world.define(GOOD, retries=2)
+        older.append(max(world.service.engine.instances) + 4)
+        world.service.add_fault("drop", when="after")
+        world.task.run()
+    assert len(world.service.own) == 1

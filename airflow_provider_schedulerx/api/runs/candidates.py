@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.models import TriggerType
-from airflow_provider_schedulerx.api.runs.intents import StartIntent, has_parameters, is_whole
+from airflow_provider_schedulerx.api.runs.intents import StartIntent, comparable, has_parameters
 from airflow_provider_schedulerx.api.runs.recipes import Recipe, side_by_side
 from airflow_provider_schedulerx.api.runs.tracking import is_passing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_schedulerx.api.runs.kinds import RunKind, RunStatus, RunSummary
+    from airflow_provider_schedulerx.api.runs.kinds import RunKind, RunStatus, RunSummary, ShownParameters
 
 #: New runs whose parameters are looked up; more of them are ambiguous.
 MAX_CANDIDATES = 100
@@ -64,9 +64,22 @@ class Candidate:
 
 @dataclass
 class _Shown:
-    """Parameters that the service has shown, by where it shows them and by run."""
+    """Parameters that the service has shown, by where it shows them and by run.
+
+    :ivar by_source: their digests. Of those that are not whole there is none, since another form is no other value.
+    """
 
     by_source: dict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+
+    def take(self, instance_id: int, shown: ShownParameters) -> bool:
+        """Take in what is shown of a run.
+
+        :return: whether it can be compared.
+        """
+        digest = comparable(shown.text)
+        if digest is not None:
+            self.by_source[shown.source][instance_id] = digest
+        return digest is not None
 
     @property
     def differ_between_runs(self) -> bool:
@@ -156,10 +169,10 @@ class Candidates:
             candidate.match = Match.HIDDEN if candidate.status.is_terminal else Match.NOT_YET
             return
         candidate.trigger_type = shown.trigger_type
-        self._shown.by_source[shown.source][candidate.instance_id] = shown.text
+        is_whole = self._shown.take(candidate.instance_id, shown)
         if self._is_ours(shown.text):
             candidate.match = Match.OURS
-        elif is_whole(shown.text):
+        elif is_whole:
             candidate.match = Match.OTHER
         else:
             candidate.match, candidate.why = Match.HIDDEN, "its parameters are not shown as a whole"
@@ -211,7 +224,8 @@ class Candidates:
             if shown is None or isinstance(shown, SchedulerXError):
                 self._older_shown[run] = None
             else:
-                self._older_shown[run] = self._shown.by_source[shown.source][run] = shown.text
+                self._older_shown[run] = shown.text
+                self._shown.take(run, shown)
 
     # What may be there unseen.
 

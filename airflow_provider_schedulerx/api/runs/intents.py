@@ -117,12 +117,18 @@ def has_parameters(text: str | None, digest: str) -> bool:
     return any(_digest(value) == digest for form in _forms(text or "") for value in (form, _value(form)))
 
 
-def is_whole(text: str) -> bool:
-    """Whether a text that the service shows can be compared: not if it begins as JSON does and is none, as one that was cut."""
+def comparable(text: str) -> str | None:
+    """Digest of what a text that the service shows stands for, whatever its form; None if that cannot be compared.
+
+    That is so if it begins as JSON does and is none, as one that was cut.
+    """
     forms = _forms(text)
-    if any(not isinstance(_value(form), str) for form in forms):
-        return True
-    return not any(form.lstrip()[:1] in ("{", "[", '"') and not _is_json(form) for form in forms)
+    values = [value for form in forms if not isinstance(value := _value(form), str)]
+    if values:
+        return _digest(values[0])
+    if any(form.lstrip()[:1] in ("{", "[", '"') and not _is_json(form) for form in forms):
+        return None
+    return _digest(text)
 
 
 def _forms(text: str) -> list[str]:

@@ -11,8 +11,8 @@ from airflow_provider_schedulerx.api.runs.intents import (
     MAX_KNOWN,
     MalformedIntentError,
     StartIntent,
+    comparable,
     has_parameters,
-    is_whole,
     parameters_digest,
 )
 
@@ -161,7 +161,7 @@ def test_parameters_of_which_only_the_quotes_are_escaped_are_the_same() -> None:
     ["{}", "[1]", '"quoted"', "plain", "", "7", r"{\"a\":1}", "{&quot;a&quot;:1}", "%7B%22a%22%3A1%7D"],
 )
 def test_what_can_be_read_in_some_form_is_whole(text: str) -> None:
-    assert is_whole(text)
+    assert comparable(text) is not None
 
 
 @pytest.mark.parametrize(
@@ -178,4 +178,11 @@ def test_what_can_be_read_in_some_form_is_whole(text: str) -> None:
     ],
 )
 def test_what_begins_as_json_and_is_none_is_not_whole(text: str) -> None:
-    assert not is_whole(text)
+    assert comparable(text) is None
+
+
+def test_another_form_is_no_other_value() -> None:
+    forms = ('{"a":1,"b":2}', '{"b": 2, "a": 1}', r"{\"a\":1,\"b\":2}", "{&quot;a&quot;:1,&quot;b&quot;:2}")
+    assert len({comparable(form) for form in forms}) == 1
+    assert comparable('{"a":2}') != comparable('{"a":1}')
+    assert comparable("one") != comparable("other")

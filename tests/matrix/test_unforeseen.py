@@ -268,7 +268,7 @@ def test_a_node_that_is_no_job_does_not_hide_the_run_of_a_lost_answer(
     assert world.task.state == "success"
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "nothing"])
+@pytest.mark.parametrize("form", FORMS)
 def test_that_older_runs_show_their_parameters_in_another_form_proves_nothing(
     make: Callable[..., World], form: str
 ) -> None:

@@ -66,7 +66,8 @@ class Candidate:
 class _Shown:
     """Parameters that the service has shown, by where it shows them and by run.
 
-    :ivar by_source: their digests. Of those that are not whole there is none, since another form is no other value.
+    :ivar by_source: their digests. Of those that are not whole there is none, since another form is no other value, and of
+        empty ones neither, since they may just not be shown.
     """
 
     by_source: dict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
@@ -77,7 +78,7 @@ class _Shown:
         :return: whether it can be compared.
         """
         digest = comparable(shown.text)
-        if digest is not None:
+        if digest is not None and shown.text:
             self.by_source[shown.source][instance_id] = digest
         return digest is not None
 

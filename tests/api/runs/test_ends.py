@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_provider_schedulerx.api.models import WorkflowInstanceStatus, WorkflowInstanceSummary
-from airflow_provider_schedulerx.api.runs.ends import Cursor, Ends, Seen, mark_of
+from airflow_provider_schedulerx.api.runs.ends import Cursor, Ends, Seen, delivered_key, mark_of
 from airflow_provider_schedulerx.api.runs.kinds import RunSummary
 
 GOOD = mark_of(True, None)
@@ -222,11 +222,69 @@ def test_a_note_of_an_earlier_end_is_none_of_the_next() -> None:
     assert ends.observe(good).ended == ()
 
 
+def test_a_run_that_is_seen_ended_twice_before_its_report_has_arrived_has_not_gone_on() -> None:
+    for again in (SUCCESS, STRANGE):
+        ends = Ends(Cursor(listed=frozenset({1})))
+        assert reported(ends, (1, SUCCESS)) == [1]
+        assert reported(ends, (1, again)) == []
+        ends.settle(ends.unconfirmed)
+        assert (ends.cursor.pending, ends.cursor.settled) == ({}, {1: GOOD})
+
+
+def test_a_run_that_goes_on_is_awaited_with_the_mark_of_its_end_and_once() -> None:
+    running, failed, good = shown((RUNNING, None), (FAILED, FIRST), (SUCCESS, SECOND))
+    ends = Ends(Cursor())
+    for summary in ends.observe(failed).ended:
+        ends.report(summary)
+    ends.observe(running)
+    ends.settle(ends.unconfirmed)
+    assert ends.cursor.pending == {1: mark_of(False, FIRST)}
+    assert ends.is_end(failed[0]) is False
+    assert (ends.cursor.pending, ends.cursor.settled) == ({}, {1: mark_of(False, FIRST)})
+    (end,) = ends.observe(good).ended
+    ends.report(end)
+    ends.settle(ends.unconfirmed)
+    assert (ends.cursor.pending, ends.cursor.settled) == ({}, {1: mark_of(True, SECOND)})
+
+
+def test_what_is_dismissed_is_settled() -> None:
+    ends = Ends(Cursor())
+    (end,) = ends.observe(listed((1, SUCCESS))).ended
+    ends.dismiss(end)
+    assert (ends.cursor.pending, ends.cursor.settled) == ({}, {1: GOOD})
+    assert ends.observe(listed((1, SUCCESS))).ended == ()
+
+
+def test_a_time_that_comes_late_is_remembered() -> None:
+    without, late = shown((FAILED, None), (FAILED, FIRST))
+    ends = Ends(None)
+    ends.observe(without)
+    assert ends.observe(late).ended == ()
+    assert ends.cursor.settled == {1: mark_of(False, FIRST)}
+
+
+def test_one_new_run_where_others_were_listed_is_a_gap() -> None:
+    ends = Ends(Cursor(listed=frozenset({1, 2}), settled={1: GOOD, 2: GOOD}))
+    assert ends.observe(listed((9, SUCCESS))).gap
+
+
+def test_the_oldest_ends_that_no_list_shows_are_forgotten() -> None:
+    ends = Ends(Cursor(settled=dict.fromkeys(range(1, 211), GOOD)))
+    ends.observe(listed((2, SUCCESS), (1, SUCCESS)))
+    assert list(ends.cursor.settled) == [1, 2, *range(13, 211)]
+
+
+def test_a_cursor_begins_empty_and_its_notes_have_a_key_of_their_own() -> None:
+    assert Cursor() == Cursor({}, {}, frozenset())
+    assert delivered_key("watcher") == "schedulerx.delivered.watcher", "where a later version looks"
+
+
 def test_who_is_given_up_is_never_reported() -> None:
     ends = Ends(Cursor())
     ends.observe(listed((1, RUNNING)))
     ends.give_up(1)
     assert ends.observe(listed((1, RUNNING))) == ends.observe(listed((1, SUCCESS))) == Seen()
+    assert (ends.cursor.pending, ends.cursor.settled) == ({}, {1: ""})
 
 
 class Service(RuleBasedStateMachine):

@@ -1,4 +1,4 @@
-"""What becomes of a run whose task is on a Celery worker when that worker is shut down or frozen, or a user acts."""
+"""What becomes of a run whose task is on a Celery worker when that worker is shut down, away or frozen, or a user acts."""
 
 from __future__ import annotations
 
@@ -40,9 +40,11 @@ _WORKER = (
     "--without-gossip",
 )
 
-#: A try of which nothing is heard is soon believed dead.
+#: A try that gets no answer ends soon, and one that says nothing is soon believed dead.
 _HASTE = {
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "2",
+    "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "2",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
 }
 
@@ -77,10 +79,10 @@ def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory)
 class Followed:
     """A task that follows a run which never ends. :ivar id: of the run."""
 
-    def __init__(self, airflow: AirflowStack, emulator: EmulatorProcess) -> None:
-        self._airflow, self._emulator = airflow, emulator
+    def __init__(self, airflow: AirflowStack, emulator: EmulatorProcess, dag_id: str) -> None:
+        self._airflow, self._emulator, self._dag_id = airflow, emulator, dag_id
         self._before = emulator.starts(ENDLESS)
-        self.run_id = airflow.trigger("dying", {"workflow_id": ENDLESS, "fault": ""})
+        self.run_id = airflow.trigger(dag_id, {"workflow_id": ENDLESS, "fault": ""})
         wait_for("a run is started", lambda: emulator.starts(ENDLESS) > self._before, 90)
         self.id = self.runs[0]["wf_instance_id"]
         self.wait_for_try(1)
@@ -98,28 +100,32 @@ class Followed:
     @property
     def task(self) -> dict[str, Any]:
         """The task instance."""
-        return self._airflow.task("dying", self.run_id, "run")
+        return self._airflow.task(self._dag_id, self.run_id, "run")
 
     def log(self, number: int) -> str:
-        """What a try has logged, from its file."""
-        logs = Path(self._airflow.home, "logs", "dag_id=dying", f"run_id={self.run_id}", "task_id=run")
+        """What a try has logged, from its file: the API may be away."""
+        logs = Path(
+            self._airflow.home, "logs", f"dag_id={self._dag_id}", f"run_id={self.run_id}", "task_id=run"
+        )
         path = logs / f"attempt={number}.log"
         return path.read_text("utf-8") if path.exists() else ""
 
-    def wait_for_try(self, number: int, run: int | None = None) -> None:
-        """Wait until a try follows the run."""
+    def wait_for_try(self, *numbers: int, run: int | None = None) -> None:
+        """Wait until one of these tries follows the run."""
         line = f"Workflow instance {run or self.id} is RUNNING"
-        wait_for(f"try {number} follows the run", lambda: line in self.log(number), 120)
+        wait_for("a try follows the run", lambda: any(line in self.log(each) for each in numbers), 120)
 
     def end(self) -> None:
         """Let a user mark the task as failed."""
-        self._airflow.set_task_state("dying", self.run_id, "run", "failed")
+        self._airflow.set_task_state(self._dag_id, self.run_id, "run", "failed")
         wait_for("the run is stopped", lambda: self.runs[-1]["status"] == FAILED, 60)
 
 
 @pytest.fixture
-def followed(airflow: AirflowStack, emulator: EmulatorProcess) -> Iterator[Followed]:
-    made = Followed(airflow, emulator)
+def followed(
+    request: pytest.FixtureRequest, airflow: AirflowStack, emulator: EmulatorProcess
+) -> Iterator[Followed]:
+    made = Followed(airflow, emulator, getattr(request, "param", "dying"))
     yield made
     if made.task["state"] != "failed":
         made.end()
@@ -173,8 +179,19 @@ def test_a_user_who_clears_the_task_stops_the_run_before_another_is_started(
 def test_a_worker_that_was_frozen_stops_no_run(airflow: AirflowStack, followed: Followed) -> None:
     """It wakes up after Airflow has given its task to the next try, and is told to end the task."""
     airflow.signal_component(WORKER, signal.SIGSTOP)
-    wait_for("Airflow waits for the next try", lambda: followed.task["try_number"] == 2, 90)
+    wait_for("Airflow waits for the next try", lambda: followed.task["try_number"] == 2, 180)
     airflow.signal_component(WORKER, signal.SIGCONT)
     followed.wait_for_try(2)
     wait_for("the first try ends", lambda: NO_ONE_ENDED in followed.log(1), 30)
+    assert followed.is_one_run
+
+
+# While Airflow is away, every try ends as soon as it begins.
+@pytest.mark.parametrize("followed", ["dying_often"], indirect=True)
+def test_an_airflow_that_is_away_stops_no_run(airflow: AirflowStack, followed: Followed) -> None:
+    """The worker ends a task whose heartbeats fail, with the signal that it sends for a user, too."""
+    airflow.kill_component("api-server")
+    wait_for("the try ends", lambda: NO_ONE_ENDED in followed.log(1), 90)
+    airflow.start_component("api-server")
+    followed.wait_for_try(*range(2, 100))
     assert followed.is_one_run

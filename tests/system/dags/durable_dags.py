@@ -36,6 +36,13 @@ with dag("dying"):
         fault="{{ dag_run.conf['fault'] }}",
     )
 
+with dag("dying_often"):
+    FaultyOperator(
+        **{**ARGUMENTS, "retries": 100},
+        workflow_id="{{ dag_run.conf['workflow_id'] }}",
+        instance_parameters={"run": "{{ run_id }}"},
+    )
+
 with dag("dying_deferred"):
     FaultyOperator(
         **ARGUMENTS,

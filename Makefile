@@ -10,7 +10,7 @@ COVERAGE_FLOOR := 89
 TYPES_FLOOR := 100
 # Over ten seconds each.
 SLOW := tests/test_dag_test.py tests/test_distribution.py tests/emulator/test_pytest_plugin.py
-PYTEST := $(BIN)/python -m pytest -p dev.skips -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -p dev.skips -n 3 --dist loadfile
 ifdef COVERAGE
 PYTEST += --durations 15 --cov --cov-report term --cov-fail-under $(COVERAGE_FLOOR)
 endif

@@ -134,14 +134,28 @@ class RestApi:
         )
 
     def clear_task(self, dag_id: str, run_id: str, task_id: str) -> None:
-        self.api(
+        self._insist(
             "POST",
             f"/dags/{dag_id}/clearTaskInstances",
             {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False},
         )
 
     def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-        self.api("PATCH", self._task_path(dag_id, run_id, task_id), {"new_state": state})
+        self._insist("PATCH", self._task_path(dag_id, run_id, task_id), {"new_state": state})
+
+    def _insist(self, method: str, path: str, body: Any) -> None:
+        """Change something, again if Airflow fails: its database, SQLite here, may be locked by a busy scheduler."""
+
+        def try_it() -> bool:
+            try:
+                self.api(method, path, body)
+            except urllib.error.HTTPError as error:
+                if error.code != 500:
+                    raise
+                return False
+            return True
+
+        wait_for(f"{method} {path} succeeds", try_it, 30, pause=1)
 
     def _task_path(self, dag_id: str, run_id: str, task_id: str) -> str:
         return f"{self._tasks_path(dag_id, run_id)}/{task_id}"

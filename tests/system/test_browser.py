@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
+import urllib.error
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -174,11 +176,11 @@ def task_page(airflow: AirflowStack, dag_id: str, run_id: str, task_id: str, ind
     return f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}"
 
 
-def follow_link(page: Any) -> Any:
+def follow_link(page: Any, name: str = LINK) -> Any:
     """Click the extra link of the task instance that is shown. :return: the page it opens."""
     page.get_by_role("link", name="Details", exact=True).click()
     with page.context.expect_page() as opened:
-        page.get_by_role("link", name=LINK).click()
+        page.get_by_role("link", name=name).click()
     opened.value.wait_for_load_state()
     return opened.value
 
@@ -265,6 +267,45 @@ def test_succeeded_and_mapped_tasks_have_the_link(
         assert (
             console.get_by_role("heading", level=1).inner_text() == f"Workflow instance {ids['load', index]}"
         )
+
+
+def test_a_failed_job_is_looked_at_as_a_workflow_is(page: Any, airflow: AirflowStack) -> None:
+    dag_id = "example_schedulerx_job_failure"
+    run_id = airflow.trigger(dag_id)
+    assert airflow.wait_for_run(dag_id, run_id) == "failed"
+    page.goto(task_page(airflow, dag_id, run_id, "import_invoices"))
+    page.get_by_text("Started job 202").wait_for()
+    page.get_by_text(re.compile("Last 10 lines of the log of import-invoices")).click()
+    page.get_by_text("import-invoices: ERROR invoice 4711 has no currency").first.wait_for()
+    console = follow_link(page, "SchedulerX job instance")
+    job_run = airflow.xcom(dag_id, run_id, "import_invoices", "JobInstanceId")
+    assert console.get_by_role("heading", level=1).inner_text() == f"Job instance {job_run}"
+    assert console.locator("p .state").inner_text() == "FAILED"
+
+
+def test_a_dag_run_leads_to_the_event_that_made_it_and_to_its_asset(
+    page: Any, airflow: AirflowStack, emulator: EmulatorProcess
+) -> None:
+    dag_id = "example_schedulerx_event"
+    log = airflow.home / "triggerer.log"
+    wait_for("the workflow is watched", lambda: "Watching workflow 101" in log.read_text(), 60)
+    run = emulator.rerun(101)
+
+    def made() -> str | None:
+        with contextlib.suppress(urllib.error.HTTPError):  # SQLite was locked
+            for event in airflow.api("GET", "/assets/events?limit=100")["asset_events"]:
+                if event["extra"].get("payload", {}).get("WfInstanceId") == run:
+                    for dag_run in event["created_dagruns"]:
+                        return str(dag_run["run_id"])
+        return None
+
+    run_id = wait_for("its end has made a DAG run", made, 120, pause=1.0)
+    assert airflow.wait_for_run(dag_id, run_id) == "success"
+    page.goto(f"/dags/{dag_id}/runs/{run_id}/asset_events")
+    page.get_by_text("Source Asset Event").wait_for()
+    page.get_by_role("link", name="nightly_etl", exact=True).click()
+    page.get_by_text("1 Watcher", exact=True).wait_for()
+    assert "/assets/" in page.url
 
 
 def test_the_outcome_reaches_assets_and_openlineage(airflow: AirflowStack, runs: dict[str, str]) -> None:

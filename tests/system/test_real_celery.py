@@ -113,7 +113,7 @@ class Followed:
     def wait_for_try(self, *numbers: int, run: int | None = None) -> None:
         """Wait until one of these tries follows the run."""
         line = f"Workflow instance {run or self.id} is RUNNING"
-        wait_for("a try follows the run", lambda: any(line in self.log(each) for each in numbers), 120)
+        wait_for("a try follows the run", lambda: any(line in self.log(each) for each in numbers), 240)
 
     def end(self) -> None:
         """Let a user mark the task as failed."""
@@ -182,7 +182,7 @@ def test_a_worker_that_was_frozen_stops_no_run(airflow: AirflowStack, followed: 
     wait_for("Airflow waits for the next try", lambda: followed.task["try_number"] == 2, 180)
     airflow.signal_component(WORKER, signal.SIGCONT)
     followed.wait_for_try(2)
-    wait_for("the first try ends", lambda: NO_ONE_ENDED in followed.log(1), 30)
+    wait_for("the first try ends", lambda: NO_ONE_ENDED in followed.log(1), 60)
     assert followed.is_one_run
 
 
@@ -191,7 +191,7 @@ def test_a_worker_that_was_frozen_stops_no_run(airflow: AirflowStack, followed: 
 def test_an_airflow_that_is_away_stops_no_run(airflow: AirflowStack, followed: Followed) -> None:
     """The worker ends a task whose heartbeats fail, with the signal that it sends for a user, too."""
     airflow.kill_component("api-server")
-    wait_for("the try ends", lambda: NO_ONE_ENDED in followed.log(1), 90)
+    wait_for("the try ends", lambda: NO_ONE_ENDED in followed.log(1), 180)
     airflow.start_component("api-server")
     followed.wait_for_try(*range(2, 100))
     assert followed.is_one_run

@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx.emulator import profile as profiles
 from airflow_provider_schedulerx.emulator.engine import Refused
 from airflow_provider_schedulerx.operators import start
 from airflow_provider_schedulerx.operators.run_owner import RunOwner
-from dev.experiments import matrix
 from dev.experiments.airflow_stand_in import Task
-from dev.experiments.inprocess import START, LocalService
-from dev.experiments.scenarios import GOOD, OFF, SLOW, Variant, World, workflows
-from dev.experiments.virtual import VirtualClock
+from dev.experiments.inprocess import START
+from dev.experiments.scenarios import GOOD, OFF, SLOW, World
+from tests.matrix.conftest import SHORT
 
 pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
 
-#: A run of ten seconds, which ends before its lost answer is given up.
-SHORT = 9
 SUCCESS = 4
-
-
-def definitions() -> dict[str, Any]:
-    known = workflows()
-    nodes = [{"name": "a", "duration": 6}, {"name": "b", "after": "a", "duration": 4}]
-    known["workflows"].append({**known["workflows"][0], "id": SHORT, "nodes": nodes})
-    return known
-
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., World]]:
-    """A world with three older runs, in which the service and the virtual clock are in force."""
-    with matrix.silenced():
-
-        def make_world(
-            *,
-            deferrable: bool = False,
-            marker: bool = False,
-            job: bool = False,
-            profile: str = "documented",
-        ) -> World:
-            clock = VirtualClock()
-            service = LocalService(definitions(), profiles.parse(profile), clock, 1)
-            return World(
-                service,
-                clock,
-                Variant(deferrable, parameters=True, marker=marker, history=3, job=job),
-                random.Random(1),
-            )
-
-        yield make_world
 
 
 def lose_the_answer_late(world: World, seconds: float, meanwhile: Callable[[], object] | None = None) -> None:

@@ -4,49 +4,19 @@ from __future__ import annotations
 
 import html
 import json
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 
-from airflow_provider_schedulerx.emulator import profile as profiles
 from airflow_provider_schedulerx.emulator.engine import Engine
 from airflow_provider_schedulerx.emulator.instances import InstanceRun
-from dev.experiments import matrix
-from dev.experiments.inprocess import LocalService
-from dev.experiments.scenarios import GOOD, ONE, SLOW, Variant, World, workflows
-from dev.experiments.virtual import VirtualClock
+from dev.experiments.scenarios import GOOD, ONE, SLOW, World
 
 pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
 
 SUCCESS = 4
-
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., World]]:
-    """A world with three older runs, in which the service and the virtual clock are in force."""
-    with matrix.silenced():
-
-        def make_world(
-            *,
-            deferrable: bool = False,
-            marker: bool = False,
-            parameters: bool = True,
-            job: bool = False,
-            profile: str = "documented",
-        ) -> World:
-            clock = VirtualClock()
-            service = LocalService(workflows(), profiles.parse(profile), clock, 1)
-            return World(
-                service,
-                clock,
-                Variant(deferrable, parameters, marker=marker, history=3, job=job),
-                random.Random(1),
-            )
-
-        yield make_world
 
 
 def before_try(world: World, number: int, do: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:

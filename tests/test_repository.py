@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from dev import check_release, pictures, skips
+from dev.chinese import SUFFIX, prose
 from dev.harness.waiting import free_port
 from tests.conftest import ROOT
 
@@ -198,6 +199,19 @@ def test_links_and_paths_lead_to_what_exists(page: Path) -> None:
         )
         for path in paths:
             assert (ROOT / path).exists(), path
+
+
+def test_markdown_wraps_at_100_columns() -> None:
+    """But for tables, code and Chinese, whose characters have no width that all editors agree on."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.md")]
+    english = [page for page in pages if not page.name.endswith((SUFFIX, "zh-CN.md"))]
+    assert len(english) > 40
+    assert [
+        f"{page.name}:{number}"
+        for page in english
+        for number, line in enumerate(prose(page.read_text()).split("\n"), 1)
+        if len(line) > 100 and not line.startswith("|")
+    ] == []
 
 
 def test_contributing_names_only_targets_that_exist() -> None:

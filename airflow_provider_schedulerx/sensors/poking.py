@@ -263,10 +263,13 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
         instance_id = self._followed
         return self._take(lambda: self.run_calls.get(self._definition_id, instance_id), self._waited(context))
 
-    def _take(self, poll: Callable[[], Run], waited: float = 0.0) -> PokeReturnValue:
+    def _take(
+        self, poll: Callable[[], Run], waited: float = 0.0, *, is_before_deferral: bool = False
+    ) -> PokeReturnValue:
         """Poll, and decide.
 
         :param waited: see :meth:`_waited`.
+        :param is_before_deferral: whether a run that has not ended is polled by the triggerer next, whose log says how it is.
         """
         tracker = self._tracker_after(waited)
         try:
@@ -282,6 +285,8 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
         self._faults.succeeded()
         self._snapshots.observe(run)
         verdict, lines = tracker.observe(run, time.monotonic())
+        if is_before_deferral and verdict is api.tracking.Verdict.ACTIVE:
+            return PokeReturnValue(is_done=False)
         for line in lines:
             self.log.info("%s", line)
         if verdict is api.tracking.Verdict.UNDECIDED:

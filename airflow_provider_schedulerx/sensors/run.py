@@ -104,7 +104,8 @@ class RunSensor(PokingRunSensor):
             )
             self._defer(context, deadline, searching, "execute_found", definition_id=definition_id)
         instance_id = self._followed
-        if done := self._take(lambda: self._poll_once(definition_id, instance_id)):
+        done = self._take(lambda: self._poll_once(definition_id, instance_id), is_before_deferral=True)
+        if done:
             return done.xcom_value
         following = self.trigger_class().from_task(
             self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -56,6 +58,35 @@ def test_a_run_that_has_ended_already_never_defers(hook: SchedulerXHook, emulato
         sensor(bad, 2, deferrable=True).execute(CONTEXT)
     with pytest.raises(AirflowSkipException):
         sensor(bad, 2, deferrable=True, soft_fail=True).execute(CONTEXT)
+
+
+def test_what_a_deferred_sensor_sees_is_logged_once(
+    hook: SchedulerXHook, emulator: EmulatorProcess, task_log: Callable[[], str]
+) -> None:
+    """Not by the worker, which polls once before it defers, and then by the triggerer again."""
+    endless = hook.execute_workflow(3)
+    task_log()
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(endless, deferrable=True, timeout=1000).execute(CONTEXT)
+    assert "is RUNNING" not in task_log()
+    trigger: Any = deferred.value.trigger
+    said = ""
+
+    async def poll() -> None:
+        nonlocal said
+        polling = asyncio.ensure_future(anext(trigger.run()))
+        while "(job 302)" not in said:
+            await asyncio.sleep(0.05)
+            said += task_log()
+        polling.cancel()
+        await asyncio.wait({polling})
+
+    asyncio.run(asyncio.wait_for(poll(), 100))
+    assert re.findall(r"(?:Workflow instance|Node) \w+.* is [A-Z]+", said) == [
+        f"Workflow instance {endless} is RUNNING",
+        "Node left (job 301) is RUNNING",
+        "Node right (job 302) is RUNNING",
+    ]
 
 
 def test_it_warns_once_for_each_change_not_at_each_poke(

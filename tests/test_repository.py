@@ -277,6 +277,18 @@ def test_the_same_release_of_an_action_everywhere() -> None:
     assert len(used) == len({line.partition("@")[0] for line in used})
 
 
+def test_workflows_watch_files_that_exist() -> None:
+    watched = {
+        path
+        for file in WORKFLOWS
+        for event in load(file)[True].values()  # YAML reads "on" as true
+        if isinstance(event, dict)
+        for path in event.get("paths", ())
+    }
+    assert "airflow_provider_schedulerx/version_compat/**" in watched
+    assert [path for path in sorted(watched) if not any(ROOT.glob(path))] == []
+
+
 def test_ci_is_the_script_and_a_release_waits_for_it() -> None:
     ci, release = (load(ROOT / ".github" / "workflows" / f"{name}.yml") for name in ("ci", "release"))
     assert "bash .ci/run" in [step.get("run") for step in ci["jobs"]["ci"]["steps"]]

@@ -25,6 +25,8 @@ _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
 
 #: Seconds: the least that a task may ask for between two polls. The quota allows a call in 0.6.
 MIN_POLL_INTERVAL = 0.1
+#: Seconds: the longest duration, 317 years. No date ends a much longer one, and Airflow needs that of a deferral.
+_MAX_SECONDS = 1e10
 
 
 def check_id(field: str, value: Any) -> int:
@@ -97,10 +99,10 @@ def check_seconds(name: str, value: float | timedelta, minimum: float = 0.0) -> 
     """Return a duration in seconds.
 
     :param minimum: the least that is allowed; 0 is not.
-    :raises SchedulerXConfigurationError: if it is less, or no number of seconds.
+    :raises SchedulerXConfigurationError: if it is less, longer than anything lasts, or no number of seconds.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _MAX_SECONDS:
         raise SchedulerXConfigurationError(
             f"{name} must be a positive number of seconds or a timedelta, not {_shown(value)}", field=name
         )

@@ -61,6 +61,7 @@ class StartStore:
             return None
         try:
             intent = api.intents.StartIntent.from_json(stored["intent"])
+            _ = api.kinds.kind_named(intent.kind)
             max_tries = stored["max_tries"]
         except (api.intents.MalformedIntentError, KeyError, TypeError) as error:
             raise RunUndecidedError(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
-from airflow_provider_schedulerx.api.parameters import check_id, encode_instance_parameters
+from airflow_provider_schedulerx.api.parameters import check_id, check_seconds, encode_instance_parameters
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,21 @@ def test_json_survives_the_way(value: dict[str, int]) -> None:
     encoded = encode_instance_parameters(value)
     assert encoded is not None
     assert json.loads(encoded) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(1, 1.0), (0.5, 0.5), (timedelta(minutes=2), 120.0), (1e10, 1e10)]
+)
+def test_a_duration_is_seconds_or_a_timedelta(value: Any, seconds: float) -> None:
+    assert check_seconds("timeout", value) == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, True, "5", None, float("nan"), float("inf"), timedelta(0), timedelta.max, 1.1e10, 10**400],
+    ids=lambda value: f"{value!r:.20}",
+)
+def test_a_duration_that_no_date_could_bear_is_refused(value: Any) -> None:
+    """Airflow would fail to defer a task with its end, when its run has been started."""
+    with pytest.raises(SchedulerXConfigurationError, match="timeout must be a positive number of seconds"):
+        check_seconds("timeout", value)

@@ -115,6 +115,7 @@ def test_what_is_discarded_is_gone(kept: Kept, log: Log) -> None:
         ({}, "intent"),
         ({"intent": INTENT.to_json()}, "max_tries"),
         ({"intent": {"version": 1}, "max_tries": 2}, "version 1"),
+        ({"intent": replace(INTENT, kind="flow").to_json(), "max_tries": 2}, "flow"),
     ],
 )
 def test_what_cannot_be_read_may_hide_a_run(kept: Kept, log: Log, stored: Any, why: str) -> None:

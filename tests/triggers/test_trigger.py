@@ -302,6 +302,11 @@ def test_on_kill_without_cancel_leaves_the_run(hook: SchedulerXHook, emulator: E
             "scheduled.ScheduledRunTrigger",
             {"kind_name": "workflow", "definition_id": 1, "field": "data_time", "beginning": "today"},
         ),
+        (
+            "scheduled.ScheduledRunTrigger",
+            {"kind_name": "flow", "definition_id": 1, "field": "data_time", "beginning": "2026-11-24"},
+        ),
+        ("naming.DefinitionTrigger", {"kind_name": "flow", "name": "nightly", "deadline": 5.0}),
         ("event.WorkflowEventTrigger", {"workflow_id": 1, "statuses": ["killed"], "version": 2}),
     ],
 )

@@ -11,7 +11,11 @@ from functools import cache
 from typing import Any, Protocol
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
-from airflow_provider_schedulerx.api.exceptions import SchedulerXError, SchedulerXNotFoundError
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXConfigurationError,
+    SchedulerXError,
+    SchedulerXNotFoundError,
+)
 from airflow_provider_schedulerx.api.models import (
     WorkflowInstance,
     WorkflowInstanceSummary,
@@ -254,6 +258,11 @@ def _kinds() -> dict[str, RunKind]:
 def kind_named(name: str) -> RunKind:
     """Return a kind by its name.
 
-    :raises KeyError: if there is none.
+    :raises SchedulerXConfigurationError: if there is none, as in what a newer version of this provider has serialized.
     """
-    return _kinds()[name]
+    kinds = _kinds()
+    if name not in kinds:
+        raise SchedulerXConfigurationError(
+            f"there is no kind of run {name!r:.80}, only {', '.join(sorted(kinds))}"
+        )
+    return kinds[name]

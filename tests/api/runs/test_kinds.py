@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
-from airflow_provider_schedulerx.api.exceptions import SchedulerXForeignGroupError, SchedulerXUnavailableError
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXConfigurationError,
+    SchedulerXForeignGroupError,
+    SchedulerXUnavailableError,
+)
 from airflow_provider_schedulerx.api.models import (
     JobInstance,
     JobInstanceStatus,
@@ -44,7 +48,7 @@ def test_a_kind_is_found_by_its_name_and_its_calls_are_of_its_operations(kind: R
 def test_names_of_kinds_are_stored_so_they_are_unique_and_do_not_change() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS)
     assert WORKFLOW_RUNS.name == "workflow"
-    with pytest.raises(KeyError):
+    with pytest.raises(SchedulerXConfigurationError, match="'flow'.*job, workflow"):
         kind_named("flow")
 
 

@@ -6,7 +6,6 @@ catches for ``kill -9``. The real ones are in test_real_durable.py and in the ch
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +29,7 @@ from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from airflow_provider_schedulerx.operators.start_policy import run_marker
 from airflow_provider_schedulerx.operators.start_store import STATE_KEY
+from tests.operators.moments import as_it_sleeps
 from tests.task_instance import Store, TaskInstance
 
 context = pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
@@ -394,11 +394,11 @@ def test_a_kill_while_looking_for_a_run_ends_it_soon(
     emulator: EmulatorProcess, ti: TaskInstance, workflow: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = operator(workflow_id=workflow(806), settling_time=600)
-    monkeypatch.setattr("airflow_provider_schedulerx.api.runs.reconciling._LONGEST_PAUSE", 600)
     emulator.add_fault("ExecuteWorkflow", "drop", when="before")
-    threading.Timer(1.0, task.on_kill).start()
+    slept = as_it_sleeps(monkeypatch, task.on_kill)
     with pytest.raises(RunLostError, match="was killed while it looked for a run"):
         ti.run(task)
+    assert len(slept) == 1
     assert STATE_KEY in ti.store
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +33,7 @@ from airflow_provider_schedulerx.exceptions import (
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.operators.schedulerx import ExecuteWorkflowOperator
 from airflow_provider_schedulerx.version_compat import kills
+from tests.operators.moments import as_it_sleeps, as_it_starts
 
 
 class TaskInstance:
@@ -341,43 +342,45 @@ def test_on_kill_without_cancel_leaves_the_run(
     assert status_of(3, emulator) == 3
 
 
-def test_a_kill_while_the_start_is_under_way_stops_what_it_started(emulator: EmulatorProcess) -> None:
-    """As under Airflow 3: on_kill runs in a signal handler, and then the interrupted code goes on."""
-    emulator.add_fault("ExecuteWorkflow", "delay", seconds=1)
+@pytest.fixture
+def handle() -> Iterator[Callable[[ExecuteWorkflowOperator], Any]]:
+    """As under Airflow 3: on_kill runs in the handler of a signal, and then the interrupted code goes on."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield lambda task: signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_kill_while_the_start_is_under_way_stops_what_it_started(
+    emulator: EmulatorProcess, handle: Callable[..., None]
+) -> None:
     task = operator(workflow_id=3)
-    before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
-    try:
-        threading.Timer(0.4, lambda: signal.raise_signal(signal.SIGTERM)).start()
-        with pytest.raises(RunStoppedError):
-            execute(task)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    handle(task)
+    as_it_starts(task)
+    with pytest.raises(RunStoppedError):
+        execute(task)
     assert status_of(3, emulator) == 5
 
 
-def test_a_kill_during_a_long_sleep_ends_it_soon(emulator: EmulatorProcess) -> None:
+def test_a_kill_ends_a_long_sleep(
+    emulator: EmulatorProcess, handle: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = operator(workflow_id=3, poll_interval=600)
-    before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
-    began = time.monotonic()
-    try:
-        threading.Timer(1, lambda: signal.raise_signal(signal.SIGTERM)).start()
-        with pytest.raises(RunStoppedError, match="was killed"):
-            execute(task)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert time.monotonic() - began < 8
+    handle(task)
+    slept = as_it_sleeps(monkeypatch)
+    with pytest.raises(RunStoppedError, match="was killed"):
+        execute(task)
+    assert slept == [0.2]
     assert status_of(3, emulator) == 5
 
 
-def test_a_kill_that_leaves_the_run_allows_no_retry(emulator: EmulatorProcess) -> None:
+def test_a_kill_that_leaves_the_run_allows_no_retry(
+    emulator: EmulatorProcess, handle: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = operator(workflow_id=3, poll_interval=600, cancel_on_kill=False)
-    before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
-    try:
-        threading.Timer(1, lambda: signal.raise_signal(signal.SIGTERM)).start()
-        with pytest.raises(RunUndecidedError, match="keeps running because cancel_on_kill is off"):
-            execute(task)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    handle(task)
+    as_it_sleeps(monkeypatch)
+    with pytest.raises(RunUndecidedError, match="keeps running because cancel_on_kill is off"):
+        execute(task)
     assert status_of(3, emulator) == 3
 
 

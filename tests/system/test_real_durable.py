@@ -173,6 +173,26 @@ def test_clearing_a_running_or_deferred_task_stops_its_run_and_starts_another(
     assert emulator.starts(3) == before + 2
 
 
+def test_a_clear_whose_stop_takes_longer_than_airflow_waits_is_no_retry(
+    airflow: AirflowStack, emulator: EmulatorProcess
+) -> None:
+    """Airflow kills the process of the task 5 s after it was asked to end, so that it tells nobody anything."""
+    before = emulator.starts(3)
+    run_id = airflow.trigger("dying", {"workflow_id": 3, "fault": ""})
+    first = started(emulator, before)
+    wait_until_followed(airflow, emulator, "dying", run_id, first)
+    emulator.add_fault("StopInstance", "delay", seconds=15, count=2)
+    airflow.clear_task("dying", run_id, "run")
+    second = started(emulator, before + 1)
+    wait_until_followed(airflow, emulator, "dying", run_id, second)
+    assert "was stopped" not in airflow.log("dying", run_id, "run", 1)
+    assert f"the earlier one was workflow instance {first}" in airflow.log("dying", run_id, "run", 2)
+    assert tries(airflow, "dying", run_id) == (2, 3)
+    stopped, running = emulator.instances(3)[-2:]
+    assert stopped["ended"] <= running["created"]
+    end(airflow, emulator, "dying", run_id)
+
+
 def test_clearing_a_task_that_waits_for_its_retry_starts_another_run(
     airflow: AirflowStack, emulator: EmulatorProcess
 ) -> None:

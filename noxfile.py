@@ -121,7 +121,7 @@ def package(session: nox.Session) -> None:
 def tutorial(session: nox.Session, airflow: str) -> None:
     """The tutorial, followed as it is printed, with the wheel and nothing of this checkout."""
     install_wheel(session, "emulator", airflow)
-    session.run("python", "dev/follow_tutorial.py")
+    session.run("python", "-m", "dev.follow_tutorial")
 
 
 @nox.session(python="3.11")

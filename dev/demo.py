@@ -41,6 +41,9 @@ EXAMPLES = (
     ("example_schedulerx_job", "refresh_cache", "success"),
     ("example_schedulerx_job_failure", "import_invoices", "failed"),
 )
+#: On a slow machine, a dozen tasks that start at once are more than a new API server answers within 5 seconds. Airflow
+#: then fails a task that has not begun, and the demo would have nothing to show.
+PATIENCE = {"AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60"}
 #: Runs that all of them together start, by workflow and by job.
 STARTS = {101: 10, 102: 2}
 JOB_STARTS = {201: 2, 202: 1}
@@ -143,7 +146,9 @@ def main() -> int:
         flush=True,
     )
     with EmulatorProcess() as emulator:
-        airflow = AirflowStack(HOME, ROOT / "example_dags", {}, port=_free(UI_PORT) if arguments.ui else None)
+        airflow = AirflowStack(
+            HOME, ROOT / "example_dags", {}, PATIENCE, port=_free(UI_PORT) if arguments.ui else None
+        )
         try:
             with airflow:
                 airflow.add_connection("schedulerx_default", emulator.connection())

@@ -1,6 +1,7 @@
 """Follow docs/tutorial.md with an installed wheel: the commands and files as they are printed, in an empty folder.
 
-Run it with the Python of the environment that has the wheel. It needs nothing of this repository but the page.
+Run it as a module, with the Python of the environment that has the wheel: ``python -m dev.follow_tutorial``. What it
+starts sees nothing of this checkout.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +18,8 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+
+from dev.harness.waiting import free_port
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tutorial.md"
 BLOCKS = re.findall(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -91,7 +93,7 @@ class Tutorial:
             "python -c 'import airflow_provider_schedulerx; print(airflow_provider_schedulerx.__file__)'"
         )
         assert "site-packages" in here, f"not a wheel: {here}"
-        port = _free_port()
+        port = str(free_port())
         self.start(
             _block("python -m airflow_provider_schedulerx.emulator").replace(PORT, port), "emulator.log"
         )
@@ -99,7 +101,7 @@ class Tutorial:
             if line.startswith("export "):
                 name, _, value = line.removeprefix("export ").partition("=")
                 self.env[name] = value.strip('"').replace("$PWD", str(self.folder))
-        self.env |= _listen_on(_free_port())
+        self.env |= _listen_on(str(free_port()))
         self.run("airflow db migrate")
         self.run(FILES["connection.sh"].replace(PORT, port))
         said = self.run(_check())
@@ -163,12 +165,6 @@ def _wait(what: str, seconds: float, holds: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise SystemExit(f"not within {seconds} s: {what}")
         time.sleep(3)
-
-
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def main() -> int:

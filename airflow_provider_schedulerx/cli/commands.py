@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
-_DESCRIPTION = "Look at Alibaba Cloud SchedulerX through an Airflow connection"
+_DESCRIPTION = "Inspect Alibaba Cloud SchedulerX through an Airflow connection"
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _poll_interval(report: Report) -> list[Advice]:
         return []
     why = "the default: the quota is enough for what is active now"
     if finding.verdict is Verdict.WARN:
-        why = "seconds; the quota does not allow to poll more often what is active, or may be"
+        why = "seconds; the quota allows no shorter interval for the runs that are, or may be, active"
     return [Advice("poll_interval", str(finding.value), why)]
 
 

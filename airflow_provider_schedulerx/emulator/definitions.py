@@ -279,7 +279,7 @@ def _workflow(place: Place) -> Workflow:
     try:
         schedules.parse(workflow.time_type, workflow.time_expression)
     except schedules.ScheduleError as error:
-        raise place.error("time_expression", f"is of no use: {error}") from None
+        raise place.error("time_expression", f"is not valid: {error}") from None
     place.done()
     return workflow
 

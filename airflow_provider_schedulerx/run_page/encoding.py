@@ -189,5 +189,5 @@ def _text(data: Mapping[str, Any], key: str, limit: int) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise MalformedSnapshotError(f"{key} is not a text")
+        raise MalformedSnapshotError(f"{key} is not a string")
     return cut(storable(value[: limit + 1]), limit)

@@ -93,7 +93,7 @@ def test_what_cannot_be_read_is_refused_with_its_place(time_type: str, expressio
             | {"time_expression": expression}
         ],
     }
-    with pytest.raises(DefinitionError, match=r"workflows\[0\]\.time_expression is of no use: "):
+    with pytest.raises(DefinitionError, match=r"workflows\[0\]\.time_expression is not valid: "):
         definitions.parse(data)
 
 

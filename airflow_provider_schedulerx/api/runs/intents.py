@@ -97,7 +97,7 @@ class StartIntent:
             if not isinstance(getattr(intent, name), int | None):
                 raise MalformedIntentError(f"{name} is not an integer")
         if not isinstance(intent.kind, str):
-            raise MalformedIntentError("kind is not a text")
+            raise MalformedIntentError("kind is not a string")
         return intent
 
 

@@ -168,7 +168,7 @@ def kind_of_business_failure(operation: Operation, message: str) -> type[Schedul
 def advice_for(message: str, code: str | None) -> str:
     """What to do about a refusal."""
     if _FOREIGN_GROUP.search(message):
-        return "it belongs to another application group than group_id of this request"
+        return "it belongs to another application group, not to group_id of this request"
     if _NOT_FOUND.search(message):
         return "check the id, and region_id, namespace and group_id, within which it is looked for"
     if code and is_parameter_code(code):

@@ -215,7 +215,7 @@ def _stop(it: Experiment) -> Finding:
     return unknown(
         "stopped_state",
         refusal or f"no run ended within {STOP_SECONDS:g} s",
-        "Look after the runs in the console.",
+        "Check the runs in the console.",
     )
 
 

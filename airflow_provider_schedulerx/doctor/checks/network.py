@@ -125,7 +125,7 @@ def tls(session: Session) -> Iterator[Finding]:
         yield ok("tls", "none", "the connection asks for http: nothing is encrypted")
         return
     if via and urlsplit(via).scheme != "http":
-        yield unknown("tls", "the proxy is itself reached by TLS, through which this command does not look")
+        yield unknown("tls", "the proxy itself is reached by TLS, which this command does not examine")
         return
     try:
         certificate = _certificate(where, via, tls_context(settings.ca_file, "doctor"))

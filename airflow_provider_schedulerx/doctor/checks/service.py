@@ -46,7 +46,7 @@ def answers(session: Session) -> Iterator[Finding]:
     if problem is not None:
         session.lacking["service"] = {
             "credential": "the service does not accept the credential",
-            "endpoint": "this endpoint is not that of SchedulerX",
+            "endpoint": "this is not an endpoint of SchedulerX",
         }.get(str(problem.value), "the service does not answer")
         yield problem
     elif reply.response is not None and reply.response.status >= 500:
@@ -115,7 +115,7 @@ def unreadable_answers(session: Session) -> Iterator[Finding]:
             "answers",
             "unreadable",
             "; ".join(str(reply.error) for reply in bad.values()),
-            "The service answers in another form than its documentation: please report it with the block below.",
+            "The service's answers differ from its documentation: please report it with the block below.",
         )
     pages = [reply for reply in replies[1:] if reply.is_html]
     if pages and not bad and not replies[0].is_html:

@@ -45,7 +45,7 @@ def test_an_intent_begins_as_a_start_of_ours_of_which_nothing_is_known() -> None
         ({"scope": {"region": "r"}}, "'region'"),
         ({"definition_id": "1"}, "definition_id is not an integer"),
         ({"instance_id": "12"}, "instance_id is not an integer"),
-        ({"kind": None}, "kind is not a text"),
+        ({"kind": None}, "kind is not a string"),
         ({"more": 1}, "'more'"),
     ],
 )

@@ -7,17 +7,44 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
 from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK
-from airflow_provider_schedulerx.version_compat import supervisors, versions
+from airflow_provider_schedulerx.version_compat import supervisors, versions, xcoms
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
 
 
-class WorkflowInstanceLink(BaseOperatorLink):
-    """Opens the workflow instance of a task.
+class _StoredLink(BaseOperatorLink):
+    """The URL is stored right after the start, so running, failed and succeeded tasks all have it."""
 
-    The URL is pushed to XCom right after the start, so running, failed and succeeded tasks all have it.
-    """
+    @classmethod
+    def persist(cls, context: Context, url: str) -> None:
+        """Keep the URL for this task instance.
+
+        Airflow's API server reads it from the database as it is, so no XCom backend may turn it into something else.
+        """
+        ti = context["ti"]
+        if _is_stored_directly():
+            xcoms.store_xcom(_key_of(ti), cls().xcom_key, url)
+        else:
+            ti.xcom_push(key=cls().xcom_key, value=url)
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the URL, or an empty text if nothing was started."""
+        if _is_stored_directly():
+            return xcoms.load_xcom(_key_of(ti_key), self.xcom_key) or ""
+        return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
+
+
+def _is_stored_directly() -> bool:
+    return versions.has_run_page() and supervisors.has_supervisor()
+
+
+def _key_of(ti: Any) -> dict[str, Any]:
+    return {name: getattr(ti, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
+
+
+class WorkflowInstanceLink(_StoredLink):
+    """Opens the workflow instance of a task."""
 
     name = "SchedulerX workflow instance"
 
@@ -26,17 +53,8 @@ class WorkflowInstanceLink(BaseOperatorLink):
         """Where Airflow 3 looks for the URL."""
         return XCOM_CONSOLE_LINK
 
-    @classmethod
-    def persist(cls, context: Context, url: str) -> None:
-        """Keep the URL for this task instance."""
-        context["ti"].xcom_push(key=cls().xcom_key, value=url)
 
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the URL, or an empty text if nothing was started."""
-        return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
-
-
-class JobInstanceLink(BaseOperatorLink):
+class JobInstanceLink(_StoredLink):
     """Opens the job instance of a task, likewise."""
 
     name = "SchedulerX job instance"
@@ -46,17 +64,8 @@ class JobInstanceLink(BaseOperatorLink):
         """Where Airflow 3 looks for the URL."""
         return XCOM_JOB_CONSOLE_LINK
 
-    @classmethod
-    def persist(cls, context: Context, url: str) -> None:
-        """Keep the URL for this task instance."""
-        context["ti"].xcom_push(key=cls().xcom_key, value=url)
 
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the URL, or an empty text if nothing was started."""
-        return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
-
-
-class RunPageLink(BaseOperatorLink):
+class RunPageLink(_StoredLink):
     """Opens the run's page in Airflow, also for people who see no tabs of plugins (roles Viewer and User of FAB)."""
 
     name = "SchedulerX run"
@@ -65,18 +74,6 @@ class RunPageLink(BaseOperatorLink):
     def xcom_key(self) -> str:
         """Where Airflow 3 looks for the URL."""
         return "_link_RunPageLink"
-
-    @classmethod
-    def persist(cls, context: Context) -> None:
-        """Keep the URL for this task instance. Before Airflow 3.1 there is no page, and nothing to keep."""
-        if versions.has_run_page() and supervisors.has_supervisor():
-            from airflow_provider_schedulerx.run_page.paths import task_url
-
-            context["ti"].xcom_push(key=cls().xcom_key, value=task_url(context["ti"]))
-
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the URL, or an empty text if nothing was started."""
-        return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
 
 
 class _Console(Protocol):
@@ -106,7 +103,10 @@ def persist_links(
     try:
         url = console.console_link(definition_id, instance_id, kind.name)
         _CONSOLE_LINKS[kind.name].persist(context, url)
-        RunPageLink.persist(context)
+        if _is_stored_directly():
+            from airflow_provider_schedulerx.run_page.paths import task_url
+
+            RunPageLink.persist(context, task_url(context["ti"]))
     except Exception as error:
         log.warning("The link to the console could not be stored: %s: %s", type(error).__name__, error)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx.links.schedulerx import JOB_LINKS, RUN_LINKS, RunPageLink
+from airflow_provider_schedulerx.links.schedulerx import JOB_LINKS, RUN_LINKS, persist_links
 from airflow_provider_schedulerx.plugins.schedulerx import SchedulerXPlugin
 from airflow_provider_schedulerx.run_page import paths
 from airflow_provider_schedulerx.version_compat.versions import has_run_page
@@ -77,10 +78,13 @@ def test_the_placeholder_of_a_task_that_is_not_mapped_stays(text: str, index: in
     assert paths.map_index_of(text) == index
 
 
-def test_an_operators_link_says_nothing_outside_of_airflow() -> None:
+def test_the_link_to_the_page_says_nothing_outside_of_airflow() -> None:
     pushed: list[Any] = []
-    RunPageLink.persist({"ti": SimpleNamespace(xcom_push=lambda **value: pushed.append(value))})  # type: ignore[typeddict-item]
-    assert pushed == []
+    console = SimpleNamespace(console_link=lambda *_: "https://console")
+    kind = SimpleNamespace(name="job", instance_noun="job instance")
+    ti = SimpleNamespace(xcom_push=lambda **value: pushed.append(value))
+    persist_links({"ti": ti}, console, kind, 1, 2, log=logging.getLogger())  # type: ignore[typeddict-item]
+    assert pushed == [{"key": "_link_JobInstanceLink", "value": "https://console"}]
 
 
 def run_python(program: str, home: Path, **environment: str) -> str:

@@ -13,11 +13,11 @@ from airflow_provider_schedulerx.run_page import XCOM_RUN
 
 
 class StrictBackend(BaseXCom):
-    """Would upload a snapshot to a store that is away."""
+    """Would upload a snapshot or a link to a store that is away."""
 
     @staticmethod
     def serialize_value(value: Any, *, key: str | None = None, **others: Any) -> Any:
-        if key == XCOM_RUN:
+        if key == XCOM_RUN or str(key).startswith("_link_"):
             raise ConnectionError("the store for XComs is away")
         return BaseXCom.serialize_value(value, key=key, **others)
 

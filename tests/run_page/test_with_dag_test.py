@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from airflow_provider_schedulerx.run_page import XCOM_RUN
+from airflow_provider_schedulerx.run_page import XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK, XCOM_RUN
 from airflow_provider_schedulerx.run_page.encoding import decode
 from airflow_provider_schedulerx.version_compat.versions import has_run_page
 from tests.conftest import ROOT
@@ -55,7 +55,10 @@ def test_each_of_them_leaves_a_final_picture_and_a_link(tmp_path: Path) -> None:
         stored = dict(database.execute(query, (XCOM_RUN,)).fetchall())
         query_tries = "SELECT dag_id, MAX(try_number) FROM task_instance GROUP BY dag_id"
         tries = dict(database.execute(query_tries).fetchall())
-        links = dict(database.execute(query, ("_link_RunPageLink",)).fetchall())
+        links, *of_console = (
+            dict(database.execute(query, (key,)).fetchall())
+            for key in ("_link_RunPageLink", XCOM_CONSOLE_LINK, XCOM_JOB_CONSOLE_LINK)
+        )
     if not has_run_page():
         assert stored == links == {}
         return
@@ -67,3 +70,4 @@ def test_each_of_them_leaves_a_final_picture_and_a_link(tmp_path: Path) -> None:
         assert snapshot.try_number == tries[dag_id]
         assert snapshot.kind == ("job" if dag_id.endswith("_job") else "workflow")
         assert json.loads(links[dag_id]).startswith(f"https://x.example/airflow/schedulerx/run/{dag_id}/")
+        assert "/console/" in of_console[snapshot.kind == "job"][dag_id]

@@ -155,7 +155,7 @@ def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def page(chromium: Any, airflow: AirflowStack) -> Iterator[Any]:
     """A page whose scripts must raise nothing, and whose frames must not break the policy."""
-    context = chromium.new_context(viewport={"width": 1300, "height": 950})
+    context = chromium.new_context(viewport={"width": 1440, "height": 950})
     context.set_default_timeout(30_000)
     # Below a prefix, the login of Airflow 3.1 forgets which page was asked for.
     token = airflow._authorization.removeprefix("Bearer ")
@@ -256,7 +256,8 @@ def test_a_run_is_drawn_from_its_first_node_to_its_end(
     wait_for("the end", is_over, 120, 0.2)
     # How many pictures there were says how busy the machine was.
     assert len(seen) >= 2, "it renews itself without a reload"
-    assert airflow.wait_for_run(dag_id, run.run_id) == "success"
+    wait_for("its task is over", lambda: airflow.task(dag_id, run.run_id, "etl")["state"] in OVER, 60)
+    assert airflow.task(dag_id, run.run_id, "etl")["state"] == "success"
     wait_for("the picture is final", lambda: frame.locator("main[data-active='0']").count(), 30)
     assert frame.locator("h1 .state").inner_text() == "SUCCESS"
     assert re.search(r"Seen \d+ s ago, nodes \d+ s ago", frame.locator(".note").first.inner_text())

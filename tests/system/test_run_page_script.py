@@ -16,14 +16,21 @@ SCRIPT = Path(run_page.__file__).with_name("static") / "run.js"
 IN_HAND = """
 Object.defineProperty(document, 'hidden', { get: () => window.isHidden === true });
 window.timers = [];
-window.setTimeout = (call, milliseconds) => { window.timers.push([call, milliseconds]); };
+window.setTimeout = (call, milliseconds) => { timers.push([call, milliseconds]); return timers.at(-1); };
+window.clearTimeout = (timer) => { timers = timers.filter(each => each !== timer); };
 window.clock = 0; window.takes = 0;
 performance.now = () => window.clock;
+window.limits = []; window.aborts = [];
+AbortSignal.timeout = (milliseconds) => {
+  const abort = new AbortController();
+  limits.push(milliseconds); aborts.push(abort);
+  return abort.signal;
+};
 const reallyFetch = window.fetch;
 window.fetch = (...given) => { window.clock += window.takes; return reallyFetch(...given); };
 """
-#: Status and text of no answer at all.
-AWAY = (0, "")
+#: Status and text of no answer at all, and of one that does not come.
+AWAY, NEVER = (0, ""), (-1, "")
 
 
 class Shown:
@@ -56,7 +63,7 @@ class Shown:
             status, text = self.instead or (200, self._part())
             if self.instead == AWAY:
                 route.abort()
-            else:
+            elif self.instead != NEVER:
                 route.fulfill(status=status, body=text, content_type="text/html")
         else:
             route.fulfill(body=content.page(self._part(), ""), content_type="text/html")
@@ -105,16 +112,40 @@ def test_a_page_that_nobody_sees_asks_for_nothing(shown: Shown) -> None:
     assert shown.looks == 1
 
 
-def test_a_run_that_is_over_is_not_asked_for_until_the_page_is_seen_again(shown: Shown) -> None:
+def test_a_run_that_is_over_is_asked_for_twice_a_minute_since_its_task_may_be_cleared(shown: Shown) -> None:
     shown.is_active = False
-    for _ in range(5):
-        shown.pass_time()
-    assert shown.looks == 1
-    # It may have been cleared meanwhile.
-    shown.is_active = True
-    shown.become_visible()
     shown.pass_time()
-    assert shown.looks == 3
+    for number in range(2, 5):
+        assert shown.pass_time() == 30_000
+        assert shown.looks == number
+    shown.is_active = True
+    assert shown.pass_time() == 30_000
+    assert 2000 <= shown.pass_time() <= 3000
+    assert shown.page.locator("#run").inner_text() == "look 6"
+
+
+def test_a_run_that_is_over_is_asked_for_at_once_when_the_page_is_seen_again(shown: Shown) -> None:
+    shown.is_active = False
+    shown.pass_time()
+    shown.page.evaluate("window.isHidden = true")
+    shown.pass_time()
+    assert shown.looks == 1
+    shown.become_visible()
+    assert shown.looks == 2
+
+
+def test_a_server_that_takes_requests_and_never_answers_is_said(shown: Shown) -> None:
+    """As through a network that is gone, where a browser waits for minutes."""
+    shown.pass_time()
+    shown.instead = NEVER
+    with shown.page.expect_request("**/*?part=1"):
+        shown.page.evaluate("() => { const [call] = timers.shift(); window.waiting = call(); }")
+    assert shown.page.evaluate("limits") == [10_000, 10_000]
+    shown.page.evaluate("() => { aborts.at(-1).abort(); return waiting }")
+    assert shown.is_lost
+    shown.instead = None
+    shown.pass_time()
+    assert not shown.is_lost
 
 
 LOG_IN = "<!doctype html><title>Log in</title><form></form>"
@@ -158,13 +189,14 @@ def test_an_answer_that_breaks_off_does_not_end_it(shown: Shown) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_refusal_is_shown_in_place_of_the_run_and_asked_for_no_more(shown: Shown, status: int) -> None:
+def test_a_refusal_is_shown_in_place_of_the_run_until_it_ends(shown: Shown, status: int) -> None:
     shown.instead = (status, content.refusal("There is nothing here", "It may have been deleted."))
     shown.pass_time()
     assert not shown.is_lost
     assert shown.page.get_by_role("heading", name="There is nothing here").is_visible()
-    shown.pass_time()
-    assert shown.looks == 1
+    shown.instead = None
+    assert shown.pass_time() == 30_000
+    assert shown.page.locator("#run").inner_text() == "look 2"
 
 
 def test_a_page_that_takes_long_to_make_is_asked_for_less_often(shown: Shown) -> None:

@@ -1,8 +1,11 @@
 "use strict";
-// Renews the page while it is looked at and the task is not over, follows Airflow's theme, and zooms.
+// Renews the page while it is looked at, follows Airflow's theme, and zooms.
 (() => {
   const root = document.documentElement;
-  const EVERY = 2500;
+  // Milliseconds between two renewals. A task that is over may be cleared, and who was refused may log in.
+  const EVERY = 2500, EVERY_IF_OVER = 30000;
+  // Without a limit, a browser waits for minutes on a network that is gone.
+  const PATIENCE = 10000;
   const framed = parent !== window;
   if (framed) root.classList.add("framed");
 
@@ -68,7 +71,7 @@
   const look = async () => {
     let next = null;
     try {
-      const answer = await fetch(`${location.pathname}?part=1`, { credentials: "same-origin" });
+      const answer = await fetch(`${location.pathname}?part=1`, { credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE) });
       // A session that has ended, a right that was taken or a run that was deleted is said in place of the run. What
       // comes from a proxy, such as its login, has no run at all.
       if (answer.status < 500) next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("run");
@@ -82,12 +85,18 @@
       next.dataset.source = source;
     }
   };
+  let timer;
+  const wait = (least) => {
+    clearTimeout(timer);
+    const isOver = document.getElementById("run").dataset.active === "0";
+    timer = setTimeout(again, Math.max(isOver ? EVERY_IF_OVER : EVERY, least));
+  };
   const again = async () => {
     const began = performance.now();
-    if (!document.hidden && document.getElementById("run")?.dataset.active === "1") await look();
+    if (!document.hidden) await look();
     // What takes long to make, such as a page of many large runs, is made less often.
-    setTimeout(again, Math.max(EVERY, 10 * (performance.now() - began)));
+    wait(10 * (performance.now() - began));
   };
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
-  document.addEventListener("DOMContentLoaded", () => { apply(); aim(); setTimeout(again, EVERY); });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) again(); });
+  document.addEventListener("DOMContentLoaded", () => { apply(); aim(); wait(0); });
 })();

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_schedulerx import run_page
+from airflow_provider_schedulerx import drawing, run_page
 from airflow_provider_schedulerx.run_page import content
 
 HOST = "http://airflow.test"
@@ -82,6 +82,14 @@ class Shown:
         )
         return milliseconds
 
+    def ask_in_vain(self) -> None:
+        """Fire the timer that is set; what it asks for gets no answer."""
+        number = self.looks + 1
+        self.instead = NEVER
+        self.page.evaluate("() => { const [call] = timers.shift(); window.waiting = call(); }")
+        while self.looks < number:
+            self.page.wait_for_timeout(20)
+
     def become_visible(self) -> None:
         """Come back to the page, and wait until its answer is shown."""
         number = self.looks + 1
@@ -137,9 +145,7 @@ def test_a_run_that_is_over_is_asked_for_at_once_when_the_page_is_seen_again(sho
 def test_a_server_that_takes_requests_and_never_answers_is_said(shown: Shown) -> None:
     """As through a network that is gone, where a browser waits for minutes."""
     shown.pass_time()
-    shown.instead = NEVER
-    with shown.page.expect_request("**/*?part=1"):
-        shown.page.evaluate("() => { const [call] = timers.shift(); window.waiting = call(); }")
+    shown.ask_in_vain()
     assert shown.page.evaluate("limits") == [10_000, 10_000]
     shown.page.evaluate("() => { aborts.at(-1).abort(); return waiting }")
     assert shown.is_lost
@@ -173,6 +179,33 @@ def test_a_page_that_cannot_be_renewed_says_so_until_it_can(shown: Shown, instea
     shown.pass_time()
     assert not shown.is_lost
     assert shown.page.locator("#run").inner_text() == "look 4"
+
+
+def test_an_older_answer_never_replaces_a_newer_one(shown: Shown) -> None:
+    shown.ask_in_vain()
+    shown.instead = None
+    shown.become_visible()
+    shown.page.evaluate("() => { aborts[0].abort(); return waiting }")
+    assert not shown.is_lost
+    assert shown.page.locator("#run").inner_text() == "look 2"
+    assert shown.page.evaluate("timers.length") == 1
+
+
+def test_a_broad_drawing_that_appears_while_the_page_is_open_opens_at_what_failed(shown: Shown) -> None:
+    nodes = [drawing.Node(str(number), "FAILED" if number == 40 else "SUCCESS") for number in range(50)]
+    drawn = f'<div class="scroll drawing">{drawing.draw(nodes)}</div>'
+    assert shown.page.locator(".drawing").count() == 0
+    shown.page.add_style_tag(path=drawing.STYLESHEET)
+    shown.instead = (200, f'<main id="run" data-active="1">{drawn}</main>')
+    shown.pass_time()
+    box = shown.page.locator(".drawing")
+    at_failed: int = box.evaluate("each => each.scrollLeft")
+    assert at_failed > 1_000
+    box.evaluate("each => { each.scrollLeft = 40 }")
+    shown.instead = (200, f'<main id="run" data-active="1"><p>changed</p>{drawn}</main>')
+    shown.pass_time()
+    assert shown.page.get_by_text("changed").is_visible()
+    assert box.evaluate("each => each.scrollLeft") == 40, "a renewal moves nothing"
 
 
 def test_an_answer_that_breaks_off_does_not_end_it(shown: Shown) -> None:

@@ -62,13 +62,17 @@
   // Only what differs is replaced, so that scrolling, a selection and a tooltip survive.
   const put = (old, next) => {
     const places = [...old.querySelectorAll(".scroll")].map((each) => [each.scrollLeft, each.scrollTop]);
+    const isFirst = !old.querySelector(".drawing");
     old.replaceWith(next);
     apply();
     next.querySelectorAll(".scroll").forEach((each, index) => {
       if (places[index]) [each.scrollLeft, each.scrollTop] = places[index];
     });
+    if (isFirst) aim();
   };
+  let asked = 0;
   const look = async () => {
+    const number = ++asked;
     let next = null;
     try {
       const answer = await fetch(`${location.pathname}?part=1`, { credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE) });
@@ -76,6 +80,7 @@
       // comes from a proxy, such as its login, has no run at all.
       if (answer.status < 500) next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("run");
     } catch { /* nobody is there */ }
+    if (number < asked) return;
     const old = document.getElementById("run");
     document.getElementById("lost").hidden = next !== null;
     old.classList.toggle("lost", next === null);

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -43,6 +43,9 @@ CREDENTIAL_TYPES: Mapping[str, _Kind] = {
 #: Fields of a connection that hold secrets.
 SECRET_FIELDS = ("access_key_secret", "security_token", "bearer_token")
 
+#: Fields that requests carry, or are signed with.
+_SENT = ("access_key_id", *SECRET_FIELDS)
+
 #: Every field that some credential type reads.
 CREDENTIAL_FIELDS = tuple(
     dict.fromkeys(name for kind in CREDENTIAL_TYPES.values() for name in (*kind.needs, *kind.takes))
@@ -68,6 +71,10 @@ _MIN_SESSION_SECONDS = 900
 _ROLE_ARN = re.compile(r"acs:ram::(\d+):role/")
 
 _CALLER = ("access_key_id", "role_arn", "role_name", "credentials_uri", "bearer_token")
+
+#: What a header can carry, and a key or token consists of. A line break would end the header, and the error of an HTTP
+#: library about it quotes the token.
+_SENDABLE = re.compile(r"[\x20-\x7e]*")
 
 _STS_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
 
@@ -138,6 +145,7 @@ def choose_credential(credential_type: str | None, given: Mapping[str, Any]) -> 
     :param given: the credential fields that are not blank.
     :raises SchedulerXConfigurationError: naming a field that is missing, malformed or contradicts the type.
     """
+    given = dict(_without_space(given))
     chosen = credential_type or _inferred_type(given)
     kind = CREDENTIAL_TYPES.get(chosen)
     if kind is None:
@@ -162,6 +170,28 @@ def choose_credential(credential_type: str | None, given: Mapping[str, Any]) -> 
                 field=name,
             )
     return CredentialSettings(chosen, {name: _checked(name, value) for name, value in given.items()})
+
+
+def check_sendable(name: str, value: str | None) -> None:
+    """Check that a request can carry a key or a token.
+
+    :param name: what a sentence calls it.
+    :raises SchedulerXConfigurationError: if not. It does not repeat the value.
+    """
+    if not _SENDABLE.fullmatch(value or ""):
+        raise SchedulerXConfigurationError(
+            f"{_WHERE.get(name, name)} has a character that no key or token has, such as a line break or one outside "
+            "of ASCII: copy it anew",
+            field=name,
+        )
+
+
+def _without_space(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Leave out what stands around a text, such as the line break of the file that it comes from."""
+    for name, value in given.items():
+        text = value.strip() if isinstance(value, str) else value
+        if text != "":
+            yield name, text
 
 
 def _inferred_type(given: Mapping[str, Any]) -> str:
@@ -192,6 +222,8 @@ def _checked(name: str, value: Any) -> Any:
         raise SchedulerXConfigurationError(
             f"{_WHERE.get(name, name)} must be text, not {type(value).__name__}", field=name
         )
+    if name in _SENT:
+        check_sendable(name, value)
     if name == "credentials_uri":
         return _web_address(name, value)
     return _sts_host(value) if name == "sts_endpoint" else value

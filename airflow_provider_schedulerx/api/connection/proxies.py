@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 
@@ -32,6 +32,11 @@ def proxy_with_password(url: str | None, password: str | None) -> str | None:
         raise SchedulerXConfigurationError(
             "proxy contains a password, which Airflow would show; move it to proxy_password", field="proxy"
         )
+    if not is_sendable(parts.username, password):
+        raise SchedulerXConfigurationError(
+            "proxy_password, or the user in proxy, has a character outside of Latin-1, which HTTP cannot send to a proxy",
+            field="proxy_password",
+        )
     if password is None:
         return url
     if not parts.username:
@@ -41,3 +46,11 @@ def proxy_with_password(url: str | None, password: str | None) -> str | None:
         )
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=f"{parts.username}:{quote(password, safe='')}@{host}").geturl()
+
+
+def is_sendable(*texts: str | None) -> bool:
+    """Return whether a request can carry the name and the password of a proxy's user: the HTTP libraries take Latin-1.
+
+    :param texts: percent-encoded, or not.
+    """
+    return all(ord(character) < 256 for text in texts for character in unquote(text or ""))

@@ -14,9 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_provider_schedulerx.api.connection.credentials import check_sendable
 from airflow_provider_schedulerx.api.connection.redaction import queries_unlogged
 from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
-from airflow_provider_schedulerx.api.exceptions import SchedulerXAuthenticationError, SchedulerXError
+from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXAuthenticationError,
+    SchedulerXConfigurationError,
+    SchedulerXError,
+)
 from airflow_provider_schedulerx.api.wire.credential_faults import credential_fault
 
 if TYPE_CHECKING:
@@ -105,6 +110,14 @@ class CredentialSource:
                     # The SDK holds on to it. A new client has nothing to hold on to.
                     self._client = self._settings.credential_client()
                     key = self._fetch()
+            _check_sendable(key.credential)
+        except SchedulerXConfigurationError as error:
+            kind = self._settings.credential.credential_type
+            self._on_fault(
+                SchedulerXAuthenticationError(
+                    f"the credential (credential_type {kind!r}) cannot be used: {error.message}"
+                )
+            )
         except Exception as error:
             self._on_fault(credential_fault(error, self._settings))
         else:
@@ -165,3 +178,9 @@ class CredentialSource:
         self._fault = None
         fault.operation = refusal.operation
         return fault
+
+
+def _check_sendable(credential: CredentialModel) -> None:
+    """:raises SchedulerXConfigurationError: if a request cannot carry what an environment or a server has given."""
+    for name in ("access_key_id", "access_key_secret", "security_token", "bearer_token"):
+        check_sendable(f"its {name.replace('_', ' ')}", getattr(credential, name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from airflow_provider_schedulerx.api.connection.proxies import is_sendable
 from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
 
@@ -27,12 +28,14 @@ def proxy_for(settings: SchedulerXSettings) -> str | None:
     try:
         parts = urlsplit(proxy)
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_usable = is_usable and is_sendable(parts.username, parts.password)
     except ValueError:
         is_usable = False
     if not is_usable:
         # The value is not repeated: it may hold a password.
         raise SchedulerXConfigurationError(
-            "the environment names a proxy that is not an http:// or https:// URL; correct HTTPS_PROXY, HTTP_PROXY or "
+            "the environment names a proxy that is not an http:// or https:// URL, or whose password is not of Latin-1; "
+            "correct HTTPS_PROXY, HTTP_PROXY or "
             "ALL_PROXY, or set proxy in the connection",
             field="proxy",
         )

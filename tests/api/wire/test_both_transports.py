@@ -39,10 +39,12 @@ STOP = calls.stop_job_instance(SCOPE, 1, 2)
 GOOD = b'HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n{"Success":true,"Data":{"a":"b"}}'
 
 
-def settings_for(host: str, **extra: Any) -> SchedulerXSettings:
+def settings_for(
+    host: str, login: str | None = "emulator", password: str | None = "emulator-secret", **extra: Any
+) -> SchedulerXSettings:
     return SchedulerXSettings.from_connection(
-        login="emulator",
-        password="emulator-secret",
+        login=login,
+        password=password,
         host=host,
         extra={"region_id": "cn-hangzhou", **extra},
     )

@@ -195,14 +195,40 @@ def test_slow_writes_take_a_tenth_of_the_time_at_most(
     assert 10 <= len(supervisor.stored) <= 16
 
 
+def in_this_thread(ring: Callable[[], None]) -> Callable[[], None]:
+    return ring
+
+
+def in_another_thread(ring: Callable[[], None]) -> Callable[[], None]:
+    """Have a thread that was there before get the signal: a process with several gives an alarm to any of them."""
+    asked = threading.Event()
+
+    def wait_and_ring() -> None:
+        asked.wait()
+        ring()
+
+    other = threading.Thread(target=wait_and_ring)
+    other.start()
+
+    def ring_there() -> None:
+        asked.set()
+        other.join()
+
+    return ring_there
+
+
+@pytest.mark.parametrize("ringing", [in_this_thread, in_another_thread])
 def test_an_alarm_waits_until_the_answer_is_read(
-    supervisor: InProcessSupervisor, monkeypatch: pytest.MonkeyPatch
+    supervisor: InProcessSupervisor,
+    monkeypatch: pytest.MonkeyPatch,
+    ringing: Callable[[Callable[[], None]], Callable[[], None]],
 ) -> None:
-    """Or the next request of the task would get the answer to this one."""
+    """Or the next request of the task would get the answer to this one. Wherever it arrives, Python runs its handler here."""
     events: list[str] = []
+    ring = ringing(lambda: signal.pthread_kill(threading.get_ident(), signal.SIGALRM))
 
     def interrupted(message: Any) -> None:
-        signal.raise_signal(signal.SIGALRM)
+        ring()
         events.append("answered")
 
     def alarm(number: int, frame: Any) -> None:
@@ -214,9 +240,16 @@ def test_an_alarm_waits_until_the_answer_is_read(
     try:
         with pytest.raises(TimeoutError):
             xcoms.store_xcom(key("t"), XCOM_RUN, {})
+        assert signal.getsignal(signal.SIGALRM) is alarm
     finally:
         signal.signal(signal.SIGALRM, before)
     assert events == ["answered", "alarm"]
+
+
+def test_a_task_without_an_alarm_has_none_afterwards(supervisor: InProcessSupervisor) -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    xcoms.store_xcom(key("t"), XCOM_RUN, encode(Snapshot.of(ENDED, 0.0, mask=str)))
+    assert signal.getsignal(signal.SIGALRM) is before
 
 
 def test_secrets_that_airflow_knows_are_not_stored(supervisor: InProcessSupervisor) -> None:

@@ -102,7 +102,7 @@ class Launcher:
                 last = error
                 collisions += 1
                 self._log.warning("%s", error)
-                found = self._find_after_collision(intent, collisions)
+                found = self._find_after_collision(intent, error, collisions)
                 if found is not None:
                     return found
             except SchedulerXError as error:
@@ -154,12 +154,16 @@ class Launcher:
         """
         return self._start.kind.starts_once_in_a_second and str(error.code).startswith("5")
 
-    def _find_after_collision(self, intent: StartIntent, collisions: int) -> TaskRun | None:
+    def _find_after_collision(
+        self, intent: StartIntent, error: SchedulerXSameSecondError, collisions: int
+    ) -> TaskRun | None:
         """Wait until another second, and return the run if the start that came in the same second was our own.
 
         A gateway that repeats a request may return the answer to the repetition. Only a marker proves that, since another
         start may carry equal parameters, and only once a list is certain to show the run. It is looked for once, then: a
-        crowd that polls meanwhile would use up the quota.
+        crowd that polls meanwhile would use up the quota. Where the service shows no parameters, the marker proves nothing.
+
+        :raises RunLostError: if nobody can tell now, and a retry may.
         """
         start = self._start
         if intent.marker is None or not start.policy.durable:
@@ -167,9 +171,11 @@ class Launcher:
             self._spread(collisions)
             return None
         self._spread(collisions, settling_time=start.policy.settling_time)
-        found = start.calls.reconcile(intent, settling_time=0.0, patience=0.0).instance_id
-        if found is not None:
-            return self._follow_started(intent, found)
+        found = start.calls.reconcile(intent, settling_time=0.0, patience=0.0)
+        if found.instance_id is not None:
+            return self._follow_started(intent, found.instance_id)
+        if found.may_resolve:
+            raise start.owner.lost(f"A run of {start.what} may have been started: {error}; {found.ambiguity}")
         self._nothing_started()
         return None
 

@@ -25,6 +25,7 @@ from airflow_provider_schedulerx.api.runs.reconciling import Age, Reconciled
 from airflow_provider_schedulerx.api.wire.retrying import MAX_RETRY_SECONDS
 from airflow_provider_schedulerx.exceptions import (
     RunAlreadyActiveError,
+    RunLostError,
     RunNotStartedError,
     RunUndecidedError,
 )
@@ -268,6 +269,25 @@ def test_a_duplicate_of_the_run_of_another_is_started_again() -> None:
     assert follows(one, 7)
     assert one.asked == ["list", "start", "list", "start"]
     assert one.paused[0] <= 15, "so there is nothing to wait for"
+
+
+def test_where_a_duplicate_cannot_be_looked_for_a_retry_looks_and_none_is_started_beside_it() -> None:
+    same_second = SchedulerXSameSecondError("Duplicate entry")
+    one = Try(marker_key="airflow_run")
+    unseen = Reconciled(ambiguity="the runs of the job cannot be listed: away", may_resolve=True)
+    one.answers(list=[[]] * 2, start=[same_second, 8], reconcile=unseen)
+    with pytest.raises(
+        RunLostError, match=r"may have been started: Duplicate entry; .* away\. A retry picks it up"
+    ):
+        one.launcher.find_or_start()
+    assert one.asked == ["list", "start", "reconcile"]
+    assert one.owner.phase is Phase.STARTING
+    assert one.intent is not None
+    assert one.intent.instance_id is None, "the next try looks for it"
+    # Where the service shows nobody's parameters, the marker tells no more than none.
+    one = Try(marker_key="airflow_run")
+    one.answers(list=[[]] * 2, start=[same_second, 8], reconcile=Reconciled(ambiguity="hidden"))
+    assert follows(one, 8)
 
 
 def test_a_crowd_spreads_over_more_and_more_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,7 +270,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=240, help="that a run takes")
     parser.add_argument(
-        "--minutes", type=float, default=20, help="limit for the DAG run; the rest takes one more"
+        "--minutes", type=float, default=40, help="limit for the DAG run; the rest takes one more"
     )
     parser.add_argument("--home", type=Path, help="folder for logs; a temporary one by default")
     arguments = parser.parse_args()

@@ -319,7 +319,10 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     )
     assert "WARNING" not in out
     for file in (tmp_path / "site").rglob("*.html"):
-        assert not re.search(r":(class|meth|func|mod|attr|data):", file.read_text()), file
+        # Neither a role nor a field of a docstring is shown as text.
+        assert not re.search(
+            r":(class|meth|func|mod|attr|data):|:(return|param|raises|ivar)\b", file.read_text()
+        ), file
     reference = (tmp_path / "site" / "reference" / "index.html").read_text()
     for name in (
         "ExecuteWorkflowOperator",
@@ -328,6 +331,16 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
         "schedulerx_emulator",
     ):
         assert name in reference
+
+
+def test_the_start_page_answers_fourteen_questions_with_one_click() -> None:
+    page = (ROOT / "docs" / "index.md").read_text()
+    answers = re.findall(r"^\| .+\? \| \[[^]]+\]\(([\w-]+\.md)[^)]*\) \|$", page, re.MULTILINE)
+    assert len(answers) == len(set(answers)) == 14
+
+
+def test_the_readme_is_no_copy_of_the_guides() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 110
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong in a call to SchedulerX, told apart by what the caller may do next.
+"""What can go wrong in a call to SchedulerX, distinguished by what the caller may do next.
 
 The class answers one question above all: *may the call be repeated?* ``ExecuteWorkflow``
 has no idempotency token, so a call that was perhaps carried out must never be repeated

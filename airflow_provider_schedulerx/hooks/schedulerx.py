@@ -282,8 +282,8 @@ class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
         Code of a job that does not react to a kill may still run after that.
 
         :param timeout: seconds; the first round is always made.
-        :return: the run as it was seen last, or None if it could not be polled. Whether it has ended says
-            :func:`~airflow_provider_schedulerx.api.runs.tracking.is_over`.
+        :return: the run as it was seen last, or None if it could not be polled. Ask
+            :func:`~airflow_provider_schedulerx.api.runs.tracking.is_over` whether it has ended.
         """
         ids = check_id("workflow_id", workflow_id), check_id("wf_instance_id", wf_instance_id)
         recipe = api.stopping.stop_recipe(

@@ -98,7 +98,7 @@ def persist_links(
     """Keep the URLs of all links of a run for this task instance. A link is never worth a failed task.
 
     :param console: the hook.
-    :param log: is told of the URL, or of why it could not be stored.
+    :param log: a logger, for the URL, or for why it could not be stored.
     """
     try:
         url = console.console_link(definition_id, instance_id, kind.name)

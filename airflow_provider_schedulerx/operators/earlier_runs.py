@@ -176,7 +176,7 @@ class EarlierRuns:
     def stop_before_new_start(self, earlier: StartIntent) -> None:
         """The task was cleared: its earlier run must not keep running beside the new one.
 
-        :raises RunUndecidedError: if there may be one that cannot be told from other runs.
+        :raises RunUndecidedError: if there may be one that cannot be distinguished from other runs.
         :raises RunLostError: if it does not end.
         """
         start, calls = self._start, self._calls_of(earlier)

@@ -54,7 +54,7 @@ class Launcher:
     def find_or_start(self) -> TaskRun:
         """Return the run that this try follows.
 
-        :raises RunUndecidedError: if a run may exist that cannot be told from other runs.
+        :raises RunUndecidedError: if a run may exist that cannot be distinguished from other runs.
         :raises RunLostError: if a run may exist, and a later try may find it.
         :raises RunNotStartedError: if the service did not start one.
         """

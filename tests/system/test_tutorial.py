@@ -72,7 +72,8 @@ def trigger(page: Any, dag_id: str, task_id: str) -> str:
     run = page.locator(f"a[href*='/dags/{dag_id}/runs/manual__']").first
     run.wait_for()
     run_id: str = run.get_attribute("href").partition("/runs/")[2].partition("/")[0].partition("?")[0]
-    page.goto(f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}")
+    # The square in the grid; the task's name leads to all its runs.
+    page.locator(f"a[href*='/runs/'][href$='/tasks/{task_id}']").first.click()
     return run_id
 
 

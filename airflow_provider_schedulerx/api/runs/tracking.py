@@ -105,7 +105,7 @@ class RunTracker:
         self._failed_polls = 0
 
     def observe_failure(self, error: SchedulerXError, now: float) -> bool:
-        """Take in that a poll failed. Whether to log it says :attr:`is_news`.
+        """Take in that a poll failed. :attr:`is_news` says whether to log it.
 
         :return: whether to keep polling. Throttling says something of the quota and nothing of the run, so it never
             ends a wait. Other passing faults do, if several polls in a row have failed and that has lasted longer

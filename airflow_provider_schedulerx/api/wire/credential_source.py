@@ -1,4 +1,4 @@
-"""Gives the credential that requests are signed with: a key is used for as long as it is good, and no longer.
+"""Gives the credential that requests are signed with: a key is used for as long as it is valid, and no longer.
 
 alibabacloud-credentials asks for a new key a quarter of an hour before the old one expires, and raises if it gets none,
 though the old one is still good. For ``ecs_ram_role`` it is the other way round: it keeps the old key, also when that

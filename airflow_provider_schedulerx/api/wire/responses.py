@@ -1,6 +1,6 @@
 """From an HTTP answer to a value or an error of :mod:`..exceptions`. No network code.
 
-HTTP statuses vary between Alibaba Cloud products, so errors are told apart by ``Code`` first.
+HTTP statuses vary between Alibaba Cloud products, so ``Code`` distinguishes errors first.
 """
 
 from __future__ import annotations

@@ -88,3 +88,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         else:
             made.append(line)
     return "\n".join(made)
+
+
+def on_page_context(context: Any, page: Any, config: Any, **_: Any) -> Any:
+    """Let the switch of a start page lead to the other one relative to it: the site may be below a folder."""
+    for edition in config.extra.alternate:
+        edition["link"] = page.file.alternates[edition["lang"]].url
+    return context

@@ -29,6 +29,7 @@ from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.emulator.yaml_file import DefinitionError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from dev.harness.rest import IS_AIRFLOW_2
+from tests.built_site import broken_links
 from tests.conftest import ROOT
 
 #: Of the English edition; tests/test_chinese.py holds the blocks of the other to be the same.
@@ -323,6 +324,7 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
         assert not re.search(
             r":(class|meth|func|mod|attr|data):|:(return|param|raises|ivar)\b", file.read_text()
         ), file
+    assert broken_links(tmp_path / "site") == []
     reference = (tmp_path / "site" / "reference" / "index.html").read_text()
     for name in (
         "ExecuteWorkflowOperator",

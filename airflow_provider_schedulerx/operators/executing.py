@@ -169,11 +169,11 @@ class ExecuteOperator(ScopedOperator):
             self._follow(context, owner, run)
         return run.instance_id
 
-    def _follow(self, context: Context, owner: RunOwner, run: TaskRun) -> None:
+    def _follow(self, context: Context, owner: RunOwner, run: TaskRun, deadline: float | None = None) -> None:
         from airflow_provider_schedulerx.operators.following import defer_until_end, poll_until_end
 
         if self.deferrable:
-            defer_until_end(self, context, owner, run)
+            defer_until_end(self, context, owner, run, deadline)
         self._finish(context, owner, run, poll_until_end(self, owner, run))
 
     # What only a worker needs is imported there: a DAG file is parsed far more often than its tasks run.
@@ -209,6 +209,7 @@ class ExecuteOperator(ScopedOperator):
         instance_id: int | None = None,
         is_own: bool | None = None,
         try_number: int | None = None,
+        deadline: float | None = None,
     ) -> int:
         """Continue after the wait in the triggerer, exactly as without one.
 
@@ -218,6 +219,7 @@ class ExecuteOperator(ScopedOperator):
         :param instance_id: the run that was deferred for.
         :param is_own: whether the task has started it.
         :param try_number: that has deferred. Airflow 3.0 lets a retry resume with the event of the previous try.
+        :param deadline: epoch seconds at which the time of the try is up.
         :return: the id of the run.
         """
         from airflow_provider_schedulerx.operators.following import after_trigger_gave_up, ended_meanwhile
@@ -245,7 +247,7 @@ class ExecuteOperator(ScopedOperator):
                 raise after_trigger_gave_up(self, owner, run, ended.message)
             learn_secrets(self.hook)
             if is_active_again(seen, now := with_nodes(owner.calls, seen, self.log), self.log):
-                self._follow(context, owner, run)
+                self._follow(context, owner, run, deadline)
             else:
                 self._finish(context, owner, run, now)
         return run.instance_id

@@ -54,8 +54,13 @@ def poll_until_end(task: Any, owner: RunOwner, run: TaskRun) -> Run:
         owner.interrupts.pause(min(task.poll_interval, owner.limit.left))
 
 
-def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) -> None:
-    """Defer an operator, unless its run has ended already; then return."""
+def defer_until_end(
+    task: Any, context: Context, owner: RunOwner, run: TaskRun, deadline: float | None
+) -> None:
+    """Defer an operator, unless its run has ended already; then return.
+
+    :param deadline: epoch seconds, of an earlier deferral of this try; None if this is the first, or there is no limit.
+    """
     try:
         seen = owner.calls.get(run.definition_id, run.instance_id)
         owner.snapshots.observe(seen)
@@ -66,8 +71,8 @@ def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) 
         task.log.warning("Could not poll %s: %s", run, error)
     from airflow_provider_schedulerx.triggers.run import DEFERRAL_MARGIN
 
-    left = owner.limit.left
-    is_limited = left != float("inf")
+    if deadline is None and owner.limit.left != float("inf"):
+        deadline = time.time() + owner.limit.left
     announce_deferral(context, run)
     owner.check_killed()
     task.defer(
@@ -76,7 +81,7 @@ def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) 
             definition_id=run.definition_id,
             instance_id=run.instance_id,
             poll_interval=task.poll_interval,
-            deadline=time.time() + left if is_limited else None,
+            deadline=deadline,
             started_at=time.time() if run.is_new else None,
             settling_time=task.settling_time,
             cancel_on_kill=task.cancel_on_kill and run.is_own,
@@ -87,9 +92,12 @@ def defer_until_end(task: Any, context: Context, owner: RunOwner, run: TaskRun) 
             "instance_id": run.instance_id,
             "is_own": run.is_own,
             "try_number": getattr(context["ti"], "try_number", None),
+            "deadline": deadline,
         },
         # The trigger keeps the deadline itself; this is for a triggerer that is away.
-        timeout=timedelta(seconds=left + DEFERRAL_MARGIN) if is_limited else None,
+        timeout=None
+        if deadline is None
+        else timedelta(seconds=max(0.0, deadline - time.time()) + DEFERRAL_MARGIN),
     )
 
 

@@ -169,8 +169,11 @@ class Deferred(Exception):
     pass
 
 
-def deferral(one: One) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the trigger and Airflow are given; both empty if the run has ended."""
+def deferral(one: One, deadline: float | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the trigger and Airflow are given; both empty if the run has ended.
+
+    :param deadline: of an earlier deferral.
+    """
     given: list[dict[str, Any]] = []
     one.ti.xcom_push = lambda key, value: given.append({"xcom": (key, value)})
 
@@ -182,7 +185,7 @@ def deferral(one: One) -> tuple[dict[str, Any], dict[str, Any]]:
     task.defer = defer
     task.trigger_class = lambda: SimpleNamespace(from_task=lambda made_of, **more: (made_of is task, more))
     try:
-        defer_until_end(task, one.context, one.owner, one.followed)
+        defer_until_end(task, one.context, one.owner, one.followed, deadline)
     except Deferred:
         pushed, arguments = given
         assert pushed == {
@@ -216,7 +219,7 @@ def test_a_trigger_and_the_second_part_of_the_task_know_the_run(one: One) -> Non
     }
     assert airflow == {
         "method_name": "execute_complete",
-        "kwargs": {"definition_id": 1, "instance_id": 6, "is_own": True, "try_number": 1},
+        "kwargs": {"definition_id": 1, "instance_id": 6, "is_own": True, "try_number": 1, "deadline": None},
         "timeout": None,
     }
     assert one.seen == [run(RUNNING, 6)]
@@ -234,8 +237,19 @@ def test_a_limit_becomes_a_deadline_and_airflow_enforces_it_a_little_later(
     one = One(monkeypatch, timeout=40)
     one.answers(get=run(RUNNING, 6))
     trigger, airflow = deferral(one)
-    assert trigger["deadline"] == 1_001_040.0
+    assert trigger["deadline"] == airflow["kwargs"]["deadline"] == 1_001_040.0
     assert airflow["timeout"].total_seconds() == 40 + DEFERRAL_MARGIN
+
+
+@pytest.mark.parametrize(("deadline", "left"), [(1_001_015.0, 15), (1_000_990.0, 0)])
+def test_who_defers_again_gets_no_more_time(
+    monkeypatch: pytest.MonkeyPatch, deadline: float, left: float
+) -> None:
+    one = One(monkeypatch, timeout=40)
+    one.answers(get=run(RUNNING, 6))
+    trigger, airflow = deferral(one, deadline)
+    assert trigger["deadline"] == airflow["kwargs"]["deadline"] == deadline
+    assert airflow["timeout"].total_seconds() == left + DEFERRAL_MARGIN
 
 
 @pytest.mark.parametrize(

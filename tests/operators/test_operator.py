@@ -426,6 +426,7 @@ def deferred_run(workflow_id: int) -> tuple[ExecuteWorkflowOperator, Resumed]:
         "instance_id": ti.xcoms["WfInstanceId"],
         "is_own": True,
         "try_number": None,
+        "deadline": arguments["deadline"],
     }
     return operator(workflow_id=workflow_id, deferrable=True, timeout=60), ti
 
@@ -486,6 +487,26 @@ def test_a_run_that_is_active_again_when_its_failure_is_reported_is_followed_on(
         )
     assert (deferred.value.kwargs or {})["instance_id"] == run
     assert "is RUNNING again" in task_log()
+
+
+@pytest.mark.parametrize("left", [20.0, -5.0])
+def test_a_run_that_is_active_again_gets_no_more_time(emulator: EmulatorProcess, left: float) -> None:
+    """The limit is that of the try, however often it defers."""
+    with pytest.raises(TaskDeferred) as first:
+        execute(operator(workflow_id=3, deferrable=True, timeout=600))
+    given = dict(first.value.kwargs or {})
+    assert given["deadline"] == pytest.approx(time.time() + 600, abs=60)
+    run = given["instance_id"]
+    given["deadline"] = deadline = time.time() + left
+    ended = WorkflowInstance(3, run, WorkflowInstanceStatus.FAILED)
+    task, ti = operator(workflow_id=3, deferrable=True, timeout=600), Resumed()
+    event = TerminalEvent(Outcome.ENDED, 3, run, ended).to_payload()
+    with pytest.raises(TaskDeferred) as second:
+        resume(task, ti, "execute_complete", {"event": event, **given})
+    assert second.value.trigger.deadline == (second.value.kwargs or {})["deadline"] == deadline
+    assert second.value.timeout == pytest.approx(
+        timedelta(seconds=max(0.0, left) + 120), abs=timedelta(seconds=5)
+    )
 
 
 def test_a_run_that_has_ended_already_never_defers(emulator: EmulatorProcess) -> None:

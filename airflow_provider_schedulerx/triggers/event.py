@@ -171,9 +171,11 @@ class WorkflowEventTrigger(BaseEventTrigger):
 
     @property
     def watcher(self) -> str:
-        """A text that tells watchers of one asset apart, and stays as it is when only ``poll_interval`` changes."""
-        arguments = self.serialize()[1]
-        del arguments["poll_interval"], arguments["version"]
+        """A text that tells watchers of one asset apart. It stays as it is when only ``poll_interval`` changes, and with a
+        version that has more arguments, of which none is given: the cursor is kept under it.
+        """
+        given = {name: value for name, value in self.serialize()[1].items() if value is not None}
+        arguments = {name: value for name, value in given.items() if name not in ("poll_interval", "version")}
         return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:12]
 
     @property

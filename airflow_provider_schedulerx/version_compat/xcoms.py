@@ -44,13 +44,13 @@ def load_xcom(ti_key: Mapping[str, Any], key: str) -> Any:
 async def astore_xcom(ti_key: Mapping[str, Any], key: str, value: Any) -> None:
     """Do the same in a trigger.
 
-    Never cancel this: the triggerer of Airflow 3.1 would take the answer for that to its next request, and end.
+    Before Airflow 3.2, never cancel this: the triggerer would take the answer for that to its next request, and end.
     """
     await supervisors.asend(_set_xcom(ti_key, key, value))
 
 
 async def aload_xcom(ti_key: Mapping[str, Any], key: str) -> Any:
-    """Return what was stored, or None. Never cancel this either."""
+    """Return what was stored, or None. The same holds for cancelling it."""
     return getattr(await supervisors.asend(_get_xcom(ti_key, key)), "value", None)
 
 

@@ -755,6 +755,8 @@ def test_arguments_of_a_newer_version_are_kept_and_reported(
     trigger = WorkflowEventTrigger(**newer)
     assert trigger.serialize() == (path, newer)
     assert trigger.watcher != made.watcher
+    # Or an upgrade would lose the cursor of every watcher.
+    assert WorkflowEventTrigger(**{**newer, "nodes": None}).watcher == made.watcher
 
     async def main() -> None:
         async with watching(Assets(), **newer):

@@ -298,6 +298,7 @@ def test_a_run_that_is_continued_under_its_id_ends_again(
             await looked(emulator)
             number = hook.execute_workflow(2)
             await until(lambda: emulator.instances(2)[-1]["status"] == 5)
+            await until(lambda: len(assets.events) == len(expected) - 1)
             await looked(emulator, 3)
         async with watching(assets, workflow_id=2, statuses=statuses) if restarts else nullcontext():
             (bad,) = [node for node in hook.get_workflow_instance(2, number).nodes if node.status.is_bad]

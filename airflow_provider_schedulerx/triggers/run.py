@@ -48,6 +48,8 @@ DEFERRAL_MARGIN = 120.0
 _LATEST = 9.0
 #: Seconds between two tries to read the connection or to open a session.
 _PAUSE = 5.0
+#: Seconds for a note to Airflow that the task sees to its run again.
+_NOTE_SECONDS = 2.0
 
 
 class RunTrigger(ScopedMixin, BaseTrigger):
@@ -91,6 +93,8 @@ class RunTrigger(ScopedMixin, BaseTrigger):
         self.settling_time: float = check_seconds("settling_time", settling_time)
         self.cancel_on_kill = cancel_on_kill
         self.deferred_at: float | None = _check_time("deferred_at", deferred_at)
+        #: Whether it has said that the task has to see to its run.
+        self.has_given_back: bool = False
         self._unknown = sorted(others)
         self._snapshots: SnapshotWriter = NullWriter()
 
@@ -149,6 +153,8 @@ class RunTrigger(ScopedMixin, BaseTrigger):
             with contextlib.closing(self._snapshots):
                 event = await self._wait()
                 await self._hold_back()
+            if event.run is None and self.cancel_on_kill:
+                await self._give_back()
         except asyncio.CancelledError:
             # Airflow 3.3 calls on_kill by itself. Before, only the state of the task tells why we are ended.
             if (
@@ -173,6 +179,13 @@ class RunTrigger(ScopedMixin, BaseTrigger):
 
     async def _hold_back(self) -> None:
         await deferrals.until_a_deferral_is_known(self.deferred_at)
+
+    async def _give_back(self) -> None:
+        """Note that the task has to see to its run from now on. Never raises, and takes little time."""
+        self.has_given_back = True
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_NOTE_SECONDS):
+                await kills.give_back(self.task_instance, self.deferred_at)
 
     async def _follow(self) -> TerminalEvent:
         tracker = api.tracking.RunTracker(self.poll_failure_tolerance, self.settling_time)

@@ -57,7 +57,7 @@ def stop_in_background(trigger: Any) -> asyncio.Task[None]:
 async def _stop(trigger: Any) -> None:
     # Before Airflow 3.3, the trigger has asked itself.
     if kills.triggers_are_told_of_kills() and await task_waits(trigger):
-        trigger.log.info("%s keeps running: its task still waits", api.tracking.sentence(trigger.label))
+        trigger.log.info("%s keeps running: its task still sees to it", api.tracking.sentence(trigger.label))
         return
     trigger.log.info("Stopping %s", trigger.label)
     try:
@@ -76,6 +76,7 @@ async def task_waits(trigger: Any) -> bool:
 
     Its triggerer is shutting down, or another one has taken it: two triggerers that take up new triggers at the same
     moment both run them until each looks whose they are, and one that was not heard of for a while loses all of its.
+    That other one may have given the run back to the task since.
     """
     if trigger.task_instance is None:
         return False
@@ -84,7 +85,11 @@ async def task_waits(trigger: Any) -> bool:
     for _ in range(_STATE_TRIES):
         try:
             waits = await kills.still_waits(
-                trigger.task_instance, trigger.kind.instance_field, trigger.instance_id
+                trigger.task_instance,
+                trigger.kind.instance_field,
+                trigger.instance_id,
+                # What this one has said itself came too late: a user was faster than its event.
+                None if trigger.has_given_back else trigger.deferred_at,
             )
         except Exception:
             await asyncio.sleep(_STATE_PAUSE)

@@ -20,11 +20,15 @@ def triggers_are_told_of_kills() -> bool:
     return hasattr(BaseTrigger, "on_kill")
 
 
-async def still_waits(task_instance: Any, key: str, instance_id: int) -> bool | None:
-    """Return whether a task whose trigger was cancelled waits for its run, in this try or the next one.
+async def still_waits(
+    task_instance: Any, key: str, instance_id: int, deferred_at: float | None
+) -> bool | None:
+    """Return whether a task whose trigger was cancelled still sees to its run: it waits for it, in this try or the next
+    one, or another triggerer has given it back.
 
     :param key: of the XCom in which the task has the id of its run.
     :param instance_id: of the run that the trigger follows.
+    :param deferred_at: when the task has deferred to this trigger.
     :return: None if it has no state, as just after it was cleared.
     :raises Exception: if this could not be fetched.
     """
@@ -34,10 +38,27 @@ async def still_waits(task_instance: Any, key: str, instance_id: int) -> bool | 
         return None
     # No user sets the second one: this triggerer was away, and what another one reported has ended the try.
     if state not in ("deferred", "up_for_retry"):
-        return False
+        return deferred_at is not None and await fetch_xcom(task_instance, _GIVEN_BACK) == deferred_at
     # A try after a clear may wait already, for another run. What an XCom backend has stored elsewhere says nothing.
     shown = str(await fetch_xcom(task_instance, key))
     return not shown.isdecimal() or shown == str(instance_id)
+
+
+#: Key of the XCom by which a trigger says that the task has to see to its run: until the next try, which removes it.
+_GIVEN_BACK = "schedulerx_given_back"
+
+
+async def give_back(task_instance: Any, deferred_at: float | None) -> None:
+    """Note that a trigger is about to give a run that may be active back to its task.
+
+    Another triggerer that still has the trigger, and is told later that it is over, must not take that for a kill.
+    Before 3.2, nothing is noted: a request of a trigger could not be cancelled.
+
+    :param deferred_at: when the task has deferred to the trigger.
+    :raises Exception: if this could not be noted.
+    """
+    if deferred_at is not None and versions.version() >= (3, 2) and supervisors.has_supervisor():
+        await xcoms.astore_xcom(_ti_key(task_instance), _GIVEN_BACK, deferred_at)
 
 
 def _fetchers() -> tuple[Callable[..., Awaitable[str | None]], Callable[..., Awaitable[Any]]]:

@@ -444,6 +444,7 @@ def test_a_task_that_no_one_has_ended_leaves_the_run_to_the_next_try(
         ("removed", 1, True),
         ("restarting", 1, True),
         ("running", 4, True),
+        (ConnectionError("the API server is away"), 4, True),
         ("running", 1, False),
     ],
 )
@@ -452,7 +453,7 @@ def test_everything_else_stops_the_run(
     kept: TaskInstance,
     signalled: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
-    state: str,
+    state: str | Exception,
     tries: int,
     durable: bool,
 ) -> None:

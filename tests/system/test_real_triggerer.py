@@ -18,7 +18,7 @@ from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from benchmarks import triggerer
 from dev.experiments import crowd
-from dev.harness.rest import IS_AIRFLOW_2
+from dev.harness.rest import AIRFLOW, IS_AIRFLOW_2
 from dev.harness.stack import AirflowStack
 from dev.harness.waiting import wait_for
 from tests.conftest import ROOT, WORKFLOWS
@@ -59,11 +59,11 @@ def deferred(
 
     Airflow tells a trigger of a user's action only if the triggerer has taken it up.
     """
-    wait_for("the task is deferred", lambda: airflow.task(dag_id, run_id, "run")["state"] == "deferred", 60)
+    wait_for("the task is deferred", lambda: airflow.task(dag_id, run_id, "run")["state"] == "deferred", 300)
     wf_instance_id = newest(emulator, workflow_id)["wf_instance_id"]
     try_number = airflow.task(dag_id, run_id, "run")["try_number"]
     line = f"Workflow instance {wf_instance_id} is RUNNING"
-    wait_for("the trigger polls", lambda: line in airflow.log(dag_id, run_id, "run", try_number), 60)
+    wait_for("the trigger polls", lambda: line in airflow.log(dag_id, run_id, "run", try_number), 300)
     return int(wf_instance_id)
 
 
@@ -167,6 +167,33 @@ def test_a_run_whose_trigger_moves_to_another_triggerer_keeps_running(
     finally:
         airflow.kill_component("second-triggerer")
     assert emulator.starts(71) == starts
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before, a trigger leaves no note of its event")
+def test_a_triggerer_that_wakes_after_another_gave_a_run_up_leaves_it_to_the_task(
+    airflow: AirflowStack, emulator: EmulatorProcess
+) -> None:
+    """The task is over by then, as if a user had ended it."""
+    emulator.add_workflows(workflow(72, duration=1000))
+    run_id = airflow.trigger("deferred", {"workflow_id": 72})
+    wf_instance_id = deferred(airflow, emulator, "deferred", run_id, 72)
+    airflow.signal_component("triggerer", signal.SIGSTOP)
+    emulator.add_fault("GetWorkflowInstance", "error", status=403, code="Forbidden.RAM")
+    airflow.start_component("triggerer", "second-triggerer")
+    try:
+        assert airflow.wait_for_run("deferred", run_id, 400) == "failed"
+        assert "can no longer be followed" in airflow.log("deferred", run_id, "run")
+        airflow.signal_component("triggerer", signal.SIGCONT)
+        said = re.compile(
+            rf"(Stopping w|W)orkflow instance {wf_instance_id}( keeps running: .*|$)", re.MULTILINE
+        )
+        wait_for(
+            "the first triggerer decides", lambda: said.search(airflow.log("deferred", run_id, "run")), 300
+        )
+        assert "Stopping workflow instance" not in airflow.log("deferred", run_id, "run")
+        assert newest(emulator, 72)["status"] == 3
+    finally:
+        airflow.kill_component("second-triggerer")
 
 
 def test_a_service_that_restarts_is_waited_for(

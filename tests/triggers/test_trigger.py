@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,11 +18,12 @@ from airflow_provider_schedulerx.api.runs.kinds import Run
 from airflow_provider_schedulerx.api.runs.tracking import RunTracker
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
+from airflow_provider_schedulerx.run_page.writer import NullWriter
 from airflow_provider_schedulerx.triggers import run as run_triggers
 from airflow_provider_schedulerx.triggers import stopping
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
 from airflow_provider_schedulerx.version_compat import kills
-from dev.harness.rest import IS_AIRFLOW_2
+from dev.harness.rest import AIRFLOW, IS_AIRFLOW_2
 
 
 @pytest.fixture
@@ -227,7 +229,12 @@ def test_on_kill_stops_the_run_though_it_is_cancelled_again_and_again(
         (True, ["up_for_retry"], "own", False),
         (True, ["failed"], "own", True),
         (True, ["running"], "own", True),
+        (True, ["running"], "given back", False),
+        (True, ["failed"], "given back", False),
+        (True, ["failed"], "given back later", True),
+        (True, [OSError, "queued"], "given back", False),
         (True, [None], "own", True),
+        (True, [None], "given back", True),
         (True, [OSError, "deferred"], "own", False),
         (True, [OSError, "failed"], "own", True),
         (True, [OSError] * 9, "own", True),
@@ -235,6 +242,7 @@ def test_on_kill_stops_the_run_though_it_is_cancelled_again_and_again(
         (False, ["deferred"], "another", True),
         (False, ["up_for_retry"], "own", False),
         (False, ["failed"], "own", True),
+        (False, ["failed"], "given back", False),
         (False, [None], "own", False),
         (False, [OSError, "failed"], "own", True),
         (False, [OSError] * 9, "own", False),
@@ -251,10 +259,12 @@ def test_a_trigger_that_moves_stops_nothing_and_one_that_a_user_ends_does(
 ) -> None:
     """Airflow 3.3 calls on_kill for both; what it has told is believed where the state of the task says nothing.
 
-    After a clear, the next try may wait already: then the XCom of the task shows another run.
+    After a clear, the next try may wait already: then the XCom of the task shows another run. And another triggerer may have
+    given the run back to the task.
     """
     endless = hook.execute_workflow(3)
     xcoms = {"own": endless, "another": str(endless + 1), "nothing": None, "an address": "s3://xcoms/1"}
+    notes = {"given back": 5.0, "given back later": 6.0}
     answers = iter(states)
 
     async def state(_: Any) -> str | None:
@@ -264,7 +274,7 @@ def test_a_trigger_that_moves_stops_nothing_and_one_that_a_user_ends_does(
         return None if answer is None else str(answer)
 
     async def xcom(_: Any, key: str) -> Any:
-        return {"WfInstanceId": xcoms[shown]}[key]
+        return {"WfInstanceId": xcoms.get(shown), "schedulerx_given_back": notes.get(shown)}[key]
 
     monkeypatch.setattr(kills, "_fetchers", lambda: (state, xcom))
     monkeypatch.setattr(kills, "triggers_are_told_of_kills", lambda: is_told)
@@ -272,7 +282,7 @@ def test_a_trigger_that_moves_stops_nothing_and_one_that_a_user_ends_does(
     monkeypatch.setattr(WorkflowInstanceTrigger, "task_instance", OF_A_TASK, raising=False)
 
     async def main() -> None:
-        made = trigger(endless, 3)
+        made = trigger(endless, 3, deferred_at=5.0)
         if is_told:
             await made.on_kill()
             return
@@ -285,6 +295,97 @@ def test_a_trigger_that_moves_stops_nothing_and_one_that_a_user_ends_does(
     asyncio.run(main())
     (run,) = (run for run in emulator.instances(3) if run["wf_instance_id"] == endless)
     assert run["status"] == (5 if is_stopped else 3)
+
+
+class Supervisor:
+    """Takes what a trigger stores, and knows nothing. :ivar is_away: whether it never answers about what is stored."""
+
+    is_away = False
+
+    def __init__(self) -> None:
+        self.stored: list[Any] = []
+        self.was_asked = asyncio.Event()
+
+    async def asend(self, message: Any) -> None:
+        if type(message).__name__ != "SetXCom":
+            return
+        self.was_asked.set()
+        if self.is_away:
+            await asyncio.Event().wait()
+        self.stored.append((message.task_id, message.key, message.value))
+
+
+@pytest.fixture
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+    task_runner = pytest.importorskip("airflow.sdk.execution_time.task_runner")
+    supervisor = Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1)
+    of_it = property(lambda _: ti, lambda _, value: None)
+    monkeypatch.setattr(WorkflowInstanceTrigger, "task_instance", of_it, raising=False)
+    return supervisor
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before, a trigger leaves no note of its event")
+def test_a_run_that_may_be_active_is_given_back_before_the_event(
+    hook: SchedulerXHook, emulator: EmulatorProcess, supervisor: Supervisor
+) -> None:
+    endless, good = hook.execute_workflow(3), hook.execute_workflow(1)
+    event = asyncio.run(fire(trigger(endless, 3, deadline=time.time() + 0.3, deferred_at=5.0)))
+    assert event.outcome is Outcome.TIMEOUT
+    note = ("t", "schedulerx_given_back", 5.0)
+    assert [each for each in supervisor.stored if each[1] == note[1]] == [note]
+    supervisor.stored.clear()
+    for made in (
+        trigger(endless, 3, deadline=time.time() + 0.3, deferred_at=5.0, cancel_on_kill=False),
+        trigger(endless, 3, deadline=time.time() + 0.3),
+        trigger(good, deferred_at=5.0),
+    ):
+        asyncio.run(fire(made))
+    assert note[1] not in [key for _, key, _ in supervisor.stored]
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before, a trigger leaves no note of its event")
+def test_an_airflow_that_takes_no_note_does_not_keep_the_event_back(
+    hook: SchedulerXHook, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_triggers, "_NOTE_SECONDS", 0.1)
+    supervisor.is_away = True
+    endless = hook.execute_workflow(3)
+    event = asyncio.run(fire(trigger(endless, 3, deadline=time.time() + 0.3, deferred_at=5.0)))
+    assert event.outcome is Outcome.TIMEOUT
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before, a trigger leaves no note of its event")
+def test_a_user_who_is_faster_than_the_event_stops_the_run(
+    hook: SchedulerXHook, emulator: EmulatorProcess, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trigger does not take its own note for that of another triggerer."""
+    endless = hook.execute_workflow(3)
+    supervisor.is_away = True
+
+    async def failed(_: Any) -> str:
+        return "failed"
+
+    async def xcom(_: Any, key: str) -> Any:
+        return 5.0
+
+    monkeypatch.setattr(kills, "_fetchers", lambda: (failed, xcom))
+    monkeypatch.setattr(run_triggers, "_NOTE_SECONDS", 60)
+    monkeypatch.setattr(run_triggers, "for_trigger", lambda ti: NullWriter())
+
+    async def main() -> None:
+        made = trigger(endless, 3, deadline=time.time() + 0.3, deferred_at=5.0)
+        task = asyncio.ensure_future(anext(made.run()))
+        await supervisor.was_asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await made.on_kill()
+
+    asyncio.run(main())
+    (run,) = (run for run in emulator.instances(3) if run["wf_instance_id"] == endless)
+    assert run["status"] == 5
 
 
 def test_on_kill_without_cancel_leaves_the_run(hook: SchedulerXHook, emulator: EmulatorProcess) -> None:

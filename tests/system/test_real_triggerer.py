@@ -103,7 +103,7 @@ def test_mark_failed_stops_the_run(airflow: AirflowStack, emulator: EmulatorProc
     # Longer than the second after which the triggerer cancels again.
     emulator.add_fault("StopInstance", "delay", seconds=2, count=2)
     airflow.set_task_state("deferred_endless", run_id, "run", "failed")
-    wait_for("the run is stopped", lambda: newest(emulator, 3)["status"] == 5, 40)
+    wait_for("the run is stopped", lambda: newest(emulator, 3)["status"] == 5, 200)
     assert newest(emulator, 3)["wf_instance_id"] == run["wf_instance_id"]
 
 
@@ -111,13 +111,13 @@ def test_clear_stops_the_run_and_starts_another(airflow: AirflowStack, emulator:
     run_id = airflow.trigger("deferred_endless")
     first = deferred(airflow, emulator, "deferred_endless", run_id, 3)
     airflow.clear_task("deferred_endless", run_id, "run")
-    wait_for("another run is started", lambda: newest(emulator, 3)["wf_instance_id"] != first, 60)
+    wait_for("another run is started", lambda: newest(emulator, 3)["wf_instance_id"] != first, 200)
     by_id = {run["wf_instance_id"]: run["status"] for run in emulator.instances(3)}
-    wait_for("the first run is stopped", lambda: emulator.instances(3)[-2]["status"] == 5, 40)
+    wait_for("the first run is stopped", lambda: emulator.instances(3)[-2]["status"] == 5, 200)
     assert by_id[newest(emulator, 3)["wf_instance_id"]] == 3
     deferred(airflow, emulator, "deferred_endless", run_id, 3)
     airflow.set_task_state("deferred_endless", run_id, "run", "failed")
-    wait_for("the run is stopped", lambda: newest(emulator, 3)["status"] == 5, 40)
+    wait_for("the run is stopped", lambda: newest(emulator, 3)["status"] == 5, 200)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
@@ -160,9 +160,9 @@ def test_a_run_whose_trigger_moves_to_another_triggerer_keeps_running(
     airflow.signal_component("triggerer", signal.SIGSTOP)
     airflow.start_component("triggerer", "second-triggerer")
     try:
-        wait_for("the trigger has moved", has_moved, 60)
+        wait_for("the trigger has moved", has_moved, 200)
         airflow.signal_component("triggerer", signal.SIGCONT)
-        wait_for("the first triggerer gives it up", is_given_up, 60)
+        wait_for("the first triggerer gives it up", is_given_up, 200)
         assert airflow.wait_for_run("deferred", run_id, 150) == "success"
     finally:
         airflow.kill_component("second-triggerer")
@@ -202,7 +202,7 @@ def test_a_service_that_restarts_is_waited_for(
     run_id = airflow.trigger("deferred", {"workflow_id": 3})
     wf_instance_id = deferred(airflow, emulator, "deferred", run_id, 3)
     emulator.kill()
-    wait_for("polls fail", lambda: "cannot be polled" in airflow.log("deferred", run_id, "run"), 60)
+    wait_for("polls fail", lambda: "cannot be polled" in airflow.log("deferred", run_id, "run"), 200)
     emulator.restart()
     for node in newest(emulator, 3)["nodes"][:2]:
         hook.stop_job_instance(node["job_id"], node["job_instance_id"])

@@ -27,6 +27,8 @@ _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
 MIN_POLL_INTERVAL = 0.1
 #: Seconds: the longest duration, 317 years. No date ends a much longer one, and Airflow needs that of a deferral.
 _MAX_SECONDS = 1e10
+#: Epoch seconds: the latest time, in the year 5138. Every duration from now ends before.
+_MAX_TIME = 1e11
 
 
 def check_id(field: str, value: Any) -> int:
@@ -111,6 +113,20 @@ def check_seconds(name: str, value: float | timedelta, minimum: float = 0.0) -> 
             f"{name} must be at least {minimum:g} seconds, not {seconds:g}", field=name
         )
     return float(seconds)
+
+
+def check_time(name: str, value: float | None) -> float | None:
+    """Return epoch seconds; None stays what it is.
+
+    :raises SchedulerXConfigurationError: if they are none.
+    """
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MAX_TIME
+    ):
+        raise SchedulerXConfigurationError(
+            f"{name} must be a time in epoch seconds, not {_shown(value)}", field=name
+        )
+    return None if value is None else float(value)
 
 
 def check_flag(name: str, value: Any) -> bool:

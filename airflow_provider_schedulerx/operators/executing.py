@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import conf
@@ -20,7 +19,7 @@ from airflow_provider_schedulerx.api.parameters import (
 )
 from airflow_provider_schedulerx.base import ScopedOperator
 from airflow_provider_schedulerx.exceptions import raise_unless_successful
-from airflow_provider_schedulerx.hooks.definitions import definition_id_of
+from airflow_provider_schedulerx.hooks.kinds import RunTaskMixin
 from airflow_provider_schedulerx.hooks.report import (
     DEFAULT_LOG_LINES,
     is_active_again,
@@ -28,7 +27,6 @@ from airflow_provider_schedulerx.hooks.report import (
     log_run_summary,
     with_nodes,
 )
-from airflow_provider_schedulerx.hooks.runs import RunCalls
 from airflow_provider_schedulerx.operators.announcing import announce, followed, update_assets
 from airflow_provider_schedulerx.operators.start_policy import IfRunning, OnRetry, check_literal_parameters
 from airflow_provider_schedulerx.version_compat import deferrals
@@ -38,22 +36,19 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_schedulerx.api.runs.intents import StartIntent
-    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
+    from airflow_provider_schedulerx.api.runs.kinds import Run
     from airflow_provider_schedulerx.operators.run_owner import RunOwner
     from airflow_provider_schedulerx.operators.start_store import StartStore
     from airflow_provider_schedulerx.operators.task_run import TaskRun
     from airflow_provider_schedulerx.triggers.run import RunTrigger
 
 
-class ExecuteOperator(ScopedOperator):
+class ExecuteOperator(RunTaskMixin, ScopedOperator):
     """Start a run and, by default, wait until it has ended.
 
     Subclasses say what is run: they have the argument that holds its id, and document the arguments.
-
-    :cvar kind_name: name of the kind of run.
     """
 
-    kind_name: ClassVar[str]
     template_fields_renderers: ClassVar[dict[str, str]] = {"instance_parameters": "json"}
     ui_color = "#ffe3c2"
 
@@ -95,18 +90,6 @@ class ExecuteOperator(ScopedOperator):
     # What is run.
 
     @property
-    def kind(self) -> RunKind:
-        """Whether this runs workflows or jobs."""
-        return api.kinds.kind_named(self.kind_name)
-
-    def definition_id(self) -> int:
-        """Return the id of what is run, checked, or looked up by its name.
-
-        :raises SchedulerXError: if there is none.
-        """
-        return definition_id_of(self.kind, self, self.run_calls)
-
-    @property
     def definition_name(self) -> str | None:
         """The name of what is run, if the task gives that rather than the id."""
         name: str | None = getattr(self, self.kind.name_argument)
@@ -137,11 +120,6 @@ class ExecuteOperator(ScopedOperator):
     @abstractmethod
     def trigger_class(self) -> type[RunTrigger]:
         """Return what waits for such a run in the triggerer; imported only here."""
-
-    @cached_property
-    def run_calls(self) -> RunCalls:
-        """The calls of the service about this task's run."""
-        return RunCalls(self.hook, self.kind)
 
     # A try.
 

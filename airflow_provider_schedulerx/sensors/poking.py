@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -35,14 +35,13 @@ from airflow_provider_schedulerx.exceptions import (
     RunSensorError,
     raise_unless_successful,
 )
-from airflow_provider_schedulerx.hooks.definitions import definition_id_of
+from airflow_provider_schedulerx.hooks.kinds import RunTaskMixin
 from airflow_provider_schedulerx.hooks.report import (
     DEFAULT_LOG_LINES,
     FaultLog,
     learn_secrets,
     log_run_summary,
 )
-from airflow_provider_schedulerx.hooks.runs import RunCalls
 from airflow_provider_schedulerx.links.schedulerx import persist_links
 from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_task
 from airflow_provider_schedulerx.sensors.memory import PokeMemory
@@ -52,17 +51,13 @@ from airflow_provider_schedulerx.version_compat import deferrals
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
+    from airflow_provider_schedulerx.api.runs.kinds import Run
     from airflow_provider_schedulerx.api.runs.scheduled import WantedTime
 
 
-class PokingRunSensor(ScopedOperator, BaseSensorOperator):
-    """Wait on a worker until a run that something else has started has succeeded.
+class PokingRunSensor(RunTaskMixin, ScopedOperator, BaseSensorOperator):
+    """Wait on a worker until a run that something else has started has succeeded."""
 
-    :cvar kind_name: name of the kind of run.
-    """
-
-    kind_name: ClassVar[str]
     ui_color = "#fff1df"
 
     def __init__(
@@ -86,18 +81,6 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
 
     # Which run.
 
-    @property
-    def kind(self) -> RunKind:
-        """Whether this waits for a run of a workflow or of a job."""
-        return api.kinds.kind_named(self.kind_name)
-
-    def definition_id(self) -> int:
-        """Return the id of what is run, checked, or looked up by its name.
-
-        :raises SchedulerXError: if there is none.
-        """
-        return definition_id_of(self.kind, self, self.run_calls)
-
     @abstractmethod
     def instance_id(self) -> int:
         """Return the id of the run, checked.
@@ -111,11 +94,6 @@ class PokingRunSensor(ScopedOperator, BaseSensorOperator):
         :raises SchedulerXConfigurationError: if that cannot be a time.
         """
         return None
-
-    @cached_property
-    def run_calls(self) -> RunCalls:
-        """The calls of the service about the run."""
-        return RunCalls(self.hook, self.kind)
 
     def _label(self, instance_id: int | None) -> str:
         """What a sentence calls the run."""

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_schedulerx import api, metrics
 from airflow_provider_schedulerx.api.exceptions import (
@@ -16,25 +16,20 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXConfigurationError,
     SchedulerXError,
 )
-from airflow_provider_schedulerx.api.parameters import check_id, check_seconds
+from airflow_provider_schedulerx.api.parameters import check_id, check_seconds, check_time
 from airflow_provider_schedulerx.hooks.report import FaultLog
-from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS, ScopedMixin, scope_arguments
 from airflow_provider_schedulerx.run_page.writer import NullWriter, SnapshotWriter, for_trigger
+from airflow_provider_schedulerx.triggers.base import TaskTrigger, arguments_of
 from airflow_provider_schedulerx.triggers.last_poll import LastPoll
-from airflow_provider_schedulerx.triggers.settings import (
-    as_passing,
-    has_changed,
-    read_settings,
-    warn_of_unknown_arguments,
-)
+from airflow_provider_schedulerx.triggers.settings import as_passing, has_changed, read_settings
 from airflow_provider_schedulerx.triggers.stopping import stop_in_background, task_waits
-from airflow_provider_schedulerx.version_compat import deferrals, kills, supervisors
+from airflow_provider_schedulerx.version_compat import kills, supervisors
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
     from airflow_provider_schedulerx.api.polling.poller import RunPoller, Subscription
     from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
-    from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
+    from airflow_provider_schedulerx.api.runs.kinds import Run
     from airflow_provider_schedulerx.api.runs.tracking import RunTracker
 
 #: Seconds for which :meth:`RunTrigger.on_kill` waits for the run to stop: less than Airflow's
@@ -46,13 +41,11 @@ DEFERRAL_MARGIN = 120.0
 
 #: Seconds after the deadline at which the trigger fires, whatever hangs.
 _LATEST = 9.0
-#: Seconds between two tries to read the connection or to open a session.
-_PAUSE = 5.0
 #: Seconds for a note to Airflow that the task sees to its run again.
 _NOTE_SECONDS = 2.0
 
 
-class RunTrigger(ScopedMixin, BaseTrigger):
+class RunTrigger(TaskTrigger):
     """Wait until a run has ended, and fire one event
     (:class:`~airflow_provider_schedulerx.api.runs.events.TerminalEvent`).
 
@@ -63,45 +56,27 @@ class RunTrigger(ScopedMixin, BaseTrigger):
     stops nor loses a run: the trigger starts again with the same arguments.
 
     Subclasses name the ids as the service does, and document the arguments.
-
-    :cvar kind_name: name of the kind of run.
     """
-
-    kind_name: ClassVar[str]
 
     def __init__(
         self,
         *,
         definition_id: int,
         instance_id: int,
-        poll_interval: float = 30.0,
-        deadline: float | None = None,
         started_at: float | None = None,
-        poll_failure_tolerance: float = 600.0,
         settling_time: float = api.tracking.SETTLING_SECONDS,
         cancel_on_kill: bool = True,
-        deferred_at: float | None = None,
         **others: Any,
     ) -> None:
-        super().__init__(**{name: others.pop(name) for name in SCOPE_ARGUMENTS if name in others})
+        super().__init__(**others)
         self.definition_id: int = check_id(self.kind.definition_argument, definition_id)
         self.instance_id: int = check_id(self.kind.instance_argument, instance_id)
-        self.poll_interval: float = check_seconds("poll_interval", poll_interval)
-        self.deadline: float | None = _check_time("deadline", deadline)
-        self.started_at: float | None = _check_time("started_at", started_at)
-        self.poll_failure_tolerance: float = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
+        self.started_at: float | None = check_time("started_at", started_at)
         self.settling_time: float = check_seconds("settling_time", settling_time)
         self.cancel_on_kill = cancel_on_kill
-        self.deferred_at: float | None = _check_time("deferred_at", deferred_at)
         #: Whether it has said that the task has to see to its run.
         self.has_given_back: bool = False
-        self._unknown = sorted(others)
         self._snapshots: SnapshotWriter = NullWriter()
-
-    @property
-    def kind(self) -> RunKind:
-        """Whether this waits for a run of a workflow or of a job."""
-        return api.kinds.kind_named(self.kind_name)
 
     @property
     def label(self) -> str:
@@ -118,34 +93,25 @@ class RunTrigger(ScopedMixin, BaseTrigger):
         given: dict[str, Any] = {
             kind.definition_argument: definition_id,
             kind.instance_argument: instance_id,
-            **scope_arguments(task),
-            "poll_failure_tolerance": task.poll_failure_tolerance,
-            "deferred_at": time.time(),
+            **arguments_of(task),
             **arguments,
         }
         return cls(**given)
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                self.kind.definition_argument: self.definition_id,
-                self.kind.instance_argument: self.instance_id,
-                **scope_arguments(self),
-                "poll_interval": self.poll_interval,
-                "deadline": self.deadline,
-                "started_at": self.started_at,
-                "poll_failure_tolerance": self.poll_failure_tolerance,
-                "settling_time": self.settling_time,
-                "cancel_on_kill": self.cancel_on_kill,
-                "deferred_at": self.deferred_at,
-            },
-        )
+    @property
+    def own_arguments(self) -> dict[str, Any]:
+        """Which run is followed, and how."""
+        return {
+            self.kind.definition_argument: self.definition_id,
+            self.kind.instance_argument: self.instance_id,
+            "started_at": self.started_at,
+            "settling_time": self.settling_time,
+            "cancel_on_kill": self.cancel_on_kill,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the end of the run, and yield exactly one event."""
-        warn_of_unknown_arguments(self.log, self._unknown)
+        self._warn_of_unknown_arguments()
         metrics.report_polling()
         self._snapshots = for_trigger(self.task_instance)
         try:
@@ -176,9 +142,6 @@ class RunTrigger(ScopedMixin, BaseTrigger):
                 return await self._follow()
         except TimeoutError:
             return self._event(api.events.Outcome.TIMEOUT, message="it could not be polled once more in time")
-
-    async def _hold_back(self) -> None:
-        await deferrals.until_a_deferral_is_known(self.deferred_at)
 
     async def _give_back(self) -> None:
         """Note that the task has to see to its run from now on. Never raises, and takes little time."""
@@ -254,13 +217,6 @@ class RunTrigger(ScopedMixin, BaseTrigger):
             return self._event(api.events.Outcome.ENDED, seen)
         return self._event(api.events.Outcome.TIMEOUT, message=f"it was {seen.status.name} then")
 
-    def _seconds_left(self) -> float | None:
-        return None if self.deadline is None else max(0.0, self.deadline - time.time())
-
-    async def _pause(self) -> None:
-        left = self._seconds_left()
-        await asyncio.sleep(_PAUSE if left is None else min(_PAUSE, left + 1.0))
-
     def _event(self, outcome: Outcome, run: Run | None = None, message: str = "") -> TerminalEvent:
         return api.events.TerminalEvent(outcome, self.definition_id, self.instance_id, run, message)
 
@@ -289,11 +245,3 @@ class RunTrigger(ScopedMixin, BaseTrigger):
                 "%s has not ended yet; the triggerer keeps trying to stop it",
                 api.tracking.sentence(self.label),
             )
-
-
-def _check_time(name: str, value: float | None) -> float | None:
-    """Return epoch seconds.
-
-    :raises SchedulerXConfigurationError: if they are none.
-    """
-    return None if value is None else check_seconds(name, value)

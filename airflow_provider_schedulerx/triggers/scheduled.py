@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Self
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_schedulerx import api, metrics
 from airflow_provider_schedulerx.api.exceptions import (
@@ -15,17 +15,15 @@ from airflow_provider_schedulerx.api.exceptions import (
     SchedulerXError,
     SchedulerXNotFoundError,
 )
-from airflow_provider_schedulerx.api.parameters import check_id, check_seconds
+from airflow_provider_schedulerx.api.parameters import check_id
 from airflow_provider_schedulerx.hooks.report import FaultLog
-from airflow_provider_schedulerx.hooks.scoped import SCOPE_ARGUMENTS, ScopedMixin, scope_arguments
+from airflow_provider_schedulerx.triggers.base import TaskTrigger, arguments_of
 from airflow_provider_schedulerx.triggers.lists import RunLists
-from airflow_provider_schedulerx.triggers.settings import as_passing, warn_of_unknown_arguments
-from airflow_provider_schedulerx.version_compat import deferrals
+from airflow_provider_schedulerx.triggers.settings import as_passing
 
 if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
     from airflow_provider_schedulerx.api.polling.poller import ListedRuns
-    from airflow_provider_schedulerx.api.runs.kinds import RunKind
     from airflow_provider_schedulerx.api.runs.scheduled import (
         SearchEvent,
         SearchOutcome,
@@ -39,7 +37,7 @@ _PAUSE = 5.0
 _LAST_LIST_SECONDS, _LAST_PAUSE = 8.0, 1.0
 
 
-class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
+class ScheduledRunTrigger(TaskTrigger):
     """Wait until a list shows a run for a service time, and fire one event
     (:class:`~airflow_provider_schedulerx.api.runs.scheduled.SearchEvent`).
 
@@ -49,11 +47,7 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
     :param definition_id: id of the workflow.
     :param field: ``data_time`` or ``schedule_time``.
     :param beginning: of the service's text.
-    :param poll_interval: seconds between two lists, at most, if the budget allows.
-    :param deadline: epoch seconds at which the wait ends; None is without limit.
-    :param poll_failure_tolerance: seconds for which lists may fail in a row, if the fault is transient.
-    :param deferred_at: epoch seconds at which the task has deferred.
-    :param others: arguments of a newer version of this provider, which are ignored with a warning.
+    :param others: see :class:`~airflow_provider_schedulerx.triggers.base.TaskTrigger`.
     """
 
     def __init__(
@@ -63,22 +57,13 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
         definition_id: int,
         field: TimeField,
         beginning: str,
-        poll_interval: float = 30.0,
-        deadline: float | None = None,
-        poll_failure_tolerance: float = 600.0,
-        deferred_at: float | None = None,
         **others: Any,
     ) -> None:
-        super().__init__(**{name: others.pop(name) for name in SCOPE_ARGUMENTS if name in others})
+        super().__init__(**others)
         self.kind_name = kind_name
         self.definition_id: int = check_id(self.kind.definition_argument, definition_id)
         self.field = field
         self.beginning: str = api.scheduled.check_time(field, beginning)
-        self.poll_interval: float = check_seconds("poll_interval", poll_interval)
-        self.deadline = deadline
-        self.poll_failure_tolerance: float = check_seconds("poll_failure_tolerance", poll_failure_tolerance)
-        self.deferred_at = deferred_at
-        self._unknown = sorted(others)
 
     @classmethod
     def from_task(cls, task: Any, *, definition_id: int, wanted: WantedTime, deadline: float) -> Self:
@@ -90,40 +75,26 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
             beginning=wanted.beginning,
             poll_interval=max(1.0, float(task.poke_interval)),
             deadline=deadline,
-            poll_failure_tolerance=task.poll_failure_tolerance,
-            deferred_at=time.time(),
-            **scope_arguments(task),
+            **arguments_of(task),
         )
 
     @property
-    def kind(self) -> RunKind:
-        """Whether this waits for a run of a workflow or of a job."""
-        return api.kinds.kind_named(self.kind_name)
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "kind_name": self.kind_name,
-                "definition_id": self.definition_id,
-                "field": self.field,
-                "beginning": self.beginning,
-                **scope_arguments(self),
-                "poll_interval": self.poll_interval,
-                "deadline": self.deadline,
-                "poll_failure_tolerance": self.poll_failure_tolerance,
-                "deferred_at": self.deferred_at,
-            },
-        )
+    def own_arguments(self) -> dict[str, Any]:
+        """Which run is waited for."""
+        return {
+            "kind_name": self.kind_name,
+            "definition_id": self.definition_id,
+            "field": self.field,
+            "beginning": self.beginning,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the run to be listed, and yield exactly one event."""
-        warn_of_unknown_arguments(self.log, self._unknown)
+        self._warn_of_unknown_arguments()
         metrics.report_polling()
         async with RunLists(self, self.kind, self._identify, self.poll_interval) as lists:
             event = await self._search(lists)
-        await deferrals.until_a_deferral_is_known(self.deferred_at)
+        await self._hold_back()
         yield TriggerEvent(event.to_payload())  # type: ignore[no-untyped-call]
 
     async def _identify(self, settings: SchedulerXSettings) -> int:
@@ -134,12 +105,12 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
         last_until: float | None = None
         while True:
             # Asked here, too: what fails at once, such as a lookup that has failed for others, runs into no timeout.
-            if last_until is None and self._seconds_left(0.0) == 0.0:
+            if last_until is None and self._seconds_left() == 0.0:
                 # One list more: the run may have appeared meanwhile. It gets its seconds even if the triggerer was
                 # away at the deadline.
                 last_until = time.monotonic() + _LAST_LIST_SECONDS
                 lists.hurry()
-            left = self._seconds_left(0.0) if last_until is None else max(0.0, last_until - time.monotonic())
+            left = self._seconds_left() if last_until is None else max(0.0, last_until - time.monotonic())
             try:
                 async with asyncio.timeout(left):
                     listed = await lists.next()
@@ -157,15 +128,12 @@ class ScheduledRunTrigger(ScopedMixin, BaseTrigger):
                     await asyncio.sleep(_LAST_PAUSE)
                     lists.hurry()
                 elif not lists.is_open:
-                    await asyncio.sleep(min(_PAUSE, (self._seconds_left(1.0) or _PAUSE)))
+                    await self._pause()
                 continue
             if (event := search.observe(listed)) is not None:
                 return event
             if last_until is not None:
                 return search.time_is_up()
-
-    def _seconds_left(self, more: float) -> float | None:
-        return None if self.deadline is None else max(0.0, self.deadline + more - time.time())
 
 
 class _Search:

@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_schedulerx.api.exceptions import SchedulerXConfigurationError
-from airflow_provider_schedulerx.api.parameters import check_id, check_seconds, encode_instance_parameters
+from airflow_provider_schedulerx.api.parameters import (
+    check_id,
+    check_seconds,
+    check_time,
+    encode_instance_parameters,
+)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +118,16 @@ def test_a_duration_that_no_date_could_bear_is_refused(value: Any) -> None:
     """Airflow would fail to defer a task with its end, when its run has been started."""
     with pytest.raises(SchedulerXConfigurationError, match="timeout must be a positive number of seconds"):
         check_seconds("timeout", value)
+
+
+def test_the_end_of_the_longest_duration_is_a_time() -> None:
+    now = 1.8e9
+    assert check_time("deadline", now + 1e10) == now + 1e10
+    assert check_time("deadline", 5) == 5.0
+    assert check_time("deadline", None) is None
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "5", float("nan"), float("inf"), 1.1e11, 10**400])
+def test_what_is_no_time_is_refused(value: Any) -> None:
+    with pytest.raises(SchedulerXConfigurationError, match="deadline must be a time in epoch seconds"):
+        check_time("deadline", value)

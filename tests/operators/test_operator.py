@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -429,6 +429,13 @@ def deferred_run(workflow_id: int) -> tuple[ExecuteWorkflowOperator, Resumed]:
         "deadline": arguments["deadline"],
     }
     return operator(workflow_id=workflow_id, deferrable=True, timeout=60), ti
+
+
+def test_the_longest_timeout_can_be_deferred(emulator: EmulatorProcess) -> None:
+    ti = Resumed()
+    with pytest.raises(TaskDeferred) as deferral:
+        operator(workflow_id=3, deferrable=True, timeout=1e10).execute({"ti": ti})  # type: ignore[typeddict-item]
+    assert datetime.now() + (deferral.value.timeout or timedelta()) < datetime.max, "Airflow adds them"
 
 
 def test_a_deferral_that_airflow_times_out_stops_the_run(emulator: EmulatorProcess) -> None:

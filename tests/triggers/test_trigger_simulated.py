@@ -22,7 +22,7 @@ from airflow_provider_schedulerx.api.runs import tracking
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
 from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
-from airflow_provider_schedulerx.triggers import definitions, scheduled, stopping
+from airflow_provider_schedulerx.triggers import base, definitions, scheduled, stopping
 from airflow_provider_schedulerx.triggers import run as triggers
 from airflow_provider_schedulerx.triggers.scheduled import ScheduledRunTrigger
 from airflow_provider_schedulerx.triggers.schedulerx import WorkflowInstanceTrigger
@@ -76,7 +76,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             world = World(**service)
             loop = asyncio.get_running_loop()
             clock = SimpleNamespace(time=lambda: EPOCH + loop.time(), monotonic=loop.time)
-            for module in (triggers, scheduled, stopping, stop_recipes, deferrals):
+            for module in (triggers, base, scheduled, stopping, stop_recipes, deferrals):
                 if hasattr(module, "time"):
                     monkeypatch.setattr(module, "time", clock)
             monkeypatch.setattr(SchedulerXHook, "aget_settings", lambda hook: world.aget_settings(hook))

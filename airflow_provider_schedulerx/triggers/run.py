@@ -229,9 +229,7 @@ class RunTrigger(TaskTrigger):
         takes too long, as for a crowd of tasks that are ended together, it continues while the triggerer lives.
         """
         if not self.cancel_on_kill:
-            self.log.warning(
-                "%s keeps running because cancel_on_kill is off", api.tracking.sentence(self.label)
-            )
+            self.log.info("%s keeps running: this task does not stop it", api.tracking.sentence(self.label))
             return
         stopping = stop_in_background(self)
         until = time.monotonic() + _STOP_SECONDS

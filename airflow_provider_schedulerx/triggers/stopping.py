@@ -82,6 +82,7 @@ async def task_waits(trigger: Any) -> bool:
         return False
     # What Airflow has told is believed, unless the state says otherwise. Else the state must say that it was a user.
     is_told = kills.triggers_are_told_of_kills()
+    fault = ""
     for _ in range(_STATE_TRIES):
         try:
             waits = await kills.still_waits(
@@ -91,10 +92,16 @@ async def task_waits(trigger: Any) -> bool:
                 # What this one has said itself came too late: a user was faster than its event.
                 None if trigger.has_given_back else trigger.deferred_at,
             )
-        except Exception:
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}"
             await asyncio.sleep(_STATE_PAUSE)
         else:
             return waits or (waits is None and not is_told)
+    trigger.log.warning(
+        "Airflow does not say whether a user has ended the task (%s), so its run %s",
+        fault,
+        "is stopped" if is_told else "keeps running",
+    )
     return not is_told
 
 

@@ -41,7 +41,7 @@ class RestApi:
         """Call the REST API, below ``/api/v2``."""
         return self._call(method, self._PREFIX + path, body)
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, timeout: float = 60) -> str:
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, timeout: float = 300) -> str:
         """Start a DAG run, as soon as the DAG is known. :return: its run id."""
 
         def try_it() -> str | None:
@@ -63,7 +63,7 @@ class RestApi:
     def dag_run_state(self, dag_id: str, run_id: str) -> str:
         return str(self.api("GET", f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}")["state"])
 
-    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 120) -> str:
+    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 400) -> str:
         """Wait until a DAG run has ended. :return: its state."""
 
         def ended() -> str | None:

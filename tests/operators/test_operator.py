@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -183,25 +182,21 @@ def test_without_waiting_it_returns_right_after_the_start(emulator: EmulatorProc
     assert status_of(3, emulator) == 3
 
 
-def test_id_and_link_are_pushed_before_the_wait(emulator: EmulatorProcess) -> None:
+def test_id_and_link_are_pushed_before_the_wait(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ti = TaskInstance()
     task = operator(workflow_id=3)
-    seen: list[int] = []
+    seen: list[Any] = []
 
-    def kill_when_pushed() -> None:
-        deadline = time.monotonic() + 10
-        while len(ti.xcoms) < 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        seen.append(status_of(3, emulator))
+    def look() -> None:
+        seen.append((status_of(3, emulator), set(ti.xcoms)))
         task.on_kill()
 
-    killer = threading.Thread(target=kill_when_pushed)
-    killer.start()
+    as_it_sleeps(monkeypatch, look)
     with pytest.raises(AirflowException):
         task.execute({"ti": ti})  # type: ignore[typeddict-item]
-    killer.join(10)
-    assert ti.xcoms.keys() == {"WfInstanceId", "workflow_id", "_link_WorkflowInstanceLink"}
-    assert seen == [3]
+    assert seen == [(3, {"WfInstanceId", "workflow_id", "_link_WorkflowInstanceLink"})]
     assert status_of(3, emulator) == 5
 
 

@@ -40,6 +40,9 @@ _WORKER = (
     "--without-gossip",
 )
 
+#: Seconds for what is certain to come: only a failure takes so long, however busy the machine is.
+PATIENCE = 400
+
 #: A try that gets no answer ends soon, and one that says nothing is soon believed dead.
 _HASTE = {
     "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "2",
@@ -83,7 +86,7 @@ class Followed:
         self._airflow, self._emulator, self._dag_id = airflow, emulator, dag_id
         self._before = emulator.starts(ENDLESS)
         self.run_id = airflow.trigger(dag_id, {"workflow_id": ENDLESS, "fault": ""})
-        wait_for("a run is started", lambda: emulator.starts(ENDLESS) > self._before, 90)
+        wait_for("a run is started", lambda: emulator.starts(ENDLESS) > self._before, PATIENCE)
         self.id = self.runs[0]["wf_instance_id"]
         self.wait_for_try(1)
 
@@ -113,12 +116,12 @@ class Followed:
     def wait_for_try(self, *numbers: int, run: int | None = None) -> None:
         """Wait until one of these tries follows the run."""
         line = f"Workflow instance {run or self.id} is RUNNING"
-        wait_for("a try follows the run", lambda: any(line in self.log(each) for each in numbers), 240)
+        wait_for("a try follows the run", lambda: any(line in self.log(each) for each in numbers), PATIENCE)
 
     def end(self) -> None:
         """Let a user mark the task as failed."""
         self._airflow.set_task_state(self._dag_id, self.run_id, "run", "failed")
-        wait_for("the run is stopped", lambda: self.runs[-1]["status"] == FAILED, 60)
+        wait_for("the run is stopped", lambda: self.runs[-1]["status"] == FAILED, PATIENCE)
 
 
 @pytest.fixture
@@ -136,9 +139,9 @@ def shut_down(airflow: AirflowStack, emulator: EmulatorProcess, how: str) -> Non
         # A warm shutdown waits for the task, which keeps following its run.
         airflow.signal_component(WORKER, signal.SIGTERM, alone=True)
         log = airflow.home / f"{WORKER}.log"
-        wait_for("the worker shuts down", lambda: "worker: Warm shutdown" in log.read_text(), 30)
+        wait_for("the worker shuts down", lambda: "worker: Warm shutdown" in log.read_text(), PATIENCE)
         polls = emulator.calls("GetWorkflowInstance")
-        wait_for("it is polled on", lambda: emulator.calls("GetWorkflowInstance") > polls + 5, 30)
+        wait_for("it is polled on", lambda: emulator.calls("GetWorkflowInstance") > polls + 5, PATIENCE)
         assert not airflow.has_ended(WORKER)
         airflow.signal_component(WORKER, signal.SIGQUIT, alone=True)
     else:
@@ -151,7 +154,7 @@ def test_a_worker_that_is_shut_down_leaves_the_run_to_the_next_try(
 ) -> None:
     """By its own signals for a warm and then a cold shutdown, or by SIGTERM for all, as systemd does."""
     shut_down(airflow, emulator, how)
-    wait_for("the worker has ended", lambda: airflow.has_ended(WORKER), 60)
+    wait_for("the worker has ended", lambda: airflow.has_ended(WORKER), PATIENCE)
     assert NO_ONE_ENDED in followed.log(1)
     assert followed.is_one_run
     airflow.start_component(WORKER)
@@ -162,14 +165,14 @@ def test_a_worker_that_is_shut_down_leaves_the_run_to_the_next_try(
 def test_a_user_who_marks_the_task_as_failed_stops_the_run(followed: Followed) -> None:
     followed.end()
     assert len(followed.runs) == 1
-    wait_for("the task says so", lambda: "and it was stopped" in followed.log(1), 20)
+    wait_for("the task says so", lambda: "and it was stopped" in followed.log(1), PATIENCE)
 
 
 def test_a_user_who_clears_the_task_stops_the_run_before_another_is_started(
     airflow: AirflowStack, followed: Followed
 ) -> None:
     airflow.clear_task("dying", followed.run_id, "run")
-    wait_for("another run is started", lambda: len(followed.runs) == 2, 90)
+    wait_for("another run is started", lambda: len(followed.runs) == 2, PATIENCE)
     first, second = followed.runs
     assert first["status"] == FAILED
     assert first["ended"] <= second["created"]
@@ -179,10 +182,10 @@ def test_a_user_who_clears_the_task_stops_the_run_before_another_is_started(
 def test_a_worker_that_was_frozen_stops_no_run(airflow: AirflowStack, followed: Followed) -> None:
     """It wakes up after Airflow has given its task to the next try, and is told to end the task."""
     airflow.signal_component(WORKER, signal.SIGSTOP)
-    wait_for("Airflow waits for the next try", lambda: followed.task["try_number"] == 2, 180)
+    wait_for("Airflow waits for the next try", lambda: followed.task["try_number"] == 2, PATIENCE)
     airflow.signal_component(WORKER, signal.SIGCONT)
     followed.wait_for_try(2)
-    wait_for("the first try ends", lambda: NO_ONE_ENDED in followed.log(1), 60)
+    wait_for("the first try ends", lambda: NO_ONE_ENDED in followed.log(1), PATIENCE)
     assert followed.is_one_run
 
 
@@ -191,7 +194,7 @@ def test_a_worker_that_was_frozen_stops_no_run(airflow: AirflowStack, followed: 
 def test_an_airflow_that_is_away_stops_no_run(airflow: AirflowStack, followed: Followed) -> None:
     """The worker ends a task whose heartbeats fail, with the signal that it sends for a user, too."""
     airflow.kill_component("api-server")
-    wait_for("the try ends", lambda: NO_ONE_ENDED in followed.log(1), 180)
+    wait_for("the try ends", lambda: NO_ONE_ENDED in followed.log(1), PATIENCE)
     airflow.start_component("api-server")
     followed.wait_for_try(*range(2, 100))
     assert followed.is_one_run

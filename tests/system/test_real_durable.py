@@ -25,6 +25,10 @@ pytestmark = [
 ]
 
 
+#: Seconds for what is certain to come: only a failure takes so long, however busy the machine is.
+PATIENCE = 400
+
+
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[EmulatorProcess]:
     with EmulatorProcess("--workflows", str(WORKFLOWS), "--quota", "100000") as emulator:
@@ -115,7 +119,7 @@ def test_deferred_and_sync_runs_read_the_same(airflow: AirflowStack, emulator: E
 
 
 def started(emulator: EmulatorProcess, before: int) -> int:
-    wait_for("a run is started", lambda: emulator.starts(3) > before, 60)
+    wait_for("a run is started", lambda: emulator.starts(3) > before, PATIENCE)
     return int(emulator.instances(3)[-1]["wf_instance_id"])
 
 
@@ -129,12 +133,12 @@ def wait_until_followed(
         number = max(1, airflow.task(dag_id, run_id, "run")["try_number"])
         return line in airflow.log(dag_id, run_id, "run", number)
 
-    wait_for("the run is followed", is_followed, 90)
+    wait_for("the run is followed", is_followed, PATIENCE)
 
 
 def end(airflow: AirflowStack, emulator: EmulatorProcess, dag_id: str, run_id: str) -> None:
     airflow.set_task_state(dag_id, run_id, "run", "failed")
-    wait_for("the run is stopped", lambda: emulator.instances(3)[-1]["status"] == 5, 40)
+    wait_for("the run is stopped", lambda: emulator.instances(3)[-1]["status"] == 5, PATIENCE)
 
 
 def tries(airflow: AirflowStack, dag_id: str, run_id: str) -> tuple[int, int]:
@@ -149,7 +153,7 @@ def test_what_tells_clear_from_retry(airflow: AirflowStack, emulator: EmulatorPr
     assert tries(airflow, "dying", run_id) == (2, 2)
     before = emulator.starts(1)
     airflow.clear_task("dying", run_id, "run")
-    wait_for("another run is started", lambda: emulator.starts(1) == before + 1, 60)
+    wait_for("another run is started", lambda: emulator.starts(1) == before + 1, PATIENCE)
     assert airflow.wait_for_run("dying", run_id) == "success"
     assert tries(airflow, "dying", run_id) == (3, 4)
     assert "The task was cleared, so a new run is started" in airflow.log("dying", run_id, "run", 3)
@@ -166,7 +170,7 @@ def test_clearing_a_running_or_deferred_task_stops_its_run_and_starts_another(
     airflow.clear_task(dag_id, run_id, "run")
     second = started(emulator, before + 1)
     by_id = {run["wf_instance_id"]: run["status"] for run in emulator.instances(3)}
-    wait_for("the first is stopped", lambda: emulator.instances(3)[-2]["status"] == 5, 40)
+    wait_for("the first is stopped", lambda: emulator.instances(3)[-2]["status"] == 5, PATIENCE)
     assert by_id[second] == 3
     wait_until_followed(airflow, emulator, dag_id, run_id, second)
     end(airflow, emulator, dag_id, run_id)
@@ -202,7 +206,7 @@ def test_clearing_a_task_that_waits_for_its_retry_starts_another_run(
     wait_for(
         "the task waits for its retry",
         lambda: airflow.task("waits_for_retry", run_id, "run")["state"] == "up_for_retry",
-        60,
+        PATIENCE,
     )
     airflow.clear_task("waits_for_retry", run_id, "run")
     second = started(emulator, before + 1)
@@ -225,7 +229,7 @@ def test_a_worker_that_is_told_to_end_leaves_the_run_to_the_next_try(
     before = emulator.starts(3)
     run_id = airflow.trigger("dying", {"workflow_id": 3, "fault": "evict_while_following"})
     run = started(emulator, before)
-    wait_for("the second try follows the run", lambda: tries(airflow, "dying", run_id)[0] == 2, 90)
+    wait_for("the second try follows the run", lambda: tries(airflow, "dying", run_id)[0] == 2, PATIENCE)
     wait_until_followed(airflow, emulator, "dying", run_id, run)
     assert emulator.starts(3) == before + 1
     assert emulator.instances(3)[-1]["status"] == 3
@@ -241,7 +245,7 @@ def test_marking_the_dag_run_as_failed_stops_the_run(
     run = started(emulator, before)
     wait_until_followed(airflow, emulator, "dying", run_id, run)
     airflow.api("PATCH", f"/dags/dying/dagRuns/{quote(run_id, safe='')}", {"state": "failed"})
-    wait_for("the run is stopped", lambda: emulator.instances(3)[-1]["status"] == 5, 60)
+    wait_for("the run is stopped", lambda: emulator.instances(3)[-1]["status"] == 5, PATIENCE)
     assert emulator.starts(3) == before + 1
 
 

@@ -128,6 +128,13 @@ class BudgetedTransport:
             raise SchedulerXUnavailableError(
                 f"no answer within {self._seconds:g} s", operation=call.operation.name
             ) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise SchedulerXUnavailableError(
+                "something below has cancelled the call", operation=call.operation.name
+            ) from None
         except Exception as error:
             # Only the kind: the text of an error that nobody foresaw may hold anything.
             raise SchedulerXUnavailableError(

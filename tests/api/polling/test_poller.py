@@ -187,6 +187,21 @@ def test_a_broken_list_ends_no_wait() -> None:
     simulate(main)
 
 
+@pytest.mark.parametrize(("operation", "count"), [(GET, 1), (LIST, 3)])
+def test_a_call_that_something_below_cancels_ends_no_wait(operation: str, count: int) -> None:
+    """A library, or the end of a pool of threads. Of a cancellation of ours, the call is ended with its loop."""
+
+    async def main(service: ScriptedService) -> None:
+        runs = [service.start(1, (100, SUCCESS)) for _ in range(count)]
+        cancelled = fails_on(operation, asyncio.CancelledError)
+        service.faults.append(lambda call: cancelled(call) if now() < 60 else None)
+        waits = await follow_all(*(follow(1, run, until=300) for run in runs))
+        assert [wait.last.status for wait in waits] == [SUCCESS] * count
+        assert all(wait.longest_gap <= 12 for wait in waits)
+
+    simulate(main)
+
+
 # 2. Congestion.
 
 

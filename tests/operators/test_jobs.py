@@ -76,25 +76,20 @@ ids = itertools.count(7000)
 def new_job(emulator: EmulatorProcess, history: int = 2, **details: Any) -> int:
     """Add a job, with runs of other parameters before."""
     job_id = next(ids)
-    emulator.add_workflows(
-        {
-            "namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}],
-            "jobs": [
-                {
-                    "id": job_id,
-                    "namespace": "demo",
-                    "group": "etl",
-                    "max_concurrency": 1000,
-                    "duration": 100_000,
-                    **details,
-                }
-            ],
-        }
-    )
+
+    def define(**details: Any) -> None:
+        job = {"id": job_id, "namespace": "demo", "group": "etl", "max_concurrency": 1000, **details}
+        emulator.add_workflows(
+            {"namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}], "jobs": [job]}
+        )
+
+    # Long enough to be stopped, however busy the machine is.
+    define(duration=100_000)
     hook = SchedulerXHook()
     for number in range(history):
         hook.stop_job_instance(job_id, hook.execute_job(job_id, {"history": number}))
         time.sleep(A_SECOND)
+    define(**{"duration": 100_000, **details})
     return job_id
 
 

@@ -125,18 +125,34 @@ def newest(emulator: EmulatorProcess, workflow_id: int) -> dict[str, Any]:
     return emulator.instances(workflow_id)[-1]
 
 
-def under_timeout(ti: TaskInstance, task: ExecuteWorkflowOperator, seconds: float) -> int:
-    """Run a task as Airflow does that has an ``execution_timeout``."""
+def under_timeout(ti: TaskInstance, task: ExecuteWorkflowOperator, is_over: Callable[[], bool]) -> int:
+    """Run a task as Airflow does that has an ``execution_timeout``.
+
+    :param is_over: says when the time is over; seconds would mean another moment on a busy machine.
+    """
     try:
         from airflow.sdk.execution_time.timeout import timeout
     except ImportError:
         from airflow.utils.timeout import timeout  # type: ignore[no-redef]  # of Airflow 2
+    main = threading.main_thread().ident
+
+    def end() -> None:
+        wait_for("the time is over", is_over, 300)
+        signal.pthread_kill(main, signal.SIGALRM)  # type: ignore[arg-type]
+
     try:
-        with timeout(seconds):
+        with timeout(600):
+            threading.Thread(target=end, daemon=True).start()
             return ti.run(task)
     except AirflowTaskTimeout:
         task.on_kill()
         raise
+
+
+def is_polled(emulator: EmulatorProcess) -> Callable[[], bool]:
+    """Say whether a run was polled since now."""
+    before = emulator.calls("GetWorkflowInstance")
+    return lambda: emulator.calls("GetWorkflowInstance") > before
 
 
 # 1. Whatever ends a try after the request may have left.
@@ -152,7 +168,7 @@ def test_airflows_own_timeout_never_allows_a_second_run(emulator: EmulatorProces
         "execution_timeout": timedelta(seconds=1),
     }
     with pytest.raises(AirflowException, match="execution_timeout=1 s") as caught:
-        under_timeout(ti, operator(**arguments), 1)
+        under_timeout(ti, operator(**arguments), is_polled(emulator))
     assert isinstance(caught.value, AirflowFailException) is not has_store
     assert len(active(emulator, workflow_id)) == 1
 
@@ -162,7 +178,7 @@ def test_airflows_own_timeout_stops_the_run_and_names_itself(
 ) -> None:
     task = operator(execution_timeout=timedelta(seconds=1), timeout=60)
     with pytest.raises(RunStoppedError, match=r"within execution_timeout=1 s; it was stopped"):
-        under_timeout(bare, task, 1)
+        under_timeout(bare, task, is_polled(emulator))
     assert newest(emulator, 3)["status"] == 5
 
 
@@ -176,7 +192,7 @@ def test_a_timeout_while_the_start_is_under_way_is_final_unless_it_is_kept(
     emulator.add_fault("ExecuteWorkflow", "delay", when="before", seconds=3)
     arguments = {"workflow_id": workflow_id, "instance_parameters": {"mine": 1}}
     with pytest.raises(AirflowException, match="could not be determined within .* whether a run") as caught:
-        under_timeout(ti, operator(**arguments), 1)
+        under_timeout(ti, operator(**arguments), lambda: not emulator.pending_faults())
     assert isinstance(caught.value, AirflowFailException) is not has_store
     if has_store:
         wait_for("the request arrives", lambda: active(emulator, workflow_id), 10)
@@ -197,7 +213,7 @@ def test_a_timeout_while_the_start_is_under_way_stops_the_run_if_it_is_in_sight(
         workflow_id=workflow_id, instance_parameters={"mine": 1}, execution_timeout=timedelta(seconds=1)
     )
     with pytest.raises(RunStoppedError, match=r"within execution_timeout=1 s; it was stopped"):
-        under_timeout(ti, task, 1)
+        under_timeout(ti, task, lambda: not emulator.pending_faults())
     assert not active(emulator, workflow_id)
 
 

@@ -169,7 +169,7 @@ def test_a_run_whose_trigger_moves_to_another_triggerer_keeps_running(
     assert emulator.starts(71) == starts
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before, a trigger leaves no note of its event")
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before Airflow 3.2, a trigger leaves no note of its event")
 def test_a_triggerer_that_wakes_after_another_gave_a_run_up_leaves_it_to_the_task(
     airflow: AirflowStack, emulator: EmulatorProcess
 ) -> None:

@@ -326,7 +326,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     return supervisor
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before, a trigger leaves no note of its event")
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before Airflow 3.2, a trigger leaves no note of its event")
 def test_a_run_that_may_be_active_is_given_back_before_the_event(
     hook: SchedulerXHook, emulator: EmulatorProcess, supervisor: Supervisor
 ) -> None:
@@ -345,7 +345,7 @@ def test_a_run_that_may_be_active_is_given_back_before_the_event(
     assert note[1] not in [key for _, key, _ in supervisor.stored]
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before, a trigger leaves no note of its event")
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before Airflow 3.2, a trigger leaves no note of its event")
 def test_an_airflow_that_takes_no_note_does_not_keep_the_event_back(
     hook: SchedulerXHook, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,7 +356,7 @@ def test_an_airflow_that_takes_no_note_does_not_keep_the_event_back(
     assert event.outcome is Outcome.TIMEOUT
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before, a trigger leaves no note of its event")
+@pytest.mark.skipif(AIRFLOW < (3, 2), reason="before Airflow 3.2, a trigger leaves no note of its event")
 def test_a_user_who_is_faster_than_the_event_stops_the_run(
     hook: SchedulerXHook, emulator: EmulatorProcess, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,11 +68,13 @@ class Cursor:
         (:func:`mark_of`) of their last end, None if it is their first.
     :ivar settled: runs whose end is not reported (any more), with its mark, the newest last.
     :ivar listed: runs that the last list showed.
+    :ivar resumed: those of the settled ones that were seen at work after that end, before a list showed it again.
     """
 
     pending: Mapping[int, str | None] = field(default_factory=dict)
     settled: Mapping[int, str] = field(default_factory=dict)
     listed: frozenset[int] = frozenset()
+    resumed: frozenset[int] = frozenset()
 
     def to_data(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -81,6 +83,7 @@ class Cursor:
             "pending": sorted(map(list, self.pending.items())),
             "settled": [list(item) for item in self.settled.items()],
             "listed": sorted(self.listed),
+            "resumed": sorted(self.resumed),
         }
 
     @classmethod
@@ -91,7 +94,8 @@ class Cursor:
                 return None
             pending = {int(number): None if mark is None else str(mark) for number, mark in data["pending"]}
             settled = {int(number): str(mark) for number, mark in data["settled"]}
-            return cls(pending, settled, frozenset(map(int, data["listed"])))
+            listed, resumed = (frozenset(map(int, data[name])) for name in ("listed", "resumed"))
+            return cls(pending, settled, listed, resumed)
         except (TypeError, ValueError, LookupError):
             return None
 
@@ -124,6 +128,7 @@ class Ends:
         self._pending = dict(cursor.pending)
         self._settled = dict(cursor.settled)
         self._listed = cursor.listed
+        self._resumed = set(cursor.resumed)
         #: Reported here, though nobody knows yet whether the report has arrived; with the mark.
         self._reported: dict[int, str] = {}
         #: Those of them that were seen at work since.
@@ -132,7 +137,7 @@ class Ends:
     @property
     def cursor(self) -> Cursor:
         """What to store **before** anything that :meth:`observe` gave is reported."""
-        return Cursor(dict(self._pending), dict(self._settled), self._listed)
+        return Cursor(dict(self._pending), dict(self._settled), self._listed, frozenset(self._resumed))
 
     @property
     def unconfirmed(self) -> dict[int, str]:
@@ -180,6 +185,8 @@ class Ends:
             return run.instance_id in self._pending
         del self._pending[run.instance_id]
         self._settled[run.instance_id] = before
+        # The list may lag, and the next one show the end of what was seen at work.
+        self._resumed.add(run.instance_id)
         return False
 
     def report(self, run: RunSummary) -> None:
@@ -217,13 +224,14 @@ class Ends:
             return False
         if summary.status.is_terminal:
             mark = _mark(summary)
-            if not _is_another(mark, before, was_active=False):
+            if not _is_another(mark, before, was_active=number in self._resumed):
                 if mark[:1] == before:  # its time comes late
                     self._settled[number] = mark
                 return False
         elif not is_active:
             return False
         del self._settled[number]
+        self._resumed.discard(number)
         self._pending[number] = before
         return True
 
@@ -247,6 +255,7 @@ class Ends:
                 return
             if number not in self._listed:
                 del self._settled[number]
+                self._resumed.discard(number)
                 spare -= 1
 
 

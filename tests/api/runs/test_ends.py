@@ -150,6 +150,11 @@ FIRST, SECOND, THIRD = (f"2026-11-24 0{hour}:00:00" for hour in (1, 2, 3))
             shown((RUNNING, None), (FAILED, FIRST), (FAILED, SECOND), (RUNNING, None), (FAILED, THIRD)),
             [FIRST, THIRD],
         ),
+        # It was seen at work, and then a replica that lags showed its first end again.
+        (
+            shown((RUNNING, None), (FAILED, FIRST), (RUNNING, None), (FAILED, FIRST), (FAILED, SECOND)),
+            [FIRST, SECOND],
+        ),
         # A replica that lags shows the run as it was before its end, or before its last end.
         (
             shown((RUNNING, None), (SUCCESS, FIRST), (RUNNING, None), (SUCCESS, FIRST), (RUNNING, None)),

@@ -111,7 +111,7 @@ class AirflowStack(_RestApi):  # type: ignore[misc, valid-type]  # which of the 
             )
         for component in self._components:
             self.start_component(component)
-        wait_for("the API server answers", self._is_healthy, 120)
+        wait_for("the API server answers", self._is_healthy, 300)
         self._log_in()
         return self
 

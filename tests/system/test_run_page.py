@@ -141,6 +141,8 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProce
 def airflow(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
     config = {
         "AIRFLOW__API__WORKERS": "2",
+        # On a busy machine, the first task would otherwise fail to start, as the API server is still slow.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         # Past which snapshots are stored; the retry of a task clears them through it.
         "AIRFLOW__CORE__XCOM_BACKEND": "tests.run_page.strict_backend.StrictBackend",
     }

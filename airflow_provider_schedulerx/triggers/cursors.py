@@ -8,6 +8,7 @@ either both are there or neither is, whenever the triggerer is killed.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterable
 from operator import itemgetter
 from typing import Any
@@ -29,6 +30,7 @@ class CursorStore:
         self._watcher = watcher
         self._source = source
         self._saved: Cursor | None = None
+        self._token = uuid.uuid4().hex
 
     @property
     def is_durable(self) -> bool:
@@ -66,20 +68,40 @@ class CursorStore:
         """
         if cursor == self._saved:
             return
-        data = {"source": self._source, "saved_at": time.time(), "cursor": cursor.to_data()}
+        await self._set(
+            self._key, {"source": self._source, "saved_at": time.time(), "cursor": cursor.to_data()}
+        )
+        self._saved = cursor
+
+    async def take(self) -> None:
+        """Note that this is the one that watches.
+
+        :raises Exception: if no store takes it.
+        """
+        await self._set(self._taken_key, self._token)
+
+    async def is_taken(self) -> bool:
+        """Whether another triggerer has begun to watch since: Airflow has given the trigger to it."""
+        tokens = [await store.aget(self._taken_key) for store in self._stores]
+        return any(token not in (None, self._token) for token in tokens)
+
+    async def _set(self, key: str, data: Any) -> None:
         faults = []
         for store in self._stores:
             try:
-                await store.aset(self._key, data)
+                await store.aset(key, data)
             except Exception as fault:
                 faults.append(fault)
-        if len(faults) == len(self._stores):
+        if faults and len(faults) == len(self._stores):
             raise faults[0]
-        self._saved = cursor
 
     @property
     def _key(self) -> str:
         return f"schedulerx.cursor.{self._watcher}"
+
+    @property
+    def _taken_key(self) -> str:
+        return f"schedulerx.taken.{self._watcher}"
 
 
 def source_of(parts: Iterable[Any]) -> str:

@@ -23,6 +23,8 @@ Status = Literal["success", "failed"]
 
 #: Seconds between two tries to reach the state store.
 _PAUSE = 5.0
+#: Seconds after which a watcher that another triggerer has, too, is certain to have been ended if it is that one's alone.
+_TAKEN_PAUSE = 20.0
 #: Seconds after which an event that the triggerer was given is taken for stored, where no listener says so.
 _STORED_AFTER = 60.0
 
@@ -53,6 +55,8 @@ class Watch:
     async def begin(cls, trigger: WorkflowEventTrigger, lists: RunLists, source: str) -> Watch:
         """Resume where the previous watch stopped."""
         store = CursorStore(trigger, trigger.watcher, source)
+        # First of all: from now on a predecessor that lives on reports nothing that this one might, too.
+        await _persistently(trigger.log, store.take)
         cursor = await _persistently(trigger.log, store.load)
         watch = cls(trigger, lists, source, store, api.ends.Ends(cursor))
         await watch._learn_name()
@@ -96,9 +100,21 @@ class Watch:
         return due
 
     async def is_stored(self, run: RunSummary) -> bool:
-        """Whether there is an event of this end already. Another triggerer may have emitted it, if this one was taken for dead."""
+        """Whether there is an event of this end already. Another triggerer may have emitted it, if this one was taken for dead.
+
+        That one has begun since, so it alone emits; this one waits until Airflow ends it. If it does not, the other one is gone:
+        two triggerers may both begin with a new trigger, and only one keeps it.
+        """
         if not self._store.is_durable:
             return False
+        while await _persistently(self._log, self._store.is_taken):
+            self._log.info(
+                "Another triggerer has begun to watch %s, too; this one reports nothing for %g s",
+                self._trigger.label,
+                _TAKEN_PAUSE,
+            )
+            await asyncio.sleep(_TAKEN_PAUSE)
+            await _persistently(self._log, self._store.take)
         found: dict[int, str] = await _persistently(self._log, self._store.delivered)
         return found.get(run.instance_id) == api.ends.mark_of(run.status.is_success, run.end_time)
 

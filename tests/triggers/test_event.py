@@ -87,11 +87,12 @@ class _Store:
 
 @asynccontextmanager
 async def watching(
-    assets: Assets | None, *, stores: bool = True, **arguments: Any
+    assets: Assets | None, *, stores: bool = True, stored_after: float = 0.0, **arguments: Any
 ) -> AsyncIterator[list[dict[str, Any]]]:
     """Run a trigger as a triggerer does, until the block ends as if it was killed.
 
     :param stores: False loses all events on the way to the database.
+    :param stored_after: seconds that they take there.
     :return: the payloads it gave.
     """
     made = WorkflowEventTrigger(**{"workflow_id": 1, "poll_interval": 0.2, **arguments})
@@ -106,7 +107,7 @@ async def watching(
             payload = json.loads(json.dumps(event.payload))
             given.append(payload)
             if assets and stores:
-                assets.store(payload)
+                asyncio.get_running_loop().call_later(stored_after, assets.store, payload)
 
     task = asyncio.create_task(run())
     try:
@@ -300,6 +301,8 @@ def test_a_run_that_is_continued_under_its_id_ends_again(
             await until(lambda: emulator.instances(2)[-1]["status"] == 5)
             await until(lambda: len(assets.events) == len(expected) - 1)
             await looked(emulator, 3)
+        # Ends of one second are one, if nobody sees the run at work in between.
+        await asyncio.sleep(1.1)
         async with watching(assets, workflow_id=2, statuses=statuses) if restarts else nullcontext():
             (bad,) = [node for node in hook.get_workflow_instance(2, number).nodes if node.status.is_bad]
             hook.retry_job_instance(bad.job_id, bad.job_instance_id or 0)
@@ -567,6 +570,44 @@ def test_an_end_that_another_triggerer_has_reported_meanwhile_gives_no_second_ev
         return assets.runs
 
     assert asyncio.run(main())
+
+
+def test_an_end_that_two_triggerers_notice_at_once_gives_one_event(
+    hook: SchedulerXHook, emulator: EmulatorProcess, task_log: Callable[[], str]
+) -> None:
+    """The one that was taken for dead has lost its watcher, before anyone tells it."""
+
+    async def main() -> None:
+        assets = Assets()
+        async with watching(assets, stored_after=1.0) as given, watching(assets, stored_after=1.0) as others:
+            await looked(emulator)
+            run = hook.execute_workflow(1)
+            await until(lambda: emulator.instances(1)[-1]["status"] == 4)
+            await until(lambda: assets.runs)
+            await looked(emulator, 5)
+        assert [payload["WfInstanceId"] for payload in given + others] == [run]
+
+    asyncio.run(main())
+    assert "Another triggerer has begun to watch workflow 1, too" in task_log()
+
+
+def test_a_watcher_whose_rival_is_gone_reports_again(
+    hook: SchedulerXHook, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two triggerers may both begin with a new trigger, until each sees whose it is."""
+    monkeypatch.setattr(watching_module, "_TAKEN_PAUSE", 0.5)
+
+    async def main() -> None:
+        assets = Assets()
+        async with watching(assets) as given:
+            await looked(emulator)
+            async with watching(assets):
+                await looked(emulator)
+            run = hook.execute_workflow(1)
+            await until(lambda: given)
+        assert assets.runs == [run]
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("is_taken", [True, False])

@@ -9,14 +9,14 @@ COVERAGE_FLOOR := 89
 # The part of the public interface whose types are complete, in percent. Raise it; never lower it.
 TYPES_FLOOR := 100
 # Over ten seconds each.
-SLOW := tests/test_dag_test.py tests/test_distribution.py tests/emulator/test_pytest_plugin.py
+SLOW := tests/test_dag_test.py tests/test_distribution.py tests/emulator/test_pytest_plugin.py tests/matrix/test_worlds.py
 PYTEST := $(BIN)/python -m pytest -p dev.skips -n 3 --dist loadfile
 ifdef COVERAGE
 PYTEST += --durations 15 --cov --cov-report term --cov-fail-under $(COVERAGE_FLOOR)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-fast check lint types format mutation profiles machine chaos distributed matrix docs pictures
+.PHONY: help demo ui test test-fast check lint types format mutation profiles worlds machine chaos distributed matrix docs pictures
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,8 +56,11 @@ format: .venv/ready  ## format the code, and mend what can be mended
 mutation: .venv/ready  ## change the code that decides about runs, in small ways, and see a test notice each change
 	$(BIN)/python -m dev.experiments.mutation $(ARGS)
 
-profiles: .venv/ready  ## every pair of what nobody knows of the service, in every scenario: two minutes
+profiles: .venv/ready  ## every pair of what nobody knows of the service, in every scenario: three minutes
 	$(BIN)/python -m dev.experiments.matrix $(ARGS)
+
+worlds: .venv/ready  ## 3,000 random worlds: service, workflow, arguments, and what happens meanwhile: five minutes
+	$(BIN)/python -m dev.experiments.worlds $(ARGS)
 
 machine: .venv/ready  ## 1,000 games of an adversary against the poller: ten minutes
 	$(BIN)/python -m dev.experiments.polling_machine 1000

@@ -45,7 +45,7 @@ def policy_json() -> str:
 def _run_marker(report: Report) -> Advice:
     finding = report.findings["parameters_shown"]
     shown, name = finding.value, "run_marker"
-    if shown in ("run", "escaped"):
+    if shown in ("run", "escaped", "html"):
         reading = report.findings["edas:ReadSchedulerxJobInstanceQuery"]
         if reading.value == "denied":
             return Advice(

@@ -100,6 +100,7 @@ CHECKS: tuple[Check, ...] = (
     Check(waiting.waiting, ("active_runs", "unlisted_runs", "poll_interval"), _WORKFLOW),
     Check(rights.actions, (), _ANSWERS),
     Check(service.unreadable_answers, (), _ANSWERS),
+    Check(service.empty_data, ("empty_data",), _ANSWERS),
     Check(service.denial, (), _ANSWERS),
     Check(service.quota, ("quota",), _ANSWERS),
 )

@@ -137,6 +137,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question("start_interval", OPEN, "seconds between two starts", _FILL),
     Question("parameters_shown", OPEN, "parameters GetJobInstance shows", _START),
     Question("waiting_node_id", OPEN, "a waiting node has its id", "no node waits now; --start may show one"),
+    Question("empty_data", OPEN, "Data of an empty answer", "no answer was empty"),
     Question("node_trigger_type", OPEN, "TriggerType of a node", _START),
     Question("api_data_time", OPEN, "DataTime of a run started here", _START),
     Question("name_filter", OPEN, "filter by name of ListWorkFlows", "no workflow's name is known"),

@@ -21,6 +21,7 @@ except ModuleNotFoundError as _error:
         f"SchedulerX emulator: the module {_error.name} is not installed: "
         "pip install 'airflow-provider-schedulerx[emulator]'"
     ) from None
+from airflow_provider_schedulerx.emulator.behaviours import PROFILES
 from airflow_provider_schedulerx.emulator.connection import connection_to, export_line
 from airflow_provider_schedulerx.emulator.engine import Engine
 from airflow_provider_schedulerx.emulator.identities import Identities, Places
@@ -81,7 +82,7 @@ def _arguments() -> argparse.Namespace:
         default=profile.parse(profile.DEFAULT),
         metavar="NAME|KEY=VALUE,...",
         help="what the service does where its documentation leaves it open: a name "
-        f"({', '.join(profile.PROFILES)}), choices, or both (default: {profile.DEFAULT}; "
+        f"({', '.join(PROFILES)}), choices, or both (default: {profile.DEFAULT}; "
         "--profile help lists all)",
     )
     parser.add_argument("--verbose", action="store_true", help="print each call to standard error")

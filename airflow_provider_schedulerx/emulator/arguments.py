@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from airflow_provider_schedulerx.emulator.authentication import GatewayError, Request
 from airflow_provider_schedulerx.emulator.definitions import Definitions, Job, Workflow
-from airflow_provider_schedulerx.emulator.engine import Engine, Refused
+from airflow_provider_schedulerx.emulator.engine import Engine, NotStarted, Refused
 from airflow_provider_schedulerx.emulator.instances import InstanceRun, NodeRun
 from airflow_provider_schedulerx.emulator.profile import Profile
 
@@ -125,8 +125,20 @@ class Arguments:
                 return (wanted or "").casefold() in name.casefold()
         return (wanted or "") in name
 
-    def refuse_late(self) -> None:
-        """Answer a failure although the run was started, if the profile says so."""
+    def started(self, start: Callable[[], InstanceRun]) -> int:
+        """Start a run.
+
+        :return: the id to answer.
+        :raises Refused: if nothing was started; or, if the profile says so, though something was.
+        """
+        try:
+            run = start()
+        except NotStarted as not_started:
+            return not_started.answered
+        self._refuse_late()
+        return run.wf_instance_id
+
+    def _refuse_late(self) -> None:
         match self.profile["late_refusal"]:
             case "500":
                 raise Refused("system error", code=500)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from html import escape
 
 from aiohttp import web
@@ -48,7 +48,7 @@ def routes(app: web.Application, engine: Engine) -> None:
         if found is None or definition is None or found.key[1] != _number(http.match_info["definition_id"]):
             raise web.HTTPNotFound(text="There is no such run.")
         engine.advance(definition)
-        return _html(run_page(definition, found, engine.now()))
+        return _html(run_page(definition, found, engine.now(), engine.zone))
 
     app.router.add_get("/console", index)
     app.router.add_get("/console/", index)
@@ -65,8 +65,8 @@ def index_page(engine: Engine) -> str:
             (
                 f'<a href="/console/{number}/{run.wf_instance_id}">{run.wf_instance_id}</a>',
                 _badge(run.status),
-                _time(run.started),
-                _time(run.ended),
+                _time(run.started, engine.zone),
+                _time(run.ended, engine.zone),
             )
             for run in reversed(runs[-_SHOWN_RUNS:])
         ]
@@ -76,18 +76,18 @@ def index_page(engine: Engine) -> str:
             else '<p class="note">No runs yet.</p>'
         )
         parts.append(f"<h2>{escape(definition.name)} ({kind} {number})</h2>{listed}")
-    return _page("Workflows and jobs", "".join(parts), refresh=True)
+    return _page("Workflows and jobs", "".join(parts), engine.zone, refresh=True)
 
 
-def run_page(definition: Workflow | Job, run: InstanceRun, now: float) -> str:
+def run_page(definition: Workflow | Job, run: InstanceRun, now: float, zone: tzinfo) -> str:
     """One run: the DAG of a workflow, its nodes and their logs."""
     kind, number = definition.key
     facts = [
         (kind.title(), f"{definition.name} ({number})"),
         ("Namespace, group", f"{definition.namespace}, {definition.group}"),
         ("Parameters", run.parameters or "none"),
-        ("Start", _time(run.started)),
-        ("End", _time(run.ended)),
+        ("Start", _time(run.started, zone)),
+        ("End", _time(run.ended, zone)),
         ("Duration", _duration(run.started, run.ended, now)),
     ]
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
@@ -96,14 +96,14 @@ def run_page(definition: Workflow | Job, run: InstanceRun, now: float) -> str:
             escape(node.definition.name),
             _badge(node.status),
             str(node.attempt),
-            _time(_began(node)),
+            _time(_began(node), zone),
             _duration(_began(node), node.ends, now),
             (run.worker or WORKER) if _began(node) else "",
             escape(node.result),
         )
         for node in run.nodes.values()
     ]
-    logs = "".join(_log(node.definition.name, node, now) for node in run.nodes.values())
+    logs = "".join(_log(node.definition.name, node, now, zone) for node in run.nodes.values())
     dag = (
         f"<h2>DAG</h2><div class='scroll'>{_drawing(run, now)}</div><h2>Nodes</h2>"
         if kind == "workflow"
@@ -115,6 +115,7 @@ def run_page(definition: Workflow | Job, run: InstanceRun, now: float) -> str:
         f"{dag}{table(('Node' if dag else 'Job', 'State', 'Attempt', 'Start', 'Duration', 'Worker', 'Result'), rows)}"
         f"<h2>Logs</h2>{logs}"
         '<p><a href="/console/">All workflows and jobs</a></p>',
+        zone,
         refresh=run.is_active,
     )
 
@@ -135,8 +136,8 @@ def _drawing(run: InstanceRun, now: float) -> str:
     )
 
 
-def _log(name: str, node: NodeRun, now: float) -> str:
-    lines = [f"{_time(at)}  {line}" for at, line in node.log if at <= now]
+def _log(name: str, node: NodeRun, now: float, zone: tzinfo) -> str:
+    lines = [f"{_time(at, zone)}  {line}" for at, line in node.log if at <= now]
     if not lines:
         return ""
     shown = "\n".join(lines[-200:])
@@ -158,20 +159,20 @@ def _badge(status: int) -> str:
     return badge(_state(status))
 
 
-def _time(at: float | None) -> str:
-    return "" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
+def _time(at: float | None, zone: tzinfo) -> str:
+    return "" if at is None else f"{datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M:%S}"
 
 
 def _duration(start: float | None, end: float | None, now: float) -> str:
     return "" if start is None else f"{max(0.0, min(now, end or now) - start):.1f} s"
 
 
-def _page(title: str, content: str, refresh: bool) -> str:
+def _page(title: str, content: str, zone: tzinfo, *, refresh: bool) -> str:
     again = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if refresh else ""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)} · SchedulerX emulator</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">{again}<style>{STYLESHEET.read_text()}{_STYLE}</style></head>'
-        f'<body><header><p class="note">SchedulerX emulator: a local stand-in, not Alibaba Cloud. Times are UTC.</p>'
+        f'<body><header><p class="note">SchedulerX emulator: a local stand-in, not Alibaba Cloud. Times are those of the service: {zone}.</p>'
         f"<h1>{escape(title)}</h1></header>{content}</body></html>"
     )
 

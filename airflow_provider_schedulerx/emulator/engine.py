@@ -8,10 +8,8 @@ the service does whose workers have gone on meanwhile.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
-from typing import Protocol
 
 from airflow_provider_schedulerx.emulator import schedules
 from airflow_provider_schedulerx.emulator.definitions import Job, Key, Workflow
@@ -24,10 +22,8 @@ from airflow_provider_schedulerx.emulator.instances import (
     NodeRun,
 )
 from airflow_provider_schedulerx.emulator.profile import Profile
+from airflow_provider_schedulerx.emulator.registry import Registry, Store
 from airflow_provider_schedulerx.emulator.schedules import Timer
-
-#: Ids of instances begin here: beyond 32 bits, as in the service's documentation.
-FIRST_ID = 36_508_287_844
 
 #: Seconds of a schedule that are made up for after the emulator was away.
 _MADE_UP = 3600.0
@@ -49,12 +45,15 @@ class Refused(Exception):
         self.details = details
 
 
-class Store(Protocol):
-    def load(self) -> Iterable[InstanceRun]: ...
+class NotStarted(Exception):
+    """Nothing was started, though the answer is that of a start.
 
-    def save(self, runs: Iterable[InstanceRun]) -> None: ...
+    :ivar answered: the id in the answer.
+    """
 
-    def clear(self) -> None: ...
+    def __init__(self, answered: int) -> None:
+        super().__init__(answered)
+        self.answered = answered
 
 
 class Engine:
@@ -77,43 +76,31 @@ class Engine:
         self.profile: Profile = profile or Profile()
         self.workflows: dict[int, Workflow] = {workflow.workflow_id: workflow for workflow in workflows}
         self.jobs: dict[int, Job] = {job.job_id: job for job in jobs}
-        self.instances: dict[int, InstanceRun] = {
-            run.wf_instance_id: run for run in (store.load() if store else ())
-        }
-        self._store = store
+        self._runs = Registry(store)
         self._speed = speed
         self._clock = clock
-        self._runs: dict[Key, list[InstanceRun]] = defaultdict(list)
-        self._job_instances: dict[int, tuple[InstanceRun, NodeRun]] = {}
-        last = FIRST_ID
-        for instance in self.instances.values():
-            self._runs[instance.key].append(instance)
-            last = max(last, instance.wf_instance_id)
-            for node in instance.nodes.values():
-                if node.job_instance_id is not None:
-                    self._job_instances[node.job_instance_id] = (instance, node)
-                    last = max(last, node.job_instance_id)
-        self._last_id = last
         self._next_event: dict[Key, float] = {}  # when it has to be looked at again
         self._timers: dict[Key, Timer] = {}
         for workflow in self.workflows.values():
             # After a restart a schedule goes on where it was, as the service does, which has not been away.
-            done = [run.created for run in self._runs[workflow.key] if run.is_scheduled]
+            done = [run.created for run in self._runs.of(workflow.key) if run.is_scheduled]
             since = max(done[-1], clock() - _MADE_UP) if done else clock()
             self._set_timer(workflow, since)
 
     @property
+    def instances(self) -> Mapping[int, InstanceRun]:
+        """All runs, by their ids."""
+        return self._runs.by_id
+
+    @property
     def starts(self) -> dict[int, int]:
         """Instances ever started, by workflow."""
-        return self._starts("workflow")
+        return self._runs.counts("workflow")
 
     @property
     def job_starts(self) -> dict[int, int]:
         """Instances of jobs by themselves ever started, by job."""
-        return self._starts("job")
-
-    def _starts(self, kind: str) -> dict[int, int]:
-        return {number: len(runs) for (of, number), runs in self._runs.items() if of == kind and runs}
+        return self._runs.counts("job")
 
     @property
     def definitions(self) -> list[Workflow | Job]:
@@ -156,32 +143,34 @@ class Engine:
         if schedule is not None and workflow.enabled:
             self._timers[workflow.key] = Timer.starting(schedule, since, self.zone, runs)
 
-    def execute(self, workflow: Workflow, parameters: str | None) -> InstanceRun | None:
+    def execute(self, workflow: Workflow, parameters: str | None) -> InstanceRun:
         """Start an instance of a workflow.
 
-        :return: None if the start was skipped without a word.
+        :raises NotStarted: if nothing was started, and the answer does not say so.
+        :raises Refused: if nothing was started.
         """
         self.advance(workflow)
         if not workflow.enabled and self.profile["disabled_workflow"] == "refuse":
             raise Refused(f"workflow is disabled, workflowId={workflow.workflow_id}")
-        runs = self._runs[workflow.key]
+        runs = self._runs.of(workflow.key)
         if runs and self._clock() - runs[-1].created < int(self.profile["start_interval"]) / self._speed:
             raise Refused(f"workflowId={workflow.workflow_id} was triggered in the same second")
         return self._start(workflow, parameters)
 
     def execute_job(
         self, job: Job, parameters: str | None, *, check_status: bool = True, worker: str = ""
-    ) -> InstanceRun | None:
+    ) -> InstanceRun:
         """Start an instance of a job.
 
         :param check_status: whether a disabled job is refused.
         :param worker: what has to run it.
-        :return: None if the start was skipped without a word.
+        :raises NotStarted: if nothing was started, and the answer does not say so.
+        :raises Refused: if nothing was started.
         """
         self.advance(job)
         if check_status and not job.enabled:
             raise Refused(f"jobId={job.job_id} is disabled")
-        runs = self._runs[job.key]
+        runs = self._runs.of(job.key)
         second = int(self._clock() * self._speed)
         if any(int(run.created * self._speed) == second for run in runs[-1:]):
             if self.profile["same_second"] == "error":
@@ -189,15 +178,16 @@ class Engine:
             raise Refused(f"Duplicate entry '{job.job_id}-{second}' for key 'uk_job_id_schedule_time'")
         return self._start(job, parameters, worker)
 
-    def _start(
-        self, definition: Workflow | Job, parameters: str | None, worker: str = ""
-    ) -> InstanceRun | None:
-        runs = self._runs[definition.key]
-        when_full = self.profile["when_full"]
-        if when_full != "queue" and sum(run.is_active for run in runs) >= definition.max_concurrency:
-            if when_full == "skip":
-                return None
-            raise Refused(f"max concurrency {definition.max_concurrency} reached")
+    def _start(self, definition: Workflow | Job, parameters: str | None, worker: str = "") -> InstanceRun:
+        active = [run for run in self._runs.of(definition.key) if run.is_active]
+        if len(active) >= definition.max_concurrency:
+            match self.profile["when_full"]:
+                case "skip":
+                    raise NotStarted(0)
+                case "join":
+                    raise NotStarted(active[-1].wf_instance_id)
+                case "refuse":
+                    raise Refused(f"max concurrency {definition.max_concurrency} reached")
         run = self._make(definition, parameters, self._clock())
         run.worker = worker
         run.schedule_time = run.created
@@ -219,7 +209,7 @@ class Engine:
 
     def _make(self, definition: Workflow | Job, parameters: str | None, at: float) -> InstanceRun:
         run = InstanceRun(
-            self._new_id(),
+            self._runs.new_id(),
             definition.workflow_id if isinstance(definition, Workflow) else 0,
             definition.group,
             parameters,
@@ -228,9 +218,7 @@ class Engine:
         )
         for job_id, node in definition.nodes.items():
             run.nodes[job_id] = NodeRun(node)
-            self._give_id(run, run.nodes[job_id])
-        self.instances[run.wf_instance_id] = run
-        self._runs[run.key].append(run)
+        self._runs.add(run)
         return run
 
     def _start_scheduled(self, definition: Workflow | Job, planned: float) -> InstanceRun:
@@ -254,7 +242,7 @@ class Engine:
     def runs_of(self, definition: Workflow | Job) -> list[InstanceRun]:
         """All runs of a workflow or a job, oldest first."""
         self.advance(definition)
-        return self._runs[definition.key]
+        return self._runs.of(definition.key)
 
     def listed(self, definition: Workflow | Job) -> list[InstanceRun]:
         """The runs that ListWorkflowInstance or GetJobInstanceList shows, of the latter on all pages, in its order."""
@@ -277,7 +265,7 @@ class Engine:
         return shown
 
     def job(self, job_id: int, job_instance_id: int) -> tuple[InstanceRun, NodeRun]:
-        found = self._job_instances.get(job_instance_id)
+        found = self._runs.node(job_instance_id)
         if found is None or found[1].job_id != job_id:
             raise Refused(f"jobInstance is not existed, jobId={job_id}, jobInstanceId={job_instance_id}")
         self.advance_all()
@@ -286,22 +274,12 @@ class Engine:
     def log(self, group: str, job_id: int | None, job_instance_id: int | None) -> list[tuple[float, str]]:
         """Lines of the job instances of a group, or of one job or job instance; oldest first."""
         self.advance_all()
-        return sorted(
-            line
-            for found_id, (run, node) in self._job_instances.items()
-            if (node.definition.group or run.group) == group
-            and job_id in (None, node.job_id)
-            and job_instance_id in (None, found_id)
-            for line in node.log
-        )
+        return self._runs.log(group, job_id, job_instance_id)
 
     def reset(self, workflows: Iterable[Workflow], jobs: Iterable[Job] = ()) -> None:
         """Forget all runs, and have these workflows and jobs. Ids are not given again."""
-        for kept in (self.workflows, self.instances, self._runs, self._job_instances, self._next_event):
+        for kept in (self.workflows, self._runs, self._next_event, self._timers):
             kept.clear()
-        self._timers.clear()
-        if self._store is not None:
-            self._store.clear()
         self.add_workflows(workflows)
         self.jobs = {job.job_id: job for job in jobs}
 
@@ -327,8 +305,7 @@ class Engine:
         run.status, run.ended, run.stopped = RUNNING, None, False
         node.attempt += 1
         if run.workflow_id and self.profile["retry_ids"] == "new":
-            self._job_instances.pop(node.job_instance_id or 0, None)
-            self._give_id(run, node)
+            self._runs.give_id(run, node)
         node.schedule(now)
         self._changed(run)
 
@@ -347,7 +324,7 @@ class Engine:
         now = self._clock()
         if self._next_event.get(definition.key, 0.0) > now:
             return
-        runs = self._runs[definition.key]
+        runs = self._runs.of(definition.key)
         going = [run for run in runs if run.status in (READY, RUNNING)]
         waiting = [run for run in runs if run.status == WAITING]
         changed: dict[int, InstanceRun] = {}
@@ -388,23 +365,11 @@ class Engine:
                 free_since = at
         self._next_event[definition.key] = min(event[0] if event else float("inf"), planned)
         if changed:
-            self._save(changed.values())
-
-    def _save(self, runs: Iterable[InstanceRun]) -> None:
-        if self._store is not None:
-            self._store.save(runs)
+            self._runs.save(changed.values())
 
     def _changed(self, run: InstanceRun) -> None:
-        self._save([run])
+        self._runs.save([run])
         self._look_again(run.key)
 
     def _look_again(self, key: Key) -> None:
         self._next_event.pop(key, None)
-
-    def _give_id(self, run: InstanceRun, node: NodeRun) -> None:
-        node.job_instance_id = run.wf_instance_id if run.job_id else self._new_id()
-        self._job_instances[node.job_instance_id] = (run, node)
-
-    def _new_id(self) -> int:
-        self._last_id += 1
-        return self._last_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -15,20 +16,20 @@ from airflow_provider_schedulerx.emulator.instances import InstanceRun, NodeRun
 _TIMED = 1
 _MAX_LOG_LINES = 200
 _LOG_WINDOW = 30 * 60
+#: Characters of parameters that are shown where they are cut.
+_CUT = 12
 
 
 def _execute(args: Arguments) -> dict[str, Any]:
     job = args.job
     worker = {1: args.text("Worker"), 2: args.text("Label")}.get(args.number("DesignateType", 0))
-    run = args.engine.execute_job(
-        job,
-        args.instance_parameters,
-        check_status=args.flag("CheckJobStatus", default=True),
-        worker=worker or "",
-    )
-    if run is not None:
-        args.refuse_late()
-    return {"JobInstanceId": run.wf_instance_id if run else 0}
+    check_status = args.flag("CheckJobStatus", default=True)
+    parameters = args.instance_parameters
+    return {
+        "JobInstanceId": args.started(
+            lambda: args.engine.execute_job(job, parameters, check_status=check_status, worker=worker or "")
+        )
+    }
 
 
 def _get_info(args: Arguments) -> dict[str, Any]:
@@ -133,14 +134,25 @@ def _get_instance(args: Arguments) -> dict[str, Any]:
         "JobName": node.definition.name,
         "TraceId": f"{node.job_instance_id:030x}",
     }
+    if (shown := _shown_parameters(args, run, node)) is not None:
+        detail["Parameters"] = shown
+    return {"JobInstanceDetail": detail}
+
+
+def _shown_parameters(args: Arguments, run: InstanceRun, node: NodeRun) -> str | None:
+    text = run.parameters or ""
     match args.profile["parameters_shown"]:
         case "run":
-            detail["Parameters"] = run.parameters or ""
+            return text
         case "escaped":
-            detail["Parameters"] = (run.parameters or "").replace("\\", "\\\\").replace('"', '\\"')
+            return text.replace("\\", "\\\\").replace('"', '\\"')
+        case "html":
+            return html.escape(text)
+        case "cut":
+            return text if len(text) <= _CUT else f"{text[:_CUT]}..."
         case "job":
-            detail["Parameters"] = node.definition.parameters
-    return {"JobInstanceDetail": detail}
+            return node.definition.parameters
+    return None
 
 
 def _get_log(args: Arguments) -> dict[str, Any]:

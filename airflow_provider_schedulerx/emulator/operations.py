@@ -15,10 +15,7 @@ _READ = "edas:ReadSchedulerx"
 
 def _execute(args: Arguments) -> dict[str, Any]:
     workflow = args.workflow
-    run = args.engine.execute(workflow, args.instance_parameters)
-    if run is not None:
-        args.refuse_late()
-    return {"WfInstanceId": run.wf_instance_id if run else 0}
+    return {"WfInstanceId": args.started(lambda: args.engine.execute(workflow, args.instance_parameters))}
 
 
 def _get_instance(args: Arguments) -> dict[str, Any]:
@@ -29,13 +26,14 @@ def _get_instance(args: Arguments) -> dict[str, Any]:
         shown: dict[str, Any] = {
             "JobId": job_id,
             "JobName": node.definition.name,
-            "Status": node.status,
             "Attempt": node.attempt,
             **args.times(run, node.starts if node.status not in (1, 2) else None, node.ends, node.status),
         }
         if (job_instance_id := _shown_id(args, node)) is not None:
             shown["JobInstanceId"] = job_instance_id
             shown["Result"] = node.result
+        if node.status != WAITING or args.profile["waiting_node_id"] != "bare":
+            shown["Status"] = node.status
         if node.status not in (1, 2):
             shown["WorkAddr"] = WORKER
         nodes.append(shown)
@@ -46,7 +44,7 @@ def _get_instance(args: Arguments) -> dict[str, Any]:
 
 
 def _shown_id(args: Arguments, node: NodeRun) -> int | None:
-    if node.status == WAITING and args.profile["waiting_node_id"] == "absent":
+    if node.status == WAITING and args.profile["waiting_node_id"] != "present":
         return None
     return node.job_instance_id
 

@@ -152,7 +152,13 @@ class Emulator:
         body |= {"Code": 200, "Success": True, "Message": _MESSAGE_ON_SUCCESS}
         if operation == "DescribeRegions":  # the one operation without Data
             return 200, {}, body | {"Regions": data}
-        return 200, {}, body | ({} if data is None else {"Data": data})
+        return 200, {}, body | self._data(data)
+
+    def _data(self, data: Any) -> dict[str, Any]:
+        """The data of an operation, if it has any."""
+        if self.profile["empty_data"] == "null" and (data is None or _is_empty_list(data)):
+            return {"Data": None}
+        return {} if data is None else {"Data": data}
 
     def _done(self, operation: str, outcome: str) -> None:
         self.counters.count(operation, outcome)
@@ -189,6 +195,11 @@ def _apply(fault: Fault) -> Generator[float, None, None]:
         raise GatewayError(fault.status, fault.code, fault.message)
     if fault.effect == "throttle":
         raise Throttled(fault.retry_after_ms)
+
+
+def _is_empty_list(data: Mapping[str, Any]) -> bool:
+    lists = [value for value in data.values() if isinstance(value, list)]
+    return bool(lists) and not any(lists)
 
 
 _DENIED = "User not authorized to operate on the specified resource."

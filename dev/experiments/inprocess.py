@@ -76,7 +76,7 @@ class LocalService:
         """What starts a run."""
         return STARTS[self.kind]
 
-    def start_as_a_stranger(self, definition_id: int, parameters: str | None = None) -> InstanceRun | None:
+    def start_as_a_stranger(self, definition_id: int, parameters: str | None = None) -> InstanceRun:
         return self.start(self.definition(definition_id), parameters)
 
     def definition(self, definition_id: int) -> Workflow | Job:
@@ -86,7 +86,7 @@ class LocalService:
         )
         return known[definition_id]
 
-    def start(self, definition: Workflow | Job, parameters: str | None) -> InstanceRun | None:
+    def start(self, definition: Workflow | Job, parameters: str | None) -> InstanceRun:
         """Start a run without a call."""
         if isinstance(definition, Job):
             return self.engine.execute_job(definition, parameters, check_status=False)

@@ -24,8 +24,9 @@ from dataclasses import dataclass, field
 from allpairspy import AllPairs
 
 from airflow_provider_schedulerx.emulator import profile as profiles
+from airflow_provider_schedulerx.emulator.behaviours import BEHAVIOURS, PROFILES
 from airflow_provider_schedulerx.emulator.instances import InstanceRun
-from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS, PROFILES, Profile
+from airflow_provider_schedulerx.emulator.profile import Profile
 from airflow_provider_schedulerx.exceptions import RunUndecidedError
 from dev.experiments.inprocess import LocalService
 from dev.experiments.scenarios import BAD, HISTORIES, SCENARIOS, Scenario, Variant, World, workflows
@@ -145,7 +146,7 @@ def _is_ambiguous_by_itself(result: Result) -> bool:
     if is_same_second and result.profile["same_second"] == "error":
         return True
     return result.profile["late_refusal"] != "never" or (
-        is_full and (is_late or result.profile["when_full"] == "skip")
+        is_full and (is_late or result.profile["when_full"] in ("skip", "join"))
     )
 
 
@@ -197,7 +198,7 @@ def report(results: list[Result], seconds: float) -> int:
     print(f"{'all':<26} {len(results):>6} {len(bad_ones):>9} {len(doubts):>6}")
     print(f"\nA person has to decide in {100 * len(doubts) / max(1, len(results)):.1f} % of the cases.")
     answered = [each for each in results if each.profile["late_refusal"] == "never"]
-    shown = [each for each in results if each.profile["parameters_shown"] in ("run", "escaped")]
+    shown = [each for each in results if each.profile["parameters_shown"] in ("run", "escaped", "html")]
     for kind, found in (
         ("profile documented", [each for each in results if str(each.profile) == "documented"]),
         ("starts are answered truthfully", answered),

@@ -187,7 +187,7 @@ class World:
     @property
     def can_tell(self) -> bool:
         """Whether the task's runs can be told from others by what the service shows."""
-        shown = self.service.engine.profile["parameters_shown"] in ("run", "escaped")
+        shown = self.service.engine.profile["parameters_shown"] in ("run", "escaped", "html")
         return shown and (self.variant.parameters or self.variant.marker)
 
     def die_at(self, stage: str) -> None:
@@ -346,7 +346,11 @@ def _timeout(world: World) -> None:
 def _full(world: World) -> None:
     world.define(ONE, retries=4)
     world.service.start_as_a_stranger(ONE, '{"day":99}')
-    world.clock.now += world.chance.choice((2, 30))
+    profile = world.service.engine.profile
+    # An answer that names a run which no list shows yet cannot be told from a start: see docs/unknowns.md.
+    world.clock.now += world.chance.choice((2, 30)) + (profile["when_full"] == "join") * int(
+        profile["list_lag"]
+    )
     world.task.run()
 
 

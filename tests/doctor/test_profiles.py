@@ -15,15 +15,15 @@ from airflow_provider_schedulerx.doctor.checks import following, starting
 from airflow_provider_schedulerx.doctor.examination import Report, examine
 from airflow_provider_schedulerx.doctor.findings import BY_KEY
 from airflow_provider_schedulerx.doctor.session import Options
-from airflow_provider_schedulerx.emulator import profile as profiles
+from airflow_provider_schedulerx.emulator import behaviours
+from airflow_provider_schedulerx.emulator.behaviours import PROFILES
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
-from airflow_provider_schedulerx.emulator.profile import PROFILES
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from tests.conftest import WORKFLOWS
 
 #: Of jobs; what is examined here is a workflow and its runs.
 OF_JOBS = {"job_list_length", "job_list_time", "same_second", "stopped_job_state"}
-BEHAVIOURS = {key: each for key, each in profiles.BEHAVIOURS.items() if key not in OF_JOBS}
+BEHAVIOURS = {key: each for key, each in behaviours.BEHAVIOURS.items() if key not in OF_JOBS}
 
 
 _ids = itertools.count(5000)
@@ -62,6 +62,7 @@ SITUATIONS = {
     "disabled_workflow": Situation(START, enabled=False),
     "start_interval": Situation(also="when_full=queue", **FULL),
     "parameters_shown": Situation({**START, "parameters": {"day": "today"}}),
+    "empty_data": Situation(),
     "waiting_node_id": Situation(past=1, duration=600),
     "node_trigger_type": Situation(START),
     "time_zone": Situation(START),

@@ -51,6 +51,19 @@ def test_a_run_is_drawn_with_its_states(emulator: EmulatorProcess, hook: Schedul
     assert "killed from server" in text
 
 
+@pytest.mark.parametrize("zone", ["+08:00", "-05:00"])
+def test_its_times_are_those_of_the_service(
+    emulator: EmulatorProcess, hook: SchedulerXHook, zone: str
+) -> None:
+    emulator.set_profile(f"time_zone={zone}")
+    run = hook.execute_workflow(3)
+    started = hook.get_workflow_instance(3, run).start_time
+    text = page(emulator, f"/console/3/{run}")
+    assert text.count(str(started)) >= 3, "of the run, of its first nodes and of their logs"
+    for shown in (text, page(emulator, "/console/")):
+        assert f"Times are those of the service: UTC{zone}." in shown
+
+
 def test_the_index_leads_to_every_run(emulator: EmulatorProcess, hook: SchedulerXHook) -> None:
     run = hook.execute_workflow(1)
     text = page(emulator, "/console/")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from airflow_provider_schedulerx.emulator import profile
-from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS
+from airflow_provider_schedulerx.emulator.behaviours import BEHAVIOURS, Behaviour
 from tests.conftest import ROOT
 
 HOSTILE = profile.parse("hostile")
 
 
-def row(behaviour: profile.Behaviour) -> str:
+def row(behaviour: Behaviour) -> str:
     """One line of the page's table; the default first."""
     values = sorted(behaviour.values, key=lambda value: value.name != behaviour.default)
     told = "<br>".join(f"`{value.name}` ({value.source}): {value.meaning}" for value in values)

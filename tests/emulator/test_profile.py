@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_schedulerx.emulator import profile
+from airflow_provider_schedulerx.emulator.behaviours import BEHAVIOURS, PROFILES
 from airflow_provider_schedulerx.emulator.engine import Engine, Refused
 from airflow_provider_schedulerx.emulator.process import EmulatorError, EmulatorProcess
-from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS, PROFILES, Profile, ProfileError
+from airflow_provider_schedulerx.emulator.profile import Profile, ProfileError
 from tests.conftest import WORKFLOWS
 from tests.emulator.test_clients import start_job
 from tests.emulator.test_engine import KNOWN, Clock
@@ -64,7 +65,7 @@ def test_choices_override_the_name_before_them() -> None:
             "list_lenght=10",
             "no behaviour 'list_lenght'; did you mean 'list_length'? known: list_length, list_order,",
         ),
-        ("when_full=wait", "no value of when_full 'wait'; known: refuse, queue, skip"),
+        ("when_full=wait", "no value of when_full 'wait'; known: refuse, queue, skip, join"),
         ("stopped_state=8", "no value of stopped_state '8'; known: 5, 6, 7"),
         ("list_lag=2,hostile", "a name may only come first"),
         ("hostile,", "is not key=value"),
@@ -250,8 +251,9 @@ def when_full(service: Service, value: str) -> None:
     body = service("ExecuteWorkflow", WorkflowId=7)[1]
     assert body["Success"] is (value != "refuse")
     assert service.emulator.starts(7) == before + (value == "queue")
+    active = [run["wf_instance_id"] for run in service.emulator.instances(7) if run["status"] in (1, 2, 3)]
     if value != "refuse":
-        assert (body["Data"]["WfInstanceId"] == 0) is (value == "skip")
+        assert body["Data"]["WfInstanceId"] == (0 if value == "skip" else active[-1])
 
 
 def disabled_workflow(service: Service, value: str) -> None:
@@ -261,10 +263,36 @@ def disabled_workflow(service: Service, value: str) -> None:
 def parameters_shown(service: Service, value: str) -> None:
     parameters = '{"a":"é\\\\"}'
     shown = service.job(service.start(InstanceParameters=parameters)).get("Parameters")
-    expected = {"run": parameters, "job": '{"side":"left"}', "none": None}
-    assert shown == expected.get(value, '{\\"a\\":\\"é\\\\\\\\\\"}')
+    assert (
+        shown
+        == {
+            "run": parameters,
+            "job": '{"side":"left"}',
+            "none": None,
+            "escaped": '{\\"a\\":\\"é\\\\\\\\\\"}',
+            "html": "{&quot;a&quot;:&quot;é\\\\&quot;}",
+            "cut": parameters,
+        }[value]
+    )
     if value == "escaped":
         assert json.loads(f'"{shown}"') == parameters
+    long = service.job(service.start(InstanceParameters='{"a":"0123456789"}')).get("Parameters")
+    assert (long == '{"a":"012345...') is (value == "cut")
+
+
+def empty_data(service: Service, value: str) -> None:
+    service.emulator.reset()
+    service.emulator.set_profile(f"empty_data={value}")
+    empty = service("ListWorkflowInstance", WorkflowId=3)[1]
+    run = service.start()
+    stopped = service.stop(run)
+    assert service.listed() == [run]
+    assert (empty["Success"], stopped["Success"]) == (True, True)
+    if value == "null":
+        assert (empty["Data"], stopped["Data"]) == (None, None)
+    else:
+        assert empty["Data"] == {"WfInstanceInfos": []}
+        assert "Data" not in stopped
 
 
 def business_status(service: Service, value: str) -> None:
@@ -317,6 +345,7 @@ def waiting_node_id(service: Service, value: str) -> None:
     dag = service.run(service.start())["WfInstanceDag"]
     left, right, after = dag["Nodes"]
     assert ("JobInstanceId" in after) is (value == "present")
+    assert ("Status" in after) is (value != "bare")
     edges = {(edge["Source"], edge["Target"]) for edge in dag["Edges"]}
     roots = {(0, left["JobInstanceId"]), (0, right["JobInstanceId"])}
     last = after.get("JobInstanceId")
@@ -439,6 +468,7 @@ CHECKS: dict[str, Callable[[Service, str], None]] = {
         when_full,
         disabled_workflow,
         parameters_shown,
+        empty_data,
         business_status,
         denial,
         throttling,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from airflow_provider_schedulerx.emulator import profile as profiles
-from airflow_provider_schedulerx.emulator.profile import BEHAVIOURS
+from airflow_provider_schedulerx.emulator.behaviours import BEHAVIOURS
 from dev.experiments import matrix
 from dev.experiments.matrix import FIXED, VARIANTS, in_turn, pairwise, play
 from dev.experiments.scenarios import SCENARIOS, SLOW, Scenario, World

@@ -10,8 +10,6 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from airflow_provider_schedulerx.emulator.engine import Engine
-from airflow_provider_schedulerx.emulator.instances import InstanceRun
 from dev.experiments.scenarios import GOOD, ONE, SLOW, World
 
 pytest.importorskip("airflow.sdk.execution_time.context", reason="of Airflow 3")
@@ -83,23 +81,15 @@ def test_a_stopped_run_that_a_person_continues_is_stopped_when_the_task_is_clear
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("ends", ["timeout", "success"])
 def test_a_start_that_is_answered_with_the_run_of_somebody_else_gives_no_run_to_stop_or_to_succeed_with(
-    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, deferrable: bool, ends: str
+    make: Callable[..., World], deferrable: bool, ends: str
 ) -> None:
     """As a service may that lets a second start join the first, beyond the maximum concurrency."""
-    world = make(deferrable=deferrable)
-    start = Engine._start
-
-    def joining(self: Engine, definition: Any, *others: Any) -> InstanceRun | None:
-        active = [run for run in self.runs_of(definition) if run.is_active]
-        return active[0] if active else start(self, definition, *others)
-
+    world = make(deferrable=deferrable, profile="documented,when_full=join")
     with world.service.in_force():
         world.define(ONE, retries=3, timeout=40 if ends == "timeout" else None)
         stranger = world.service.start_as_a_stranger(ONE, '{"day":99}')
         world.clock.now += 2
-        monkeypatch.setattr(Engine, "_start", joining)
         world.task.run()
-    assert stranger is not None
     assert not stranger.stopped
     assert world.told != stranger.wf_instance_id
     if ends == "success":
@@ -110,15 +100,7 @@ def test_a_start_that_is_answered_with_the_run_of_somebody_else_gives_no_run_to_
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_node_that_waits_may_have_no_status(make: Callable[..., World], deferrable: bool) -> None:
     """As it has no job instance yet: a serializer leaves out what is not set."""
-    world = make(deferrable=deferrable, profile="documented,waiting_node_id=absent")
-
-    def edit(operation: str, body: dict[str, Any]) -> None:
-        if operation == "GetWorkflowInstance":
-            for node in body["Data"]["WfInstanceDag"]["Nodes"]:
-                if "JobInstanceId" not in node:
-                    del node["Status"]
-
-    world.service.edit = edit
+    world = make(deferrable=deferrable, profile="documented,waiting_node_id=bare")
     with world.service.in_force():
         world.define(SLOW, retries=0)
         world.task.run()

@@ -92,8 +92,7 @@ def _details(it: Experiment) -> Iterator[Finding]:
         yield ok("api_data_time", "present", f"a run that was started here has one: {first.seen.data_time}")
     elif first.seen.schedule_time is not None:
         yield ok("api_data_time", "absent", "a run that was started here has a ScheduleTime, and no DataTime")
-    if found := runs.waiting_node_id([run.seen for run in it.runs if run.seen]):
-        yield found
+    yield from runs.waiting_node_id(it.session)
     detail = it.node_detail(first)
     if detail is None:
         return
@@ -104,10 +103,10 @@ def _details(it: Experiment) -> Iterator[Finding]:
         yield ok(
             "node_trigger_type", str(kind), f"{kind}: a node of a run that was started here through the API"
         )
-    yield _parameters_shown(detail, it.marker)
+    yield _parameters_shown(detail, it.marker, it.parameters or "")
 
 
-def _parameters_shown(detail: Mapping[str, Any], marker: str | None) -> Finding:
+def _parameters_shown(detail: Mapping[str, Any], marker: str | None, given: str) -> Finding:
     key, text = "parameters_shown", runs.text_of(detail.get("Parameters"))
     if marker is None:
         return unknown(key, "the run had no parameters; add --parameters '{}', which adds a marker")
@@ -121,10 +120,14 @@ def _parameters_shown(detail: Mapping[str, Any], marker: str | None) -> Finding:
             "never any; those of the run are not shown",
             data=hidden,
         )
+    if runs.is_cut(text, given):
+        return ok(key, "cut", "a node shows the beginning of the run's parameters", data=hidden)
     if marker not in text:
         return ok(key, "job", "a node of the run shows parameters that are not the run's", data=hidden)
     if runs.is_escaped(text):
         return ok(key, "escaped", "a node shows the run's parameters, with their quotes escaped")
+    if runs.is_html(text):
+        return ok(key, "html", "a node shows the run's parameters, escaped for HTML")
     return ok(key, "run", "a node shows the run's parameters")
 
 

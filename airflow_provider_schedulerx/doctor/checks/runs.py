@@ -24,6 +24,7 @@ from airflow_provider_schedulerx.doctor.session import Session
 _ENOUGH_FOR_ORDER = 5
 #: Runs that are looked at, and job instances.
 _LOOKED_AT = 3
+_DOTS, _QUOTE_IN_HTML = ("...", "…"), "&quot;"
 _LOG_WINDOW = 7 * 24 * 3600
 _WAITING = str(int(WorkflowInstanceStatus.WAITING))
 
@@ -72,24 +73,35 @@ def look_at_runs(session: Session) -> Iterator[Finding]:
             session.instances.append(reply.value)
     if not any(node.job_instance_id for run in session.instances for node in run.nodes):
         session.lacking["nodes"] = problem
-    if found := waiting_node_id(session.instances):
-        yield found
+    yield from waiting_node_id(session)
 
 
-def waiting_node_id(instances: Sequence[WorkflowInstance]) -> Finding | None:
-    """Whether nodes that wait for others have a job instance id."""
-    waiting = [node for run in instances for node in run.nodes if node.status is JobInstanceStatus.WAITING]
+def waiting_node_id(session: Session) -> Iterator[Finding]:
+    """What nodes that wait for others have, in all runs that were looked at: an id, a status?"""
+    assert session.client is not None  # noqa: S101 - checks say what they need
+    waiting = [
+        sent
+        for reply in session.client.replies
+        if isinstance(reply.value, WorkflowInstance)
+        for node, sent in zip(reply.value.nodes, reply.data["WfInstanceDag"]["Nodes"], strict=True)
+        if node.status is JobInstanceStatus.WAITING
+    ]
     if not waiting:
-        return None
-    having = sum(node.job_instance_id is not None for node in waiting)
-    if having and having < len(waiting):
-        return unknown("waiting_node_id", f"{having} of {count(len(waiting), 'waiting node')} have one")
-    value = "present" if having else "absent"
-    return ok(
-        "waiting_node_id",
-        value,
-        f"{count(len(waiting), 'waiting node')}, {'with' if having else 'without'} JobInstanceId",
-    )
+        return
+    have = {
+        (node.get("JobInstanceId") not in (None, "", 0, "0"), node.get("Status") is not None)
+        for node in waiting
+    }
+    key, nodes = "waiting_node_id", count(len(waiting), "waiting node")
+    match [*have]:
+        case [(True, _)]:
+            yield ok(key, "present", f"{nodes}, with JobInstanceId")
+        case [(False, True)]:
+            yield ok(key, "absent", f"{nodes}, without JobInstanceId")
+        case [(False, False)]:
+            yield ok(key, "bare", f"{nodes}, without JobInstanceId and Status")
+        case _:
+            yield unknown(key, f"of {nodes}, some have a JobInstanceId or a Status, and some not")
 
 
 def look_at_nodes(session: Session) -> Iterator[Finding]:
@@ -128,6 +140,12 @@ def _parameters_of_past_runs(shown: Mapping[int, Mapping[int, str]]) -> Finding:
     for by_run in shown.values():
         texts = set(by_run.values())
         if len(texts) > 1:
+            if any(text.endswith(_DOTS) for text in texts):
+                return unknown(
+                    key, "some of them end with dots, so they may be cut; add --start --parameters '{}'"
+                )
+            if any(map(is_html, texts)):
+                return ok(key, "html", "they differ between runs of the same job, and are escaped for HTML")
             escaped = [is_escaped(text) for text in texts if text.strip("{} ")]
             if escaped and all(escaped):
                 return ok(
@@ -238,6 +256,16 @@ def text_of(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return json.dumps(value)
+
+
+def is_html(text: str) -> bool:
+    """Whether a text is JSON only once it is read as HTML."""
+    return _QUOTE_IN_HTML in text
+
+
+def is_cut(text: str, whole: str) -> bool:
+    """Whether a text is the beginning of another, perhaps with dots behind it."""
+    return text != whole and whole.startswith(text.rstrip(".…"))
 
 
 def is_escaped(text: str) -> bool:

@@ -127,6 +127,26 @@ def unreadable_answers(session: Session) -> Iterator[Finding]:
         )
 
 
+def empty_data(session: Session) -> Iterator[Finding]:
+    """Look back at all answers for those that have nothing to tell."""
+    assert session.client is not None  # noqa: S101 - checks say what they need
+    seen: dict[str, str] = {}
+    for reply in session.client.replies:
+        if reply.says_success and "Data" in reply.body:
+            lists = [value for value in reply.data.values() if isinstance(value, list)]
+            if reply.body["Data"] is None:
+                seen.setdefault("null", reply.operation.name)
+            elif lists and not any(lists):
+                seen.setdefault("absent", reply.operation.name)
+    match [*seen.items()]:
+        case [("null", operation)]:
+            yield ok("empty_data", "null", f"Data is null in an answer of {operation}")
+        case [("absent", operation)]:
+            yield ok("empty_data", "absent", f"an empty list of {operation} is in an object")
+        case [_, _]:
+            yield unknown("empty_data", f"{seen['null']} answers null, and {seen['absent']} an empty list")
+
+
 def namespace(session: Session) -> Iterator[Finding]:
     """Whether the namespace exists."""
     assert session.client is not None  # noqa: S101 - checks say what they need

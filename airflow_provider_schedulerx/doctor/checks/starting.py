@@ -32,6 +32,8 @@ class Outcome(Enum):
     STARTED_LATE = auto()
     #: Success was answered, with no id.
     SKIPPED = auto()
+    #: Success was answered, with the id of a run that was there before.
+    JOINED = auto()
     REFUSED = auto()
     #: Denied or throttled: the service did not get to it.
     KEPT_OUT = auto()
@@ -53,7 +55,7 @@ class Attempt:
 
     @property
     def is_in_same_second(self) -> bool:
-        return self.outcome in (Outcome.STARTED, Outcome.SKIPPED)
+        return self.outcome in (Outcome.STARTED, Outcome.SKIPPED, Outcome.JOINED)
 
 
 def start_first(it: Experiment) -> Iterator[Finding]:
@@ -102,6 +104,8 @@ def _attempt(it: Experiment) -> Attempt:
     sent_at = now()
     reply = it.session.ask(calls.execute_workflow(it.session.scope, it.workflow_id, it.parameters))
     if reply.value is not None:
+        if reply.value.wf_instance_id in it.known:
+            return Attempt(Outcome.JOINED, reply)
         run = StartedRun(reply.value.wf_instance_id, sent_at, reply.served_at)
         it.runs.append(run)
         return Attempt(Outcome.STARTED, reply, run)
@@ -194,6 +198,10 @@ def _when_full(it: Experiment, attempt: Attempt) -> Iterator[Finding]:
         yield unknown(key, "runs end faster than others can be started; use a workflow that takes longer")
     elif attempt.outcome is Outcome.SKIPPED:
         yield ok(key, "skip", "the service answers success and WfInstanceId 0, and starts nothing")
+    elif attempt.outcome is Outcome.JOINED:
+        yield ok(
+            key, "join", "the service answers success and the id of a run that was there, and starts nothing"
+        )
     elif attempt.outcome is Outcome.REFUSED:
         yield ok(key, "refuse", f"the start is refused: {attempt.message}")
     elif run is None:
@@ -236,6 +244,8 @@ def _start_interval(it: Experiment, second: Attempt) -> tuple[Finding, Attempt]:
 def _not_started(attempt: Attempt) -> Iterator[Finding]:
     if attempt.outcome is Outcome.SKIPPED:
         yield warn("run", "skipped", "the service answers success and WfInstanceId 0: nothing was started")
+    elif attempt.outcome is Outcome.JOINED:
+        yield warn("run", "joined", "the service answers the id of a run that was there: nothing was started")
     elif attempt.outcome is Outcome.KEPT_OUT:
         yield fail("run", "not started", why(attempt.reply))
     elif attempt.outcome is Outcome.REFUSED:

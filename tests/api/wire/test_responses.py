@@ -117,6 +117,26 @@ def test_a_stop_whose_answer_is_lost_is_ambiguous_too() -> None:
         interpret(STOP, answer(504, b""))
 
 
+@pytest.mark.parametrize(
+    ("call", "empty"),
+    [
+        (calls.list_workflow_instances(SCOPE, 1), []),
+        (calls.list_workflows(SCOPE, 1), ([], 0)),
+        (calls.get_job_instance_list(SCOPE, 1), []),
+        (calls.list_jobs(SCOPE), ([], 0)),
+        (calls.get_log(SCOPE, 1, 2, start_ms=1, end_ms=2), []),
+        (calls.list_namespaces(SCOPE), []),
+        (calls.list_groups(SCOPE), []),
+    ],
+)
+def test_data_that_is_null_is_an_empty_list(call: Any, empty: Any) -> None:
+    """The service leaves out what is empty; that it leaves out Data itself is another matter."""
+    assert interpret(call, answer(200, {"Success": True, "Data": None})) == empty
+    assert interpret(call, answer(200, {"Success": True, "Data": {}})) == empty
+    with pytest.raises(errors.SchedulerXUnavailableError):
+        interpret(call, answer(200, {"Success": True}))
+
+
 NOT_FOUND, FOREIGN = errors.SchedulerXNotFoundError, errors.SchedulerXForeignGroupError
 SAME_SECOND = errors.SchedulerXSameSecondError
 

@@ -65,7 +65,16 @@ def total_of(data: Mapping[str, Any], page_num: int, page_size: int, found: int)
 
 
 def data_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """:raises MalformedAnswerError: if there is no ``Data``, or it is no object."""
     return models.mapping_field(body, "Data", "answer")
+
+
+def data_of_list(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same of an answer with a list. Null is an empty one: the service leaves out what is empty.
+
+    :raises MalformedAnswerError: if there is no ``Data``, or it is something else.
+    """
+    return {} if body.get("Data", "") is None else data_of(body)
 
 
 def nothing(body: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from airflow_provider_schedulerx.api.wire.calls.call import (
     Call,
     Operation,
     data_of,
+    data_of_list,
     nothing,
     scoped,
     total_of,
@@ -104,7 +105,7 @@ def get_job_instance_list(
     job_id = check_id("job_id", job_id)
 
     def parse(body: Mapping[str, Any]) -> list[models.JobInstance]:
-        records = models.records_field(data_of(body), "JobInstanceDetails", "Data")
+        records = models.records_field(data_of_list(body), "JobInstanceDetails", "Data")
         return [models.JobInstance.parse_record(job_id, record) for record in records]
 
     return Call(
@@ -145,7 +146,7 @@ def list_jobs(
     """
 
     def parse(body: Mapping[str, Any]) -> tuple[list[models.Job], int]:
-        data = data_of(body)
+        data = data_of_list(body)
         jobs = [
             models.Job.parse(models.id_field(record, "JobId", "Jobs[]"), record)
             for record in models.records_field(data, "Jobs", "Data")
@@ -204,7 +205,7 @@ def get_log(
         raise SchedulerXConfigurationError("start of the log window must lie before its end", field="start")
 
     def parse(body: Mapping[str, Any]) -> list[str]:
-        logs = data_of(body).get("Logs")
+        logs = data_of_list(body).get("Logs")
         if not isinstance(logs, list | None):
             raise models.MalformedAnswerError("Data.Logs is malformed")
         return [models.text_of(line) or "" for line in logs or []]

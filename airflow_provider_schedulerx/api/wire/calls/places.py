@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_schedulerx.api import models
 from airflow_provider_schedulerx.api.connection.settings import Scope
-from airflow_provider_schedulerx.api.wire.calls.call import Call, Operation, data_of, query_of
+from airflow_provider_schedulerx.api.wire.calls.call import Call, Operation, data_of_list, query_of
 
 LIST_NAMESPACES = Operation("ListNamespaces", "POST", "edas:ReadSchedulerxNamespaceQuery")
 LIST_GROUPS = Operation("ListGroups", "POST", "edas:ReadSchedulerxAppGroupQuery")
@@ -17,7 +17,7 @@ DESCRIBE_REGIONS = Operation("DescribeRegions", "POST", None)
 
 def list_namespaces(scope: Scope) -> Call[list[models.Namespace]]:
     def parse(body: Mapping[str, Any]) -> list[models.Namespace]:
-        records = models.records_field(data_of(body), "Namespaces", "Data")
+        records = models.records_field(data_of_list(body), "Namespaces", "Data")
         return [
             models.Namespace(
                 uid=models.text_field(record, "UId") or "", name=models.text_field(record, "Name")
@@ -30,7 +30,7 @@ def list_namespaces(scope: Scope) -> Call[list[models.Namespace]]:
 
 def list_groups(scope: Scope) -> Call[list[models.AppGroup]]:
     def parse(body: Mapping[str, Any]) -> list[models.AppGroup]:
-        records = models.records_field(data_of(body), "AppGroups", "Data")
+        records = models.records_field(data_of_list(body), "AppGroups", "Data")
         return [
             models.AppGroup(
                 group_id=models.text_field(record, "GroupId") or "",

@@ -12,6 +12,7 @@ from airflow_provider_schedulerx.api.wire.calls.call import (
     Call,
     Operation,
     data_of,
+    data_of_list,
     nothing,
     scoped,
     total_of,
@@ -67,7 +68,7 @@ def list_workflow_instances(scope: Scope, workflow_id: Any) -> Call[list[models.
     workflow_id = check_id("workflow_id", workflow_id)
 
     def parse(body: Mapping[str, Any]) -> list[models.WorkflowInstanceSummary]:
-        records = models.records_field(data_of(body), "WfInstanceInfos", "Data")
+        records = models.records_field(data_of_list(body), "WfInstanceInfos", "Data")
         summaries = [models.WorkflowInstanceSummary.parse(workflow_id, record) for record in records]
         return sorted(summaries, key=lambda summary: summary.wf_instance_id, reverse=True)
 
@@ -95,7 +96,7 @@ def list_workflows(
     """One page of workflows, and the total number of them, as :func:`total_of` says."""
 
     def parse(body: Mapping[str, Any]) -> tuple[list[models.Workflow], int]:
-        data = data_of(body)
+        data = data_of_list(body)
         workflows = [
             models.Workflow.parse(models.id_field(record, "WorkflowId", "Records[]"), record)
             for record in models.records_field(data, "Records", "Data")

@@ -274,7 +274,7 @@ class RandomWorld:
         for error in task.errors:
             if not isinstance(error, AirflowException | SchedulerXError | Killed):
                 yield f"crash: {error!r}"
-        joins = self.profile["when_full"] == "join" and self.profile["list_lag"] != "0"
+        joins = self.profile["when_full"] == "join"
         for run in self.strangers:
             # What no list has shown yet cannot be told from a run that was started: docs/unknowns.md.
             if run.stopped and not joins:

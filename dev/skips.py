@@ -13,7 +13,10 @@ _OTHER_AIRFLOW = "make matrix (needs another version of Airflow)"
 REMEDIES = (
     ("PostgreSQL|Redis|SQLite", "dev/install-services"),
     ("browser|Chromium", "apt-get install chromium"),
-    ("Airflow 2|Airflow 3|task state store|a retry knows nothing|leaves no note|flask_appbuilder", _OTHER_AIRFLOW),
+    (
+        "Airflow 2|Airflow 3|task state store|a retry knows nothing|leaves no note|flask_appbuilder",
+        _OTHER_AIRFLOW,
+    ),
     ("network namespaces", "run as root"),
     ("npm", "connect to the npm registry"),
     ("could not import|not installed|uv builds", "make .venv/ready"),

@@ -70,7 +70,7 @@ PROGRAM = textwrap.dedent(
                 except SchedulerXError as error:
                     logging.exception("failed")
                     print(repr(error), vars(error))
-            see(transport._open_session.credentials)
+            see(transport.session.credentials)
 
     for kind in json.loads(os.environ["KINDS"]):
         hook = SchedulerXHook(f"sx_{kind}")

@@ -94,5 +94,7 @@ _PATHS = {name: f"{room}.{name}" for room, names in _ROOMS.items() for name in n
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return importlib.import_module(f"{__name__}.{_PATHS.get(name, name)}")
+        # Kept here, so that this is asked once for each.
+        module = globals()[name] = importlib.import_module(f"{__name__}.{_PATHS.get(name, name)}")
+        return module
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -17,6 +17,7 @@ from airflow_provider_schedulerx.hooks.scoped import DEFAULT_CONN_ID, scope_argu
 from airflow_provider_schedulerx.version_compat import forms
 
 if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.connection.settings import Scope
     from airflow_provider_schedulerx.api.models import (
         AppGroup,
         JobInstance,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
     from airflow_provider_schedulerx.api.runs.kinds import RunKind
     from airflow_provider_schedulerx.api.wire.calls import Call
+    from airflow_provider_schedulerx.api.wire.sessions import SharedSession
     from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 
 T = TypeVar("T")
@@ -70,6 +72,8 @@ class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
             namespace_source=namespace_source,
             group_id=group_id,
         )
+        #: Of the last asynchronous call.
+        self._session: SharedSession | None = None
 
     # Airflow asks the class itself for these two: what it inherits does not count.
 
@@ -294,35 +298,36 @@ class SchedulerXHook(ConnectionMixin, JobsMixin, BaseHook):
     # The asynchronous side: the same calls for triggers and other coroutines. ExecuteWorkflow has no twin: runs are
     # started on workers, where what is known of a start outlives the try.
 
-    async def _aperform(self, call: Call[T]) -> T:
-        async with api.async_transport.AsyncTransport(await self.aget_settings()) as transport:
+    async def _aperform(self, make: Callable[[Scope], Call[T]]) -> T:
+        settings = await self.aget_settings()
+        call = make(settings.scope)
+        async with api.async_transport.AsyncTransport(settings, session=self._session) as transport:
+            self._session = transport.session
             return await transport.perform(call)
 
     async def aget_workflow_instance(
         self, workflow_id: int | str, wf_instance_id: int | str
     ) -> WorkflowInstance:
         """:meth:`get_workflow_instance` as a coroutine."""
-        scope = (await self.aget_settings()).scope
-        return await self._aperform(api.calls.get_workflow_instance(scope, workflow_id, wf_instance_id))
+        return await self._aperform(
+            lambda scope: api.calls.get_workflow_instance(scope, workflow_id, wf_instance_id)
+        )
 
     async def alist_workflow_instances(self, workflow_id: int | str) -> list[WorkflowInstanceSummary]:
         """:meth:`list_workflow_instances` as a coroutine."""
-        scope = (await self.aget_settings()).scope
-        return await self._aperform(api.calls.list_workflow_instances(scope, workflow_id))
+        return await self._aperform(lambda scope: api.calls.list_workflow_instances(scope, workflow_id))
 
     async def aget_workflow(self, workflow_id: int | str) -> Workflow:
         """:meth:`get_workflow` as a coroutine."""
-        return await self._aperform(api.calls.get_workflow((await self.aget_settings()).scope, workflow_id))
+        return await self._aperform(lambda scope: api.calls.get_workflow(scope, workflow_id))
 
     async def astop_job_instance(self, job_id: int | str, job_instance_id: int | str) -> None:
         """:meth:`stop_job_instance` as a coroutine."""
-        scope = (await self.aget_settings()).scope
-        await self._aperform(api.calls.stop_job_instance(scope, job_id, job_instance_id))
+        await self._aperform(lambda scope: api.calls.stop_job_instance(scope, job_id, job_instance_id))
 
     async def aget_job_instance(self, job_id: int | str, job_instance_id: int | str) -> JobInstance:
         """:meth:`get_job_instance` as a coroutine."""
-        scope = (await self.aget_settings()).scope
-        return await self._aperform(api.calls.get_job_instance(scope, job_id, job_instance_id))
+        return await self._aperform(lambda scope: api.calls.get_job_instance(scope, job_id, job_instance_id))
 
     async def astop_workflow_instance(
         self, workflow_id: int | str, wf_instance_id: int | str, *, timeout: float = 60.0

@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 from airflow_provider_schedulerx.api.wire.async_transport import AsyncTransport
 from airflow_provider_schedulerx.api.wire.calls import Call
 from airflow_provider_schedulerx.api.wire.responses import Response, undecided
-from airflow_provider_schedulerx.api.wire.signing import sign
+from airflow_provider_schedulerx.api.wire.signing import RequestSigner
 from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator import definitions
 from airflow_provider_schedulerx.emulator.authentication import Authenticator, Request
@@ -134,7 +134,7 @@ class LocalService:
     ) -> Generator[float, None, Response]:
         settings = transport._settings
         credential = settings.credential_client().get_credential()
-        signed = sign(call, settings.endpoint, credential)
+        signed = RequestSigner(settings.endpoint).sign(call, credential)
         url = urlsplit(f"{settings.endpoint}{call.target}")
         request = Request(
             signed.method,

@@ -18,8 +18,6 @@ _MAX_LONG = 2**63 - 1
 
 def _integer(value: Any) -> int | None:
     """A long of the service, also where it comes as a string of digits; None if it is something else."""
-    if type(value) is int and -_MAX_LONG <= value <= _MAX_LONG:
-        return value  # as nearly always
     if isinstance(value, str):
         digits = value.removeprefix("-")
         # The length comes first: Python refuses to convert thousands of digits.
@@ -37,14 +35,19 @@ def _malformed(data: Mapping[str, Any], key: str, where: str) -> MalformedAnswer
 
 def int_field(data: Mapping[str, Any], key: str, where: str) -> int:
     """:raises MalformedAnswerError: if it is missing or not an integer."""
-    value = _integer(data.get(key))
-    if value is None:
+    value = data.get(key)
+    if type(value) is int and -_MAX_LONG <= value <= _MAX_LONG:
+        return value  # as nearly always
+    if (value := _integer(value)) is None:
         raise _malformed(data, key, where)
     return value
 
 
 def id_field(data: Mapping[str, Any], key: str, where: str) -> int:
     """:raises MalformedAnswerError: if it is missing or not a positive integer."""
+    value = data.get(key)
+    if type(value) is int and 0 < value <= _MAX_LONG:
+        return value  # as nearly always
     value = int_field(data, key, where)
     if value <= 0:
         raise MalformedAnswerError(f"{where}.{key} is {value}")
@@ -85,12 +88,15 @@ def text_of(value: Any) -> str | None:
 def text_field(data: Mapping[str, Any], key: str) -> str | None:
     """A text; anything else becomes its JSON text."""
     value = data.get(key)
-    return value if type(value) is str and value else text_of(value)
+    if type(value) is str:
+        return value or None  # as nearly always
+    return None if value is None else text_of(value)
 
 
 def optional_int(data: Mapping[str, Any], key: str) -> int | None:
     """An integer, or None for anything else."""
-    return _integer(data.get(key))
+    value = data.get(key)
+    return None if value is None else _integer(value)
 
 
 class HasTimes(Protocol):

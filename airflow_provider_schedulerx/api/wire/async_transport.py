@@ -19,7 +19,7 @@ from airflow_provider_schedulerx.api.wire import faults, retrying
 from airflow_provider_schedulerx.api.wire.calls import Call
 from airflow_provider_schedulerx.api.wire.responses import Response, interpret
 from airflow_provider_schedulerx.api.wire.sessions import NoAnswer, SharedSession, shared_session
-from airflow_provider_schedulerx.api.wire.signing import SignedRequest, sign
+from airflow_provider_schedulerx.api.wire.signing import SignedRequest
 
 T = TypeVar("T")
 
@@ -28,17 +28,22 @@ class AsyncTransport:
     """Carries out calls. Use as ``async with``; its session is shared, and stays open for a while afterwards.
 
     :param max_retry_seconds: seconds after which no further try begins; 0 means one try.
+    :param session: that of another transport with the same settings; it is used again if it is still open.
     """
 
     def __init__(
-        self, settings: SchedulerXSettings, max_retry_seconds: float = retrying.MAX_RETRY_SECONDS
+        self,
+        settings: SchedulerXSettings,
+        max_retry_seconds: float = retrying.MAX_RETRY_SECONDS,
+        session: SharedSession | None = None,
     ) -> None:
         self._settings = settings
         self._max_retry_seconds = max_retry_seconds
+        self._previous = session
         self._session: SharedSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = await shared_session(self._settings)
+        self._session = await shared_session(self._settings, self._previous)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -70,11 +75,12 @@ class AsyncTransport:
         try:
             return interpret(call, response)
         except SchedulerXAuthenticationError as error:
-            source = self._open_session.credentials
+            source = self.session.credentials
             raise (source.explain(error) if source is not None else error) from None
 
     @property
-    def _open_session(self) -> SharedSession:
+    def session(self) -> SharedSession:
+        """What carries its calls, between entering and leaving."""
         if self._session is None:
             raise RuntimeError("use this transport inside 'async with'")
         return self._session
@@ -90,8 +96,8 @@ class AsyncTransport:
         :raises SchedulerXAuthenticationError: if there is no credential to sign with.
         :raises SchedulerXAmbiguousError: if a request that changes something was not answered.
         """
-        session = self._open_session
-        request = sign(call, self._settings.endpoint, await session.credential())
+        session = self.session
+        request = session.signer.sign(call, await session.credential())
         try:
             if not call.operation.changes:
                 return await self._exchange(session.kept, request)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import aiohttp
 from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
 from airflow_provider_schedulerx.api.wire.credential_source import CredentialSource
 from airflow_provider_schedulerx.api.wire.proxy import proxy_for
+from airflow_provider_schedulerx.api.wire.signing import RequestSigner
 from airflow_provider_schedulerx.api.wire.tls import fingerprint, tls_context
 
 if TYPE_CHECKING:
@@ -51,9 +53,11 @@ async def _send_once(
 
 
 class SharedSession:
-    """A session, and the credential that its requests are signed with."""
+    """A session of the running event loop, and the credential that its requests are signed with."""
 
     def __init__(self, settings: SchedulerXSettings, on_idle: Callable[[], None]) -> None:
+        # Weakly: whoever keeps this for later does not keep the loop.
+        self._loop = weakref.ref(asyncio.get_running_loop())
         self._settings = settings
         self._on_idle = on_idle
         self._users = 0
@@ -61,10 +65,22 @@ class SharedSession:
         self._asking: asyncio.Task[CredentialModel] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
+        self._is_over = False
         self._tls: ssl.SSLContext | bool = True
         self._session: aiohttp.ClientSession | None = None
         self.proxy: str | None = None
         self.credentials: CredentialSource | None = None
+        self.signer: RequestSigner = RequestSigner(settings.endpoint)
+
+    def rejoin(self) -> bool:
+        """Become a user once more.
+
+        :return: whether that can be: it is still open, and of the running event loop.
+        """
+        if self._is_over or self._session is None or self._loop() is not asyncio.get_running_loop():
+            return False
+        self._users += 1
+        return True
 
     async def open(self) -> None:
         """Become a user, of a session that is open then.
@@ -153,6 +169,7 @@ class SharedSession:
         if left > 0:
             self._wait_idle(left)
         else:
+            self._is_over = True
             self._on_idle()
 
     async def close(self) -> None:
@@ -211,11 +228,16 @@ class _LoopSessions:
 _by_loop: dict[asyncio.AbstractEventLoop, _LoopSessions] = {}
 
 
-async def shared_session(settings: SchedulerXSettings) -> SharedSession:
+async def shared_session(
+    settings: SchedulerXSettings, previous: SharedSession | None = None
+) -> SharedSession:
     """The session of this event loop for this identity, open, with its caller as a user.
 
+    :param previous: what was returned for the same settings before, which spares a lookup if it is still open.
     :raises SchedulerXConfigurationError: if the credential or the proxy cannot be used.
     """
+    if previous is not None and previous.rejoin():
+        return previous
     loop = asyncio.get_running_loop()
     sessions = _by_loop.get(loop)
     if sessions is None:

@@ -22,7 +22,7 @@ from airflow_provider_schedulerx.api.wire.calls import Call
 from airflow_provider_schedulerx.api.wire.credential_source import CredentialSource
 from airflow_provider_schedulerx.api.wire.proxy import proxy_for
 from airflow_provider_schedulerx.api.wire.responses import Response, interpret
-from airflow_provider_schedulerx.api.wire.signing import SignedRequest, sdk_authorization, sign
+from airflow_provider_schedulerx.api.wire.signing import SignedRequest, sign
 from airflow_provider_schedulerx.api.wire.tls import tls_context
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ class SyncTransport:
         :raises SchedulerXAuthenticationError: if there is no credential to sign with.
         :raises SchedulerXAmbiguousError: if a request that changes something was not answered.
         """
-        request = sign(call, self._settings.endpoint, self._credentials.get(), sdk_authorization)
+        request = sign(call, self._settings.endpoint, self._credentials.get())
         pool = self._pool(1) if call.operation.changes else self._kept
         try:
             with queries_unlogged():

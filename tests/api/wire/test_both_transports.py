@@ -420,7 +420,7 @@ def test_calls_one_by_one_share_a_session_that_ends_with_its_loop() -> None:
             await one_call(host)
         assert open_sessions() == 1
         async with AsyncTransport(settings_for(host)) as made:
-            return made._open_session.kept
+            return made.session.kept
 
     with keeping() as (kept, host):
         session = asyncio.run(main(host))
@@ -451,12 +451,12 @@ def test_a_session_without_users_is_closed_after_a_time(monkeypatch: pytest.Monk
     async def main(host: str) -> None:
         await one_call(host)
         async with AsyncTransport(settings_for(host)) as made:
-            session = made._open_session
+            session = made.session
         session._check_idle()
         assert not session.kept.closed, "it was used lately"
         monkeypatch.setattr(sessions, "IDLE_SECONDS", 0.05)
         async with AsyncTransport(settings_for(host)) as made:
-            assert made._open_session is session
+            assert made.session is session
             session._check_idle()
             await asyncio.sleep(0.2)
             assert not session.kept.closed, "it has a user"
@@ -468,6 +468,31 @@ def test_a_session_without_users_is_closed_after_a_time(monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("strict")
+def test_a_session_of_an_earlier_transport_is_used_again_while_it_is_open() -> None:
+    async def session_of(host: str, previous: sessions.SharedSession | None) -> sessions.SharedSession:
+        async with AsyncTransport(settings_for(host), 0, previous) as made:
+            assert (await made.send(READ)).status == 200
+            return made.session
+
+    async def main(host: str, previous: sessions.SharedSession | None) -> sessions.SharedSession:
+        first = await session_of(host, previous)
+        assert first is not previous
+        assert await session_of(host, first) is first
+        first._idle_since -= 2 * sessions.IDLE_SECONDS
+        first._check_idle()
+        await until(lambda: open_sessions() == 0 and not first._users)
+        second = await session_of(host, first)
+        assert second is not first
+        assert open_sessions() == 1
+        return second
+
+    with keeping() as (_, host):
+        of_another_loop = asyncio.run(main(host, None))
+        asyncio.run(main(host, of_another_loop))
+    assert not sessions._by_loop
+
+
+@pytest.mark.usefixtures("strict")
 def test_identities_do_not_share_a_session() -> None:
     async def main(host: str) -> None:
         async with (
@@ -475,8 +500,8 @@ def test_identities_do_not_share_a_session() -> None:
             AsyncTransport(settings_for(host)) as same,
             AsyncTransport(settings_for(host, read_timeout=2)) as other,
         ):
-            assert one._open_session is same._open_session
-            assert one._open_session is not other._open_session
+            assert one.session is same.session
+            assert one.session is not other.session
 
     asyncio.run(main("http://127.0.0.1:1"))
 

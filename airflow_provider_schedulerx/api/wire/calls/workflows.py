@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,8 +55,16 @@ def execute_workflow(
 def get_workflow_instance(
     scope: Scope, workflow_id: Any, wf_instance_id: Any
 ) -> Call[models.WorkflowInstance]:
-    workflow_id = check_id("workflow_id", workflow_id)
-    wf_instance_id = check_id("wf_instance_id", wf_instance_id)
+    return _get_workflow_instance(
+        scope, check_id("workflow_id", workflow_id), check_id("wf_instance_id", wf_instance_id)
+    )
+
+
+# Whoever polls a run does so again and again, and a call is encoded only once.
+@functools.lru_cache(maxsize=1024)
+def _get_workflow_instance(
+    scope: Scope, workflow_id: int, wf_instance_id: int
+) -> Call[models.WorkflowInstance]:
     return Call(
         GET_WORKFLOW_INSTANCE,
         scoped(scope, WorkflowId=workflow_id, WfInstanceId=wf_instance_id),

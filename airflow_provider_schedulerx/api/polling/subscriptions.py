@@ -13,6 +13,10 @@ from airflow_provider_schedulerx.api.wire.calls import Call
 
 T = TypeVar("T")
 
+#: Polls that wait for somebody to read them, at most: half an hour of lists at the usual interval, some 8 MB if each
+#: shows 300 runs.
+MOST_WAITING = 60
+
 #: What a poll of a run shows: how the run is, or why that could not be seen.
 Observation = Run | SchedulerXError
 
@@ -34,7 +38,7 @@ ListObservation = ListedRuns | SchedulerXError
 
 
 class _Subscriber(Generic[T]):
-    """Somebody to whom polls are published.
+    """Somebody to whom polls are published. If he does not read them, as while Airflow's database is away, the oldest go.
 
     :ivar poll_interval: seconds between two polls, at most, if the budget allows.
     :ivar joined: number of the last poll that was asked for before.
@@ -43,13 +47,15 @@ class _Subscriber(Generic[T]):
     def __init__(self, poll_interval: float, joined: int) -> None:
         self.poll_interval = poll_interval
         self.joined = joined
-        self._published: asyncio.Queue[T] = asyncio.Queue()
+        self._published: asyncio.Queue[T] = asyncio.Queue(MOST_WAITING)
 
     async def next(self) -> T:
         """Wait for what is published next."""
         return await self._published.get()
 
     def put(self, seen: T) -> None:
+        if self._published.full():
+            self._published.get_nowait()
         self._published.put_nowait(seen)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from airflow_provider_schedulerx.api import exceptions as errors
 from airflow_provider_schedulerx.api.polling import poller
 from airflow_provider_schedulerx.api.polling.poller import ListedRuns
-from airflow_provider_schedulerx.api.polling.subscriptions import Place
+from airflow_provider_schedulerx.api.polling.subscriptions import MOST_WAITING, Place
 from airflow_provider_schedulerx.api.runs.kinds import WORKFLOW_RUNS
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
 from dev.harness.scripted_service import GET, LIST, RUNNING, SUCCESS, ScriptedService, settings_of
@@ -187,6 +188,41 @@ def test_an_observer_can_hurry() -> None:
                 assert isinstance(await observer.next(), ListedRuns)
             shared.unsubscribe(observer)
             shared.unsubscribe(observer)
+
+    simulate(main)
+
+
+def test_an_observer_that_does_not_read_keeps_the_newest_lists_and_no_more() -> None:
+    """As a watcher does whose store is away."""
+
+    async def main(service: ScriptedService) -> None:
+        service.start(1, (100_000, SUCCESS))
+        async with poller.shared_poller(settings_of(), WORKFLOW_RUNS, 1) as shared:
+            observer = shared.observe_lists(poll_interval=10)
+            await asyncio.sleep(10_000)
+            lists: list[Any] = []
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    while True:
+                        lists.append(await observer.next())
+            shared.unsubscribe(observer)
+        assert service.calls[LIST] >= 10_000 / 12
+        assert len(lists) == MOST_WAITING
+        asked_at = [listed.asked_at for listed in lists]
+        assert asked_at == sorted(asked_at)
+        assert asked_at[-1] >= now() - 1.2 * 10 - 2
+
+    simulate(main)
+
+
+def test_a_wait_that_does_not_read_for_long_still_gets_the_end() -> None:
+    async def main(service: ScriptedService) -> None:
+        run = service.start(1, (9_000, SUCCESS))
+        async with poller.shared_poller(settings_of(), WORKFLOW_RUNS, 1) as shared:
+            subscription = shared.subscribe(run, poll_interval=10, age=0)
+            await asyncio.sleep(10_000)
+            seen: list[Any] = [await subscription.next() for _ in range(MOST_WAITING)]
+        assert [each.status.value for each in seen] == [RUNNING] * (MOST_WAITING - 1) + [SUCCESS]
 
     simulate(main)
 

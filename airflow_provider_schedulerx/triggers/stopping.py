@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.polling.poller import RunPoller
     from airflow_provider_schedulerx.api.wire.calls import Call
 
-#: Seconds after which a stop is given up.
-_GIVE_UP = 3600.0
+#: Seconds after which a stop is given up, and for which its last poll may wait for the quota then, as those of a crowd do.
+_GIVE_UP, _LAST_POLL = 3600.0, 300.0
 #: Seconds between two tries to read the connection or to open a session.
 _PAUSE = 5.0
 #: How often the state of a task is asked for, if it cannot be fetched, and the seconds between.
@@ -111,8 +111,19 @@ async def _try_to_stop(trigger: Any) -> str | None:
     :return: why that was given up; None if the run has ended.
     """
     # The loop's clock for all of it: it does not go backwards either.
+    until = asyncio.get_running_loop().time() + _GIVE_UP
+    try:
+        # Whatever its calls wait for: where all are throttled, those of a crowd would wait for days.
+        async with asyncio.timeout_at(until + _LAST_POLL) as limit:
+            return await _stop_until(trigger, until)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return "its calls still wait for the quota"
+
+
+async def _stop_until(trigger: Any, until: float) -> str | None:
     clock = asyncio.get_running_loop().time
-    until = clock() + _GIVE_UP
     while True:
         try:
             settings = await read_settings(trigger)

@@ -638,6 +638,60 @@ def test_a_crowd_that_cannot_be_stopped_leaves_calls_for_the_others(simulate: An
     simulate(main, quota=100)
 
 
+@pytest.mark.parametrize("operation", [GET, STOP])
+@pytest.mark.parametrize("fault", ["refused", "throttled", "reset", "hangs"])
+def test_a_crowd_whose_stops_fail_for_ever_is_given_up_in_time_each_with_a_line(
+    simulate: Any, operation: str, fault: str
+) -> None:
+    raised: dict[str, BaseException] = {
+        "refused": errors.SchedulerXRejectedError("job status error", code="400"),
+        "throttled": errors.SchedulerXThrottledError("throttled", code="Throttling.User"),
+        "reset": errors.SchedulerXUnavailableError("reset"),
+        "hangs": TimeoutError(),
+    }
+    given_up: list[str] = []
+    reported: list[float] = []
+    ended: list[float] = []
+
+    class Log:
+        def info(self, *line: Any) -> None: ...
+
+        warning = info
+
+        def error(self, message: str, *arguments: Any) -> None:
+            if message.startswith("Gave up"):
+                given_up.append(message % arguments)
+                ended.append(now())
+
+    async def main(world: World) -> None:
+        def fail(call: Any) -> None:
+            if call.operation.name == operation:
+                raise raised[fault]
+
+        world.service.faults.append(fail)
+        runs = [world.service.start(1 + number % 3) for number in range(300)]
+        made = [trigger(run, 1 + number % 3) for number, run in enumerate(runs)]
+        for each in made:
+            each._log = Log()
+        await asyncio.gather(*(each.on_kill() for each in made))
+        await until_all_stops_end()
+        assert world.service.most_in_a_minute(operation) <= 100
+        assert len(given_up) == len(runs)
+        for run in runs:
+            assert sum(f"instance {run} " in line for line in given_up) == 1
+
+    set_reporter(
+        lambda metric, value, tags: reported.append(value) if metric is Metric.STOPS_GIVEN_UP else None
+    )
+    try:
+        simulate(main)
+    finally:
+        set_reporter(None)
+    assert reported == [1] * 300
+    assert min(ended) >= 3600
+    assert max(ended) <= 3600 + 300 + 1
+
+
 @pytest.mark.parametrize("fault", ["reset", "throttled", "key", "connection"])
 @pytest.mark.parametrize("seconds", [0.5, 2])
 def test_a_fault_at_the_deadline_is_not_the_last_list(simulate: Any, fault: str, seconds: float) -> None:

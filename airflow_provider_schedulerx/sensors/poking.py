@@ -148,7 +148,8 @@ class PokingRunSensor(RunTaskMixin, ScopedOperator, BaseSensorOperator):
     def _wait(self, context: Context) -> Any:
         self._definition_id, self._followed, self._search = 0, None, None
         try:
-            return super().execute(context)
+            with deferrals.rescheduling_late_enough():
+                return super().execute(context)
         except AirflowSensorTimeout as error:
             if self._search is None or self._followed is not None:
                 raise

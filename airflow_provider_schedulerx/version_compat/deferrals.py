@@ -1,15 +1,17 @@
-"""Between the two parts of a task that waits elsewhere: events that come too early, or in another try."""
+"""Between two parts of a task that waits elsewhere: one that comes too early, or an event in another try."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx.version_compat import supervisors, versions
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Iterator
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -24,15 +26,15 @@ def retries_resume_deferrals() -> bool:
 
 
 # 3.0: the supervisor of a task tells that its process has ended up to [workers] min_heartbeat_interval later, and what
-# comes after a deferral can be scheduled before. The scheduler then takes the late report for the end of the resumed
-# task, and fails it (apache/airflow #72716). Airflow 2 waits for the process itself.
+# comes after a deferral or a reschedule, in the same try, can be scheduled before. The scheduler then takes the late report
+# for the end of the resumed task, and fails it (apache/airflow #72716). Airflow 2 waits for the process itself.
 
 #: Seconds for what the report passes through, on a busy machine: the supervisor, the executor, the scheduler's loop.
 _REPORT_MARGIN = 5.0
 
 
 def seconds_until_a_deferral_is_known() -> float:
-    """Return after how many seconds Airflow has certainly heard that a deferring process has ended.
+    """Return after how many seconds Airflow has certainly heard that the process of a task that waits elsewhere has ended.
 
     :return: 0 below 3.0, and in ``dag.test()``, where there is no other process.
     """
@@ -59,6 +61,21 @@ async def until_a_deferral_is_known(deferred_at: float | None) -> None:
     # At most so long: the clock of the worker may be ahead of ours.
     if (seconds := min(settled, deferred_at + settled - time.time())) > 0:
         await asyncio.sleep(seconds)
+
+
+@contextmanager
+def rescheduling_late_enough() -> Iterator[None]:
+    """Have a task that is rescheduled in this block come back once Airflow has heard that this process has ended."""
+    try:
+        from airflow.sdk.exceptions import AirflowRescheduleException
+    except ImportError:
+        from airflow.exceptions import AirflowRescheduleException  # below 3.2
+
+    try:
+        yield
+    except AirflowRescheduleException as error:
+        earliest = datetime.now(UTC) + timedelta(seconds=seconds_until_a_deferral_is_known())
+        raise AirflowRescheduleException(max(error.reschedule_date, earliest)) from None  # type: ignore[no-untyped-call]
 
 
 # 3.0: execution_timeout starts anew when a deferred task resumes. In 2.11 it does not, and if it has passed by then, the

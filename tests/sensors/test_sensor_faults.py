@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSkipException,
@@ -180,6 +181,23 @@ def test_templates_are_not_checked_when_the_file_is_parsed() -> None:
 
 
 # Mode reschedule: each poke is a new process, and only the date of the first one is known.
+
+
+@pytest.mark.parametrize(("poke_interval", "seconds"), [(1, 10), (5, 10), (60, 60)])
+@pytest.mark.parametrize("others", [{}, {"exponential_backoff": True, "max_wait": 3}])
+def test_the_next_poke_comes_after_airflow_has_heard_of_the_end_of_this_one(
+    hook: SchedulerXHook, emulator: EmulatorProcess, poke_interval: float, seconds: float, others: Any
+) -> None:
+    """Else Airflow 3 takes the report that this process has ended for the end of the next one, and fails the task."""
+    answer(emulator, 3, 3)
+    began = datetime.now(UTC)
+    with pytest.raises(AirflowRescheduleException) as caught:
+        run(mode="reschedule", poke_interval=poke_interval, **others)
+    after = (caught.value.reschedule_date - began).total_seconds()
+    if IS_AIRFLOW_2:
+        assert after <= poke_interval + 30
+    else:
+        assert min(seconds, 10 if others else seconds) <= after <= seconds + 30
 
 
 def test_not_existed_is_final_after_the_settling_time(hook: SchedulerXHook) -> None:

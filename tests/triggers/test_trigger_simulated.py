@@ -10,7 +10,7 @@ import re
 import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -672,7 +672,7 @@ def test_a_crowd_whose_stops_fail_for_ever_is_given_up_in_time_each_with_a_line(
         runs = [world.service.start(1 + number % 3) for number in range(300)]
         made = [trigger(run, 1 + number % 3) for number, run in enumerate(runs)]
         for each in made:
-            each._log = Log()
+            each._log = cast("Any", Log())
         await asyncio.gather(*(each.on_kill() for each in made))
         await until_all_stops_end()
         assert world.service.most_in_a_minute(operation) <= 100

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.recipes import Recipe
     from airflow_provider_schedulerx.api.runs.reconciling import Age, Reconciled
     from airflow_provider_schedulerx.api.runs.rerunning import Rerun
+    from airflow_provider_schedulerx.api.wire.calls import Call
     from airflow_provider_schedulerx.hooks.bounded import Transport
     from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 
@@ -61,6 +62,10 @@ class RunCalls:
         if self._limit is None:
             return self.hook.get_conn()
         return BoundTransport(self.hook.single_try_transport, *self._limit)
+
+    def perform(self, call: Call[T]) -> T:
+        """Carry out a call."""
+        return self._transport.perform(call)
 
     def find_definition(self, name: str) -> int:
         """Return the id of the one workflow or job that has exactly this name. See the hook's ``find_definition``."""

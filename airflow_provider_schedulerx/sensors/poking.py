@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_schedulerx.api.runs.kinds import Run
     from airflow_provider_schedulerx.api.runs.scheduled import WantedTime
+    from airflow_provider_schedulerx.hooks.runs import RunCalls
 
 
 class PokingRunSensor(RunTaskMixin, ScopedOperator, BaseSensorOperator):
@@ -78,6 +79,8 @@ class PokingRunSensor(RunTaskMixin, ScopedOperator, BaseSensorOperator):
         self._followed: int | None = None
         self._search: RunSearch | None = None
         self._memory: PokeMemory | None = None
+        #: When the sensor times out, by the monotonic clock.
+        self._ends_at = float("inf")
 
     # Which run.
 
@@ -94,6 +97,13 @@ class PokingRunSensor(RunTaskMixin, ScopedOperator, BaseSensorOperator):
         :raises SchedulerXConfigurationError: if that cannot be a time.
         """
         return None
+
+    @cached_property
+    def run_calls(self) -> RunCalls:
+        """The calls of the service about the run, which a poke repeats until the sensor times out, at most."""
+        calls = super().run_calls
+        calls.limit_to(lambda: self._ends_at - time.monotonic(), time.sleep)
+        return calls
 
     def _label(self, instance_id: int | None) -> str:
         """What a sentence calls the run."""
@@ -147,6 +157,7 @@ class PokingRunSensor(RunTaskMixin, ScopedOperator, BaseSensorOperator):
 
     def _wait(self, context: Context) -> Any:
         self._definition_id, self._followed, self._search = 0, None, None
+        self._ends_at = time.monotonic() + self.timeout - self._waited(context)
         try:
             with deferrals.rescheduling_late_enough():
                 return super().execute(context)
@@ -163,13 +174,13 @@ class PokingRunSensor(RunTaskMixin, ScopedOperator, BaseSensorOperator):
         """Find out which run to wait for, or begin to search for it.
 
         :param definition_id: of what is run, if that is known already.
-        :return: False if a passing fault has kept its name from being looked up.
+        :return: False if a passing fault has kept the connection, or the name, from being looked up.
         """
         with configuration_faults_are_final():
             wanted = self.wanted_time()
             instance_id = None if wanted is not None else self.instance_id()
-            # The connection first, so that its faults are not reported as faults of the link or the name.
-            _ = self.hook.settings
+            if not self._find_connection(context):
+                return False
         known = self._remembered(context, wanted)
         try:
             with configuration_faults_are_final():
@@ -194,6 +205,27 @@ class PokingRunSensor(RunTaskMixin, ScopedOperator, BaseSensorOperator):
                 self._follow(context, known.instance_id)
         if known is not None:
             known.save(self._definition_id, known.instance_id)
+        return True
+
+    def _find_connection(self, context: Context) -> bool:
+        """Look the connection up: before all else, so that its faults are not reported as those of the link or the name.
+
+        :return: False if it cannot be, though an earlier poke could; in mode ``reschedule`` each poke needs it anew.
+        """
+        try:
+            _ = self.hook.settings
+        except SchedulerXConfigurationError:
+            raise
+        except Exception as error:
+            if not self._waited(context):
+                raise
+            self.log.warning(
+                "The connection %r could not be looked up: %s: %s",
+                self.schedulerx_conn_id,
+                type(error).__name__,
+                error,
+            )
+            return False
         return True
 
     def _remembered(self, context: Context, wanted: WantedTime | None) -> PokeMemory | None:
@@ -236,7 +268,7 @@ class PokingRunSensor(RunTaskMixin, ScopedOperator, BaseSensorOperator):
         if self._definition_id == 0 and not self._identify(context):
             return PokeReturnValue(is_done=False)
         if self._followed is None:
-            self._look_for_it(context, self.hook.get_conn().perform)
+            self._look_for_it(context, self.run_calls.perform)
         if self._followed is None:
             return PokeReturnValue(is_done=False)
         instance_id = self._followed

@@ -69,9 +69,10 @@ class RunSensor(PokingRunSensor):
 
     def definition_id(self) -> int:
         """Return the id of what is run; if its name has to be looked up, and this can defer, in one try."""
+        if not self.deferrable:
+            return super().definition_id()
         calls = RunCalls(self.hook, self.kind)
-        if self.deferrable:
-            calls.limit_to(lambda: 0.0, time.sleep)
+        calls.limit_to(lambda: 0.0, time.sleep)
         return definition_id_of(self.kind, self, calls)
 
     def _defer_for_name(self, context: Context, deadline: float) -> None:

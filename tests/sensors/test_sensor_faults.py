@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,12 +10,16 @@ import pytest
 from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
 )
 
 from airflow_provider_schedulerx.api.runs.events import Outcome, TerminalEvent
+from airflow_provider_schedulerx.emulator.faults import Fault
 from airflow_provider_schedulerx.emulator.process import EmulatorProcess
+from airflow_provider_schedulerx.emulator.profile import Profile
 from airflow_provider_schedulerx.exceptions import (
     RunFailedError,
     RunNotFollowableError,
@@ -24,6 +28,9 @@ from airflow_provider_schedulerx.exceptions import (
 )
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.sensors.schedulerx import WorkflowInstanceSensor
+from dev.experiments.inprocess import LocalService
+from dev.experiments.scenarios import workflows
+from dev.experiments.virtual import VirtualClock
 from dev.harness.rest import IS_AIRFLOW_2
 
 MODES = [{}, {"mode": "reschedule"}, {"deferrable": True}]
@@ -237,3 +244,64 @@ def test_passing_faults_are_tolerated_until_the_timeout(
 ) -> None:
     emulator.add_fault("GetWorkflowInstance", "drop", count=10_000)
     assert not poke(5_000, poll_failure_tolerance=1)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Vault is sealed"), AirflowNotFoundException("it isn't defined")]
+)
+def test_a_connection_that_is_away_for_a_moment_ends_no_wait(
+    hook: SchedulerXHook, monkeypatch: pytest.MonkeyPatch, task_log: Callable[[], str], error: Exception
+) -> None:
+    """Each poke of mode ``reschedule`` looks it up. The first one has nothing that says that it exists at all."""
+
+    def away(_: Any, __: str) -> Any:
+        raise error
+
+    monkeypatch.setattr(SchedulerXHook, "get_connection", classmethod(away))
+    made = WorkflowInstanceSensor(task_id="wait", workflow_id=3, wf_instance_id=7, mode="reschedule")
+    context: Any = {"ti": TaskInstance(waited=30)}
+    assert not made.poke(context)
+    assert f"could not be looked up: {type(error).__name__}: {error}" in task_log()
+    again = WorkflowInstanceSensor(task_id="wait", workflow_id=3, wf_instance_id=7, mode="reschedule")
+    context = {"ti": TaskInstance()}
+    with pytest.raises(type(error)):
+        again.poke(context)
+
+
+@pytest.fixture
+def clock() -> Iterator[VirtualClock]:
+    """A service in virtual time that throttles all reads."""
+    clock = VirtualClock()
+    service = LocalService(workflows(), Profile(), clock, 1)
+    for operation in ("GetWorkflowInstance", "ListWorkflowInstance", "ListWorkFlows"):
+        service.emulator.faults.pending.append(Fault(operation, "throttle", count=1000))
+    with service.in_force():
+        yield clock
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"workflow_id": 1, "wf_instance_id": 7},
+        {"workflow_name": "a", "wf_instance_id": 7},
+        {"workflow_id": 1, "data_time": "2026-12-01"},
+    ],
+)
+def test_a_poke_does_not_outlast_the_timeout(clock: VirtualClock, what: dict[str, Any]) -> None:
+    """A throttled call may be repeated for minutes."""
+    made = WorkflowInstanceSensor(task_id="wait", timeout=30, poke_interval=10, **what)
+    context: Any = {"ti": TaskInstance()}
+    began = clock.now
+    with pytest.raises(AirflowSensorTimeout):
+        made.execute(context)
+    assert clock.now - began <= 30 + 2 * 10
+
+
+def test_nor_does_one_of_mode_reschedule(clock: VirtualClock) -> None:
+    context: Any = {"ti": TaskInstance(waited=31)}
+    began = clock.now
+    with pytest.raises(AirflowSensorTimeout):
+        WorkflowInstanceSensor(
+            task_id="wait", timeout=30, poke_interval=10, mode="reschedule", workflow_id=1, wf_instance_id=7
+        ).execute(context)
+    assert clock.now - began <= 1

@@ -7,14 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_schedulerx.exceptions import ArgumentError, SchedulerXConfigurationError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.hooks.scoped import DEFAULT_CONN_ID, ScopedMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.sdk.bases.operator import BaseOperatorMeta as _OperatorMeta
+else:
+    _OperatorMeta = type(BaseOperator)
 
 
-class ScopedOperator(ScopedMixin, BaseOperator):
+class _RefusesArguments(_OperatorMeta):
+    """Has a constructor refuse arguments for good: that of a mapped task is called when the task runs, and Airflow would
+    retry what it raises.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except SchedulerXConfigurationError as error:
+            raise ArgumentError(error.message, field=error.field).with_traceback(
+                error.__traceback__
+            ) from None
+
+
+class ScopedOperator(ScopedMixin, BaseOperator, metaclass=_RefusesArguments):
     """A task with a connection to SchedulerX and a scope within it. All five arguments are template fields.
 
     The mixin alone would not do: ``default_args`` of a DAG and ``partial()`` know only the arguments of classes that are

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.api.runs.kinds import Run
 
 __all__ = [
+    "ArgumentError",
     "RunAlreadyActiveError",
     "RunFailedError",
     "RunLostError",
@@ -53,6 +54,12 @@ __all__ = [
     "SchedulerXUnavailableError",
     "raise_unless_successful",
 ]
+
+
+class ArgumentError(SchedulerXConfigurationError, AirflowFailException):
+    """An argument of an operator or a sensor cannot be used. It fails the DAG file or, if the argument is mapped, the
+    task, without a retry, which would be given the same argument.
+    """
 
 
 class RunFailedError(AirflowException):

@@ -38,7 +38,9 @@ def definition_id(hook: SchedulerXHook, kind: RunKind, given: str) -> int:
 
 
 def show(text: str) -> None:
-    print(text)  # noqa: T201
+    """Print a text; what the terminal's encoding lacks, as escapes."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201
 
 
 def fail(message: str, status: int = 1) -> NoReturn:

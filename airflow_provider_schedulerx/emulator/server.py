@@ -69,8 +69,11 @@ async def _response(http: web.Request, answer: Answer) -> web.StreamResponse:
         status=answer.status, headers={"Content-Type": "application/json; charset=utf-8", **answer.headers}
     )
     response.content_length = len(answer.body)
-    await response.prepare(http)
-    await response.write(answer.body[: answer.sent])
+    try:
+        await response.prepare(http)
+        await response.write(answer.body[: answer.sent])
+    except ConnectionError:  # nobody waits for the answer any more
+        return _cut(http)
     return response if answer.sent is None else _cut(http)
 
 

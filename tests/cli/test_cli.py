@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +57,30 @@ def test_workflows(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> 
     lines = [line.split() for line in printed(capsys)]
     assert lines[0] == ["WORKFLOW", "NAME", "MAX", "CONCURRENCY", "SCHEDULE"]
     assert lines[1][:3] == ["8", "rejected", "1000"]
+
+
+def test_a_terminal_that_knows_no_chinese_gets_escapes_and_no_traceback(
+    hook: SchedulerXHook, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.add_workflows(
+        {
+            "namespaces": [{"id": "demo", "groups": ["etl", "reporting"]}],
+            "workflows": [
+                {
+                    "id": 98,
+                    "name": "夜间",
+                    "namespace": "demo",
+                    "group": "reporting",
+                    "nodes": [{"name": "a"}],
+                }
+            ],
+        }
+    )
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    cli.main(["workflows", "schedulerx_default", "--group-id", "reporting", "--name", "夜"])
+    sys.stdout.flush()
+    assert rb"\u591c\u95f4" in raw.getvalue()
 
 
 def test_workflows_by_a_part_of_their_name(hook: SchedulerXHook, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,10 @@ from cryptography import x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_schedulerx.api.connection.settings import SchedulerXSettings
+from airflow_provider_schedulerx.api.exceptions import SchedulerXUnavailableError
+from airflow_provider_schedulerx.api.wire import calls
+from airflow_provider_schedulerx.api.wire.transport import SyncTransport
 from airflow_provider_schedulerx.emulator import tls
 from airflow_provider_schedulerx.emulator.process import EmulatorError, EmulatorProcess
 from airflow_provider_schedulerx.emulator.tls import make_certificate
@@ -45,6 +49,22 @@ def answer(
         return response.status, response.read()
     finally:
         connection.close()
+
+
+# Clients that leave.
+
+
+def test_a_client_that_does_not_wait_for_its_answer_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """Each one would print a traceback into the output of a user's tests."""
+    with EmulatorProcess() as emulator:
+        given = emulator.connection(read_timeout=0.1)
+        settings = SchedulerXSettings.from_connection(**given)
+        emulator.add_fault("DescribeRegions", "delay", seconds=0.5, count=2)
+        with pytest.raises(SchedulerXUnavailableError, match="timed out"):
+            SyncTransport(settings, max_retry_seconds=0).perform(calls.describe_regions(settings.scope))
+        # As late as the other one, hence after it.
+        assert call(emulator, "DescribeRegions", {"RegionId": "cn-hangzhou"})[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
 
 
 # Bad input.

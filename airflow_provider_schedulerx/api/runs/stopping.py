@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import (
+    SchedulerXAmbiguousError,
     SchedulerXError,
     SchedulerXForeignGroupError,
     SchedulerXNotFoundError,
+    SchedulerXRejectedError,
 )
 from airflow_provider_schedulerx.api.runs.recipes import Batch, Pause, Recipe
 from airflow_provider_schedulerx.api.runs.tracking import SETTLING_SECONDS, is_over, sentence
 from airflow_provider_schedulerx.api.wire import calls
 
 if TYPE_CHECKING:
+    from airflow_provider_schedulerx.api.models import WorkflowInstanceNode
     from airflow_provider_schedulerx.api.runs.kinds import Run, RunKind
 
 #: Seconds between polls of a run that is being stopped: at first, and at most, unless a share of the time that the stop
@@ -87,7 +90,7 @@ class _Stopping:
         self._fault: tuple[type[SchedulerXError], str | None] | None = None
         self._missing_since: float | None = None
         self._foreign: set[int] = set()
-        self._refused: set[int] = set()
+        self._refused: set[tuple[int, bool]] = set()
         self._was_over = False
 
     def failed(self, error: SchedulerXError, now: float) -> bool:
@@ -134,7 +137,26 @@ class _Stopping:
             elif isinstance(outcome, SchedulerXForeignGroupError):
                 self._foreign.add(node.job_id)
                 self._log.warning("Node %s cannot be stopped from here: %s", node.label, outcome)
-            elif node.job_id not in self._refused:
-                # The service may refuse to stop a node that does not run yet, or no longer does: each is named once.
-                self._refused.add(node.job_id)
-                self._log.warning("Node %s (%s) was not stopped: %s", node.label, node.status.name, outcome)
+            else:
+                self._log_refusal(node, outcome)
+
+    def _log_refusal(self, node: WorkflowInstanceNode, error: SchedulerXError) -> None:
+        """Say once that a node was not stopped. The service is documented to stop what runs, so that is no news of a node
+        that has not begun.
+        """
+        is_usual = node.status.is_waiting and _is_refusal(error)
+        if (said := (node.job_id, is_usual)) in self._refused:
+            return
+        self._refused.add(said)
+        if is_usual:
+            self._log.info(
+                "Node %s is %s, and was not stopped: %s", node.label, node.status.name, error.service_message
+            )
+        else:
+            self._log.warning("Node %s (%s) was not stopped: %s", node.label, node.status.name, error)
+
+
+def _is_refusal(error: SchedulerXError) -> bool:
+    """Whether the service has said that it does not stop a node. That it may not be asked to is something else."""
+    is_said = isinstance(error, SchedulerXRejectedError | SchedulerXAmbiguousError)
+    return is_said and error.service_message is not None

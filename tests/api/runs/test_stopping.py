@@ -34,10 +34,13 @@ class Stop:
     """A stop of a run that shows what a script says.
 
     :param script: (seconds, what a poll shows from then on).
+    :param refusal: what each ``StopInstance`` raises.
     """
 
-    def __init__(self, *script: tuple[float, Any], timeout: float = 3600) -> None:
-        self.script, self.now = script, 100.0
+    def __init__(
+        self, *script: tuple[float, Any], timeout: float = 3600, refusal: Exception | None = None
+    ) -> None:
+        self.script, self.refusal, self.now = script, refusal, 100.0
         self.polls: list[float] = []
         self.stops = 0
         recipe = stop_recipe(
@@ -60,6 +63,8 @@ class Stop:
     def perform(self, call: Any) -> Any:
         if call.operation is STOP_INSTANCE:
             self.stops += 1
+            if self.refusal is not None:
+                raise self.refusal
             return None
         self.polls.append(self.seconds)
         shown = [shown for since, shown in self.script if since <= self.seconds][-1]
@@ -102,3 +107,23 @@ def test_a_run_that_cannot_be_stopped_is_polled_ever_more_seldom() -> None:
     assert len(polls) <= 80
     # Nodes that start meanwhile are stopped soon nevertheless.
     assert max(later - earlier for earlier, later in itertools.pairwise(polls)) <= 360
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal", "is_warning"),
+    [
+        (1, errors.SchedulerXAmbiguousError("give the RequestId", service_message="is not running"), False),
+        (1, errors.SchedulerXAmbiguousError("no answer"), True),
+        (1, errors.SchedulerXAuthorizationError("denied", service_message="denied"), True),
+        (3, errors.SchedulerXAmbiguousError("give the RequestId", service_message="is not running"), True),
+    ],
+)
+def test_a_node_that_has_not_begun_may_be_refused_without_a_warning(
+    status: int, refusal: Exception, is_warning: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``StopInstance`` is documented for what runs, so a wide workflow would warn of each node that waits."""
+    caplog.set_level(logging.INFO)
+    Stop((0, instance(status)), (20, instance(5)), refusal=refusal)
+    said = [record for record in caplog.records if "was not stopped" in record.getMessage()]
+    assert [record.levelno for record in said] == [logging.WARNING if is_warning else logging.INFO]
+    assert ("RequestId" in caplog.text) is (status == 3)

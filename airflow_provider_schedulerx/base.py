@@ -10,15 +10,13 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_schedulerx.exceptions import ArgumentError, SchedulerXConfigurationError
 from airflow_provider_schedulerx.hooks.schedulerx import SchedulerXHook
 from airflow_provider_schedulerx.hooks.scoped import DEFAULT_CONN_ID, ScopedMixin
+from airflow_provider_schedulerx.version_compat.operators import OperatorMeta
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-    from airflow.sdk.bases.operator import BaseOperatorMeta as _OperatorMeta
-else:
-    _OperatorMeta = type(BaseOperator)
 
 
-class _RefusesArguments(_OperatorMeta):
+class _RefusesArguments(OperatorMeta):
     """Has a constructor refuse arguments for good: that of a mapped task is called when the task runs, and Airflow would
     retry what it raises.
     """

@@ -32,7 +32,7 @@ LAYERS = {
     "metrics": {"api", "version_compat"},
     "hooks": {"api", "exceptions", "connection_form", "version_compat", "metrics", "hooks"},
     "assets": {"api"},
-    "base": {"exceptions", "hooks"},
+    "base": {"exceptions", "hooks", "version_compat"},
     "drawing": {"drawing"},
     "run_page": {"api", "drawing", "version_compat", "run_page"},
     "plugins": {"api", "version_compat", "run_page", "plugins"},

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from airflow_provider_schedulerx.operators.lost_starts import LostStarts
     from airflow_provider_schedulerx.operators.start import Start
 
-#: Seconds that the service's times skip where its clocks go forward in spring: in which zone they are is not documented.
-_CLOCKS_FORWARD = 3600.0
-
 
 def find_without_store(start: Start, lost: LostStarts) -> StartIntent | None:
     """Look for the run of an earlier try, by the marker. Without one, make sure that none may be active.
@@ -34,7 +31,7 @@ def find_without_store(start: Start, lost: LostStarts) -> StartIntent | None:
         return None
     is_retry = _is_retry(start)
     since = _seconds_since_dag_run(start.context)
-    age = api.reconciling.Age(at_most=None if since is None else since + CLOCK_MARGIN + _CLOCKS_FORWARD)
+    age = api.reconciling.Age(at_most=None if since is None else since + CLOCK_MARGIN)
     if start.marker is None:
         if is_retry:
             _refuse_beside_active(start, age)

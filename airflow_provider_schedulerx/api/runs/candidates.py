@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_schedulerx.api.connection.settings import Scope
 from airflow_provider_schedulerx.api.exceptions import SchedulerXError
 from airflow_provider_schedulerx.api.models import TriggerType
+from airflow_provider_schedulerx.api.runs.clocks import shortest_seconds
 from airflow_provider_schedulerx.api.runs.intents import StartIntent, comparable, has_parameters
 from airflow_provider_schedulerx.api.runs.recipes import Recipe, side_by_side
 from airflow_provider_schedulerx.api.runs.tracking import is_passing
@@ -250,7 +251,7 @@ def _older_by_time(listed: Sequence[RunSummary], age: float) -> set[int]:
     begins = {run.instance_id: begin for run in listed if (begin := _instant(run.start_time))}
     ends = [end for run in listed if run.status.is_terminal and (end := _instant(run.end_time))]
     newest = max([*begins.values(), *ends], default=datetime.min)
-    return {run for run, begin in begins.items() if (newest - begin).total_seconds() > age}
+    return {run for run, begin in begins.items() if shortest_seconds(begin, newest) > age}
 
 
 def _instant(text: str | None) -> datetime | None:

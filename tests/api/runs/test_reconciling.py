@@ -268,6 +268,16 @@ def test_by_the_services_own_times_a_list_reaches_back() -> None:
 
 
 @pytest.mark.parametrize(
+    ("night", "is_older"), [("2026-07-01", True), ("2026-03-29", False)], ids=["any", "clocks-go-forward"]
+)
+def test_an_hour_that_the_services_clocks_skip_makes_no_run_older(night: str, is_older: bool) -> None:
+    """The request is at most 40 minutes old. In Frankfurt, 8 minutes lie between the two runs in one night of the year."""
+    service = Service({1: (3, MARKED, f"{night} 01:55:00"), 2: (4, '{"n":2}', f"{night} 03:03:00")})
+    found = reconcile(service, known=None, marker="abc", age=Age(at_most=2400))
+    assert found == (Reconciled() if is_older else Reconciled(1))
+
+
+@pytest.mark.parametrize(
     ("began", "is_older"), [("18:00:00", False), ("17:59:58", False), ("17:59:57", True)]
 )
 def test_the_services_times_are_whole_seconds_so_two_of_them_decide_nothing(

@@ -183,6 +183,7 @@ def _without_what_changes(text: str) -> str:
         r"127.0.0.1:\d+",
         r"of \d+ calls",
         r"\d+ RUNNING",
+        r"\d+ waiting nodes?",  # as many as a poll has met
     ):
         text = re.sub(pattern, "...", text)
     return text

@@ -11,11 +11,12 @@ TYPES_FLOOR := 100
 # Over ten seconds each, most of them.
 SLOW := $(addprefix tests/, \
 	test_dag_test.py test_distribution.py test_package.py \
-	api/connection/test_credentials.py api/polling/test_machine.py api/polling/test_poller_on_the_wire.py \
+	api/connection/test_credentials.py api/polling/test_machine.py api/polling/test_poller.py \
+	api/polling/test_poller_on_the_wire.py \
 	api/wire/test_both_transports.py doctor/test_profiles.py emulator/test_printed_connection.py \
 	emulator/test_pytest_plugin.py hooks/test_hook.py matrix/test_matrix.py matrix/test_worlds.py operators/test_durable.py \
 	operators/test_jobs.py operators/test_one_run.py operators/test_operator.py plugins/test_schedulerx.py run_page/test_with_dag_test.py \
-	sensors/test_named_deferred.py sensors/test_service_time.py triggers/test_event.py triggers/test_trigger.py)
+	sensors/test_named_deferred.py sensors/test_service_time.py test_secrets.py triggers/test_event.py triggers/test_trigger.py)
 PYTEST := $(BIN)/python -m pytest -p dev.skips -n 3 --dist loadfile
 ifdef COVERAGE
 PYTEST += --durations 15 --cov --cov-report term --cov-fail-under $(COVERAGE_FLOOR)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
         WantedTime,
     )
 
-#: Seconds between two tries to read the connection or to open a session.
-_PAUSE = 5.0
 #: Seconds after the deadline for a last list, and between two tries.
 _LAST_LIST_SECONDS, _LAST_PAUSE = 8.0, 1.0
 
